@@ -1,0 +1,35 @@
+"""The contract on what a run is, shared by the engine and ``qltui``; imports no torch.
+
+``run_config`` declares every field, ``reading`` turns files and ``--set`` into a RunConfig, ``formats`` knows what rows
+of data look like, ``schema`` is the machinery under them.
+"""
+
+from engine.config.run_config import (
+    ALIASES,
+    FIELDS,
+    SCHEMA_VERSION,
+    Attention,
+    Checkpointing,
+    Compute,
+    DataFormat,
+    Device,
+    LoraInit,
+    LossOn,
+    Method,
+    Optimizer,
+    QuantizationType,
+    RunConfig,
+    Schedule,
+    Storage,
+    StrategyName,
+    Task,
+    Tracker,
+    get,
+)
+from engine.config.schema import ConfigError, Field, Problem
+
+__all__ = [
+    "ALIASES", "FIELDS", "SCHEMA_VERSION", "Attention", "Checkpointing", "Compute", "ConfigError", "DataFormat",
+    "Device", "Field", "LoraInit", "LossOn", "Method", "Optimizer", "Problem", "QuantizationType", "RunConfig",
+    "Schedule", "Storage", "StrategyName", "Task", "Tracker", "get",
+]  # fmt: skip

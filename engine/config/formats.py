@@ -1,0 +1,86 @@
+"""Row formats people have, told apart by their columns. Shared by the launch check and the engine; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from engine.config.run_config import DataFormat
+
+
+class RowFormat(NamedTuple):
+    """What a format wants of a row."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+ROW_FORMATS: dict[DataFormat, RowFormat] = {
+    DataFormat.MESSAGES: RowFormat(("messages",)),
+    DataFormat.SHAREGPT: RowFormat(("conversations",)),
+    DataFormat.ALPACA: RowFormat(("instruction", "output"), ("input",)),
+    DataFormat.PROMPT_COMPLETION: RowFormat(("prompt", "completion")),
+    DataFormat.TEXT: RowFormat(("text",)),
+}
+"""In the order they are looked for."""
+
+FILE_FORMATS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+"""Builder of the ``datasets`` library by file ending."""
+
+SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+ROLES = ("system", "user", "assistant", "tool", "developer")
+
+
+def detect(columns: Iterable[str], mapping: Mapping[str, str]) -> DataFormat | None:
+    """The format whose required columns are all there, ``mapping`` (our name -> theirs) applied; None if there is none."""
+    present = set(columns) | {ours for ours, theirs in mapping.items() if theirs in set(columns)}
+    for name, row_format in ROW_FORMATS.items():
+        if present.issuperset(row_format.required):
+            return name
+    return None
+
+
+def wanted() -> str:
+    """What a row may look like, for error messages."""
+    return "; ".join(f"{name.value}: {' + '.join(row.required)}" for name, row in ROW_FORMATS.items())
+
+
+def row_problem(row: Mapping[str, Any], row_format: DataFormat, mapping: Mapping[str, str]) -> str | None:
+    """Why a row cannot be used, or None. One clause, naming the column as the user's file has it."""
+    for ours in ROW_FORMATS[row_format].required:
+        theirs = mapping.get(ours, ours)
+        value = row.get(theirs)
+        if value is None:
+            return f"has no {theirs!r}"
+        if row_format in (DataFormat.MESSAGES, DataFormat.SHAREGPT):
+            return _conversation_problem(value, theirs, row_format)
+        if not isinstance(value, str):
+            return f"{theirs!r} is {type(value).__name__}, not text"
+        # An empty prompt is a choice; an empty answer teaches nothing.
+        if not value.strip() and ours in ("output", "completion", "text"):
+            return f"{theirs!r} is empty"
+    return None
+
+
+def _conversation_problem(turns: Any, column: str, row_format: DataFormat) -> str | None:
+    who, what = ("role", "content") if row_format is DataFormat.MESSAGES else ("from", "value")
+    if not isinstance(turns, (list, tuple)) or not turns:
+        return f"{column!r} is not a list of turns" if turns else f"{column!r} is empty"
+    known = ROLES if row_format is DataFormat.MESSAGES else tuple(SHAREGPT_ROLES)
+    answered = False
+    for number, turn in enumerate(turns, 1):
+        if not isinstance(turn, Mapping) or turn.get(who) is None or turn.get(what) is None:
+            return f"turn {number} of {column!r} has no {who!r} and {what!r}"
+        if turn[who] not in known:
+            return f"turn {number} of {column!r} is by {turn[who]!r}, not one of {', '.join(known)}"
+        if not isinstance(turn[what], str):
+            return f"{what!r} of turn {number} of {column!r} is {type(turn[what]).__name__}, not text"
+        answered |= turn[who] in ("assistant", "gpt") and bool(turn[what].strip())
+    return None if answered else f"{column!r} has no answer by the assistant"

@@ -1,0 +1,101 @@
+"""The run directory: which file lies where, and how small JSON files in it are written. Standard library alone.
+
+The directory is the truth about a run: the engine and its supervisor write it, everyone else only reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file at once: readers see the old one or the new one, never half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if it is missing, unreadable or no object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class Attempt:
+    """One try at a run: ``attempts/<n>/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = int(path.name)
+        self.launch_json = path / "launch.json"
+        self.exits_json = path / "exits.json"
+        self.diagnosis_json = path / "diagnosis.json"
+        self.events_dir = path / "events"
+        self.logs_dir = path / "logs"
+
+    def events(self, rank: int) -> Path:
+        return self.events_dir / f"rank{rank}.jsonl"
+
+    def log(self, rank: int) -> Path:
+        return self.logs_dir / f"rank{rank}.log"
+
+
+class RunDirectory:
+    """Names of everything in a run directory."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.id = self.path.name
+        self.run_yaml = self.path / "run.yaml"
+        self.accelerate_yaml = self.path / "accelerate.yaml"
+        self.plan_json = self.path / "plan.json"
+        self.status_json = self.path / "status.json"
+        self.request_json = self.path / "request.json"
+        self.telemetry = self.path / "telemetry"
+        self.attempts_dir = self.path / "attempts"
+        self.checkpoints = self.path / "checkpoints"
+        self.data = self.path / "data"
+        """Tokenised rows, so that a resumed run sees the very same data."""
+        self.adapter = self.path / "adapter"
+        self.model = self.path / "model"
+        self.launcher_lock = self.path / "launcher.lock"
+        self.supervisor_log = self.path / "supervisor.log"
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts, oldest first."""
+        try:
+            numbers = sorted(int(name) for name in os.listdir(self.attempts_dir) if name.isdigit())
+        except OSError:
+            return []
+        return [Attempt(self.attempts_dir / str(number)) for number in numbers]
+
+    def last_attempt(self) -> Attempt | None:
+        attempts = self.attempts()
+        return attempts[-1] if attempts else None
+
+    def new_attempt(self) -> Attempt:
+        """Make the next attempt's folder; two who try at once get two numbers."""
+        self.attempts_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            last = self.last_attempt()
+            attempt = Attempt(self.attempts_dir / str(last.number + 1 if last else 1))
+            try:
+                attempt.path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            attempt.events_dir.mkdir()
+            attempt.logs_dir.mkdir()
+            return attempt
