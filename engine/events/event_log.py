@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
-from typing import Any
+
+from engine.events.processes import host_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCHEMA_VERSION = 1
 
@@ -93,7 +97,7 @@ class EventWriter:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._common = {
-            "schema_version": SCHEMA_VERSION, "attempt": attempt, "host": socket.gethostname(),
+            "schema_version": SCHEMA_VERSION, "attempt": attempt, "host": host_name(),
             "node": node, "rank": rank, "local_rank": local_rank,
         }  # fmt: skip
         self.step = 0

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Mapping
-from typing import Any
+
+TYPE_CHECKING = False  # importing typing and socket would take longer than the rest of `qltui status`
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def host_name() -> str:
+    """This machine's name, as events and identities bear it."""
+    return os.uname().nodename
 
 
 def start_time(pid: int) -> int | None:
@@ -24,14 +31,14 @@ def start_time(pid: int) -> int | None:
 def identity(pid: int | None = None) -> dict[str, Any]:
     """What is written into files to find a process again: pid, start time and host."""
     pid = os.getpid() if pid is None else pid
-    return {"pid": pid, "start_time": start_time(pid), "host": socket.gethostname()}
+    return {"pid": pid, "start_time": start_time(pid), "host": host_name()}
 
 
 def is_alive(process: Mapping[str, Any] | None) -> bool | None:
-    """Whether the very process of an :func:`identity` still runs; None if it is on another host, so nobody here knows."""
+    """Whether the very process of an :func:`identity` still runs; None if it is on another host: nobody here knows."""
     if not process or not isinstance(process.get("pid"), int):
         return False
-    if process.get("host") != socket.gethostname():
+    if process.get("host") != host_name():
         return None
     started = start_time(process["pid"])
     return started is not None and started == process.get("start_time")
