@@ -117,7 +117,7 @@ def localise(value: str, base: Path) -> str:
     return value
 
 
-def _expand(tree: Mapping[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
+def _expand(tree: Mapping[Any, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
     """Aliases at the top level spelt out; a name given twice is a problem, not a race."""
     expanded: dict[str, Any] = {}
     for key, value in tree.items():

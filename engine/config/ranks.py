@@ -1,0 +1,32 @@
+"""How many ranks a run starts and on what: said once for the launcher, the launch check and the screens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.config.run_config import Device, StrategyName
+
+if TYPE_CHECKING:
+    from engine.config.run_config import RunConfig
+
+
+def uses_gpu(config: RunConfig, gpu_count: int) -> bool:
+    """Whether the ranks compute on GPUs, on a node that has ``gpu_count`` of them."""
+    device = config.hardware.device
+    return device is Device.CUDA or (device is Device.AUTO and gpu_count > 0)
+
+
+def ranks_per_node(config: RunConfig, gpu_count: int) -> int:
+    """Processes to start on each node, on nodes that have ``gpu_count`` usable GPUs; at least 1."""
+    if config.strategy.name in (StrategyName.SINGLE, StrategyName.PIPELINE):
+        return 1
+    if config.hardware.ranks_per_node is not None:
+        return config.hardware.ranks_per_node
+    if not uses_gpu(config, gpu_count):
+        return 1
+    return max(1, len(config.hardware.gpus) or gpu_count)
+
+
+def world_size(config: RunConfig, gpu_count: int) -> int:
+    """Ranks of the whole run."""
+    return ranks_per_node(config, gpu_count) * config.hardware.nodes
