@@ -1,0 +1,120 @@
+"""All that can be known to be wrong with a run before it is launched, without torch: files, machine, what is built."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config.built import not_built
+from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem, wanted
+from engine.config.ranks import ranks_per_node, uses_gpu
+from engine.config.run_config import Attention, Compute, DataFormat, Device, StrategyName
+from engine.config.schema import Problem
+from qltui.configs.data_files import Sample, UnusableDataError, read_sample
+from qltui.configs.model_files import check_model, missing
+from qltui.facts import gpus
+
+if TYPE_CHECKING:
+    from engine.config.run_config import DataConfig, RunConfig
+
+
+def check(config: RunConfig) -> list[Problem]:
+    """Every problem that can be known now; empty if the run may be launched. Reads files and the GPU driver only."""
+    problems = not_built(config)
+    problems += _check_hardware(config)
+    problems += _check_packages(config)
+    problems += check_model(config.model.path, config.model.tokenizer)
+    problems += _check_data(config.data.path, "data.path", config.data)
+    if config.data.eval_path is not None:
+        problems += _check_data(config.data.eval_path, "data.eval_path", config.data)
+    template = config.data.chat_template
+    if template is not None and not Path(template).is_file():
+        problems.append(Problem(template, "data.chat_template", "there is no such file."))
+    return problems
+
+
+def _check_hardware(config: RunConfig) -> list[Problem]:
+    wanted_device = config.hardware.device
+    visible = [] if wanted_device is Device.CPU else gpus.visible_gpus()
+    if wanted_device is Device.CUDA and not visible:
+        message = "cuda is asked for, but this machine shows no NVIDIA GPU."
+        return [Problem("", "hardware.device", message, "Set it to cpu, or check the driver with `qltui doctor`.")]
+    problems = []
+    for name in config.hardware.gpus:
+        if gpus.find(name, visible) is None:
+            there = ", ".join(str(gpu.number) for gpu in visible) or "none"
+            problems.append(Problem("", "hardware.gpus", f"there is no GPU {name}.", f"This machine shows: {there}."))
+    ranks = config.hardware.ranks_per_node
+    if config.strategy.name is StrategyName.SINGLE and (ranks or 1) > 1:
+        problems.append(Problem("", "strategy.name", f"single runs one rank, not {ranks}; choose ddp."))
+    if uses_gpu(config, len(visible)):
+        usable = len(config.hardware.gpus) or len(visible)
+        ranks = ranks_per_node(config, len(visible))
+        if ranks > usable:
+            remedy = "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks."
+            message = f"{ranks} ranks want a GPU each, and there are {usable}."
+            problems.append(Problem("", "hardware.ranks_per_node", message, remedy))
+        return problems
+    if config.precision.compute is Compute.FP16:
+        problems.append(Problem("", "precision.compute", "fp16 needs a GPU; use fp32 or bf16 on CPU ranks."))
+    if config.model.attention is Attention.FLASH_ATTENTION_2:
+        problems.append(Problem("", "model.attention", "flash_attention_2 needs a GPU; use sdpa or auto."))
+    return problems
+
+
+def _check_packages(config: RunConfig) -> list[Problem]:
+    needed = [("tracking.report_to", tracker.value, tracker.value) for tracker in config.tracking.report_to]
+    if config.model.attention is Attention.FLASH_ATTENTION_2:
+        needed.append(("model.attention", "flash_attn", "flash-attn"))
+    return [
+        Problem("", field, f"needs the package {package}, which is not installed.", f"Run: pip install {package}")
+        for field, module, package in needed
+        if importlib.util.find_spec(module) is None
+    ]
+
+
+def _check_data(name: str, field: str, data: DataConfig) -> list[Problem]:
+    path = Path(name)
+    if not path.exists():
+        return missing(name, field, "dataset")
+    endings = f"Give one file: {', '.join(FILE_FORMATS)}."
+    if path.is_dir():
+        return [Problem(name, field, "is a folder.", endings)]
+    builder = FILE_FORMATS.get(path.suffix.lower())
+    if builder is None:
+        ending = f"its ending {path.suffix!r} says" if path.suffix else "it has no ending that says"
+        return [Problem(name, field, f"{ending} no format that can be read.", endings)]
+    try:
+        sample = read_sample(path, builder)
+    except UnusableDataError as error:
+        return [Problem(_place(name, error.line), field, error.message, error.remedy)]
+    return _check_rows(sample, name, field, data)
+
+
+def _check_rows(sample: Sample, name: str, field: str, data: DataConfig) -> list[Problem]:
+    row_format = data.format if data.format is not DataFormat.AUTO else detect(sample.columns, data.columns)
+    if row_format is None:
+        message = f"its columns ({', '.join(sample.columns)}) fit no format that is known."
+        remedy = f"Wanted is one of {wanted()}. Columns of other names: --set data.columns='{{prompt: YOURS, ...}}'."
+        return [Problem(name, field, message, remedy)]
+    known = (*ROW_FORMATS[row_format].required, *ROW_FORMATS[row_format].optional)
+    unknown = [column for column in data.columns if column not in known]
+    if unknown:
+        message = f"{unknown[0]!r} is no column of the format {row_format.value}."
+        return [Problem("", "data.columns", message, f"Its columns are {', '.join(known)}.")]
+    flaws = [(row, flaw) for row in sample.rows if (flaw := row_problem(row.values, row_format, data.columns))]
+    if not flaws:
+        return []
+    row, flaw = flaws[0]
+    message = f"row {row.number} {flaw}"
+    if len(flaws) > 1:
+        message += f", and {len(flaws) - 1} more of the first {len(sample.rows)} rows cannot be used either"
+    remedy = (
+        f"Correct or remove it; the format {row_format.value} needs {' + '.join(ROW_FORMATS[row_format].required)}."
+    )
+    return [Problem(_place(name, row.line), field, f"{message}.", remedy)]
+
+
+def _place(name: str, line: int | None) -> str:
+    return name if line is None else f"{name}:{line}"
