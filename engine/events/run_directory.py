@@ -5,6 +5,8 @@ The directory is the truth about a run: the engine and its supervisor write it, 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -102,3 +104,21 @@ class RunDirectory:
             attempt.events_dir.mkdir()
             attempt.logs_dir.mkdir()
             return attempt
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """Be the one launcher of this run, until the block or the process ends.
+
+        Raises:
+            RunIsLive: another process launches it at the moment.
+        """
+        with open(self.launcher_lock, "w", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunIsLive(f"run {self.id} is live: stop it, or wait until it ends") from None
+            yield
+
+
+class RunIsLive(RuntimeError):
+    """Somebody launches this run already."""

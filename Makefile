@@ -1,0 +1,60 @@
+# Two commands do all the set-up: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_ARGUMENTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format app screenshots benchmarks demo-model demo-accuracy clean
+
+help:  ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch first and alone: with the others in one call pip may pick another build of it.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with PYTHON=...")'
+	@echo "Setting up $(VENV) (torch and the training libraries: some minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed  ## fine-tune a small model on two CPU ranks and watch it
+	@$(BIN)/qltui launch demo-cpu --watch
+
+app: $(VENV)/installed  ## open the app
+	@$(BIN)/qltui
+
+test: $(VENV)/installed-dev lint  ## lint and run all tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/installed-dev  ## format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+screenshots: $(VENV)/installed-dev  ## make the pictures in screenshots/ from the real app
+	@$(BIN)/python screenshots/make.py
+
+benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
+	@$(BIN)/python tests/benchmarks/startup.py
+	@$(BIN)/python tests/benchmarks/first_paint.py
+
+demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
+	@$(BIN)/python presets/demo/pretrain.py
+
+demo-accuracy: $(VENV)/installed  ## run the demo with three seeds and print what it learnt
+	@$(BIN)/python presets/demo/accuracy.py
+
+clean:  ## remove what was set up and built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

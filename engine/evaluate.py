@@ -1,0 +1,164 @@
+"""Loss over the held-out rows, and answers generated and compared with the wanted ones."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from engine.batches import collate
+from engine.collective import gathered, sum_over_ranks, world
+from engine.loss import summed_loss
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+
+class Answer(NamedTuple):
+    """One generated answer beside the one in the data."""
+
+    row: int
+    prompt: str
+    wanted: str
+    answer: str
+
+    @property
+    def exact(self) -> bool:
+        return self.answer == self.wanted
+
+
+@torch.no_grad()
+def evaluation_loss(session: Session) -> tuple[float, int] | None:
+    """(mean loss per target token, rows) over all evaluation rows; None if a stop was asked for meanwhile.
+
+    Every rank takes part in every batch, with an empty one where the rows do not come out even, so that all agree on
+    a stop at the same batch.
+    """
+    rows = session.rows.evaluation
+    assert rows is not None
+    rank, world_size = world()
+    size = session.config.training.micro_batch_size
+    loss, tokens = 0.0, 0.0
+    session.unwrapped.eval()
+    try:
+        for start in range(0, len(rows), size * world_size):
+            if session.requests.stop_wanted():
+                return None
+            mine = range(start + rank * size, min(start + (rank + 1) * size, len(rows)))
+            if len(mine):
+                batch = collate([rows[index] for index in mine], session.tokenizer.pad_token_id)
+                batch = {name: tensor.to(session.device) for name, tensor in batch.items()}
+                with session.accelerator.autocast():
+                    loss += float(summed_loss(session.unwrapped, batch))
+                tokens += float((batch["labels"][:, 1:] != -100).sum())
+    finally:
+        session.unwrapped.train()
+    loss, tokens = sum_over_ranks([loss, tokens], session.device)
+    return loss / max(tokens, 1.0), len(rows)
+
+
+@torch.no_grad()
+def generate_answers(session: Session, count: int) -> list[Answer] | None:
+    """Greedy answers to the first ``count`` evaluation rows, on every rank; None if a stop was asked for meanwhile."""
+    rows = session.rows.evaluation
+    assert rows is not None
+    rank, world_size = world()
+    count = min(count, len(rows))
+    size = max(8, session.config.training.micro_batch_size)
+    answers: list[Answer] = []
+    session.unwrapped.eval()
+    try:
+        for start in range(0, count, size * world_size):
+            if session.requests.stop_wanted():
+                return None
+            mine = list(range(start + rank * size, min(start + (rank + 1) * size, count)))
+            if mine:
+                answers += _answer(session, mine)
+    finally:
+        session.unwrapped.train()
+    everyone: list[Answer] = sum(gathered(answers), [])
+    return sorted(everyone)
+
+
+def _answer(session: Session, indices: list[int]) -> list[Answer]:
+    rows = [session.rows.evaluation[index] for index in indices]  # type: ignore[index]
+    tokenizer = session.tokenizer
+    longest = max(len(row["prompt_ids"]) for row in rows)
+    # Generation goes on from the right end, so prompts are padded on the left.
+    padding = [longest - len(row["prompt_ids"]) for row in rows]
+    pad = tokenizer.pad_token_id
+    input_ids = torch.tensor([[pad] * gap + list(row["prompt_ids"]) for gap, row in zip(padding, rows, strict=True)])
+    mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in padding])
+    with session.accelerator.autocast():
+        output = session.unwrapped.generate(
+            input_ids=input_ids.to(session.device),
+            attention_mask=mask.to(session.device),
+            max_new_tokens=session.config.training.answer_max_tokens,
+            do_sample=False,
+            use_cache=True,
+            pad_token_id=pad,
+            eos_token_id=_stop_tokens(session),
+        )
+    texts = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+    return [
+        Answer(
+            index,
+            tokenizer.decode(row["prompt_ids"], skip_special_tokens=True).strip(),
+            row["answer"].strip(),
+            text.strip(),
+        )
+        for index, row, text in zip(indices, rows, texts, strict=True)
+    ]
+
+
+def _stop_tokens(session: Session) -> list[int]:
+    """Where an answer ends: the tokenizer's EOS and what the model's generation config adds (chat models often do)."""
+    configured: Any = session.unwrapped.generation_config.eos_token_id
+    more = configured if isinstance(configured, list) else [configured]
+    return sorted({token for token in [session.tokenizer.eos_token_id, *more] if token is not None})
+
+
+def report_evaluation(session: Session, when: str) -> bool:
+    """Evaluate as configured and say the result; false if a stop cut it short.
+
+    ``when`` is before, during or after training; answers are generated before and after.
+    """
+    if session.rows.evaluation is None:
+        return True
+    count = session.config.training.generate_answers if when != "during" else 0
+    if when == "before" and not count:
+        return True
+    session.reporter.state("evaluating")
+    started = time.monotonic()
+    with session.reporter.phase("eval", f"{when} training"):
+        result = evaluation_loss(session)
+        answers = generate_answers(session, count) if result is not None and count else []
+    if result is None or answers is None:
+        return False
+    if session.reporter.rank == 0:
+        loss, rows = result
+        scores: dict[str, Any] = {}
+        if answers:
+            scores = {"exact_match": sum(answer.exact for answer in answers) / len(answers), "answers": len(answers)}
+        seconds = time.monotonic() - started
+        session.reporter.emit("evaluation", loss=loss, rows=rows, when=when, seconds=seconds, **scores)
+        session.accelerator.log({"eval_loss": loss, **scores}, step=session.reporter.step)
+        print(f"evaluation {when} training: loss {loss:.4f}" + _share(answers), flush=True)
+    if answers:
+        _show_sample(session, answers, when)
+    return True
+
+
+def _share(answers: list[Answer]) -> str:
+    right = sum(answer.exact for answer in answers)
+    return f", {right} of {len(answers)} answers exact" if answers else ""
+
+
+def _show_sample(session: Session, answers: list[Answer], when: str) -> None:
+    """The first question the base got wrong, before and after; its row travels with the checkpoints."""
+    if when == "before":
+        session.sample_row = next((answer.row for answer in answers if not answer.exact), 0)
+    answer = next((answer for answer in answers if answer.row == session.sample_row), answers[0])
+    if session.reporter.rank == 0:
+        session.reporter.emit("sample", prompt=answer.prompt, wanted=answer.wanted, answer=answer.answer, when=when)

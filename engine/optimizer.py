@@ -1,0 +1,41 @@
+"""The optimizer and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import get_scheduler
+
+from engine.config import Optimizer, RunConfig, Schedule
+from engine.errors import BadInput
+
+SCHEDULES = {Schedule.LINEAR: "linear", Schedule.COSINE: "cosine", Schedule.CONSTANT: "constant_with_warmup"}
+
+
+def make_optimizer(config: RunConfig, parameters: list[torch.nn.Parameter], device: torch.device) -> Any:
+    """AdamW over ``parameters``; never silently another one than was asked for."""
+    training = config.training
+    common: dict[str, Any] = {
+        "lr": training.learning_rate,
+        "betas": (training.adam_beta1, training.adam_beta2),
+        "weight_decay": training.weight_decay,
+    }
+    if training.optimizer is Optimizer.ADAMW:
+        return torch.optim.AdamW(parameters, fused=device.type == "cuda", **common)
+    if device.type == "cpu":
+        raise BadInput(f"training.optimizer: {training.optimizer.value} needs a GPU; use adamw on CPU ranks.")
+    import bitsandbytes
+
+    kind = {Optimizer.ADAMW_8BIT: bitsandbytes.optim.AdamW8bit, Optimizer.PAGED_ADAMW_8BIT: bitsandbytes.optim.PagedAdamW8bit}
+    return kind[training.optimizer](parameters, **common)
+
+
+def make_schedule(config: RunConfig, optimizer: Any, total_steps: int) -> Any:
+    """Warm-up, then the wanted decay over ``total_steps`` optimizer steps."""
+    return get_scheduler(
+        SCHEDULES[config.training.schedule],
+        optimizer,
+        num_warmup_steps=round(config.training.warmup_ratio * total_steps),
+        num_training_steps=total_steps,
+    )

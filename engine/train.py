@@ -1,0 +1,242 @@
+"""One rank's life: ``python -m engine.train RUN_DIR``, started once a rank by ``engine.launch``, torchrun,
+``accelerate launch`` or srun, with the rendezvous in the standard environment (RANK, WORLD_SIZE, MASTER_ADDR ...).
+
+Exit codes: 0 finished or stopped as asked, 3 the user's input cannot be used, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from accelerate.utils import set_seed
+
+from engine import checkpoint
+from engine.audit import AuditFailure, audit_weights, frozen_checksums
+from engine.batches import BatchPlan
+from engine.collective import from_rank_0, world
+from engine.config import ConfigError, RunConfig
+from engine.config.reading import read_file
+from engine.data import load_tokenizer, prepare_rows
+from engine.errors import BadInput
+from engine.evaluate import report_evaluation
+from engine.events import EventWriter, RunDirectory
+from engine.loop import train
+from engine.model import DTYPES, adapted_modules, load_model, quiet_libraries, trainable
+from engine.optimizer import make_optimizer, make_schedule
+from engine.reporter import Reporter
+from engine.requests import Requests
+from engine.session import Session
+from engine.strategy import Strategy, make_strategy
+
+EXIT_BAD_INPUT = 3
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="engine.train", description="One rank of a run.")
+    parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
+    parser.add_argument("--attempt", type=int, help="attempt to write to; a new one if the launcher made none")
+    options = parser.parse_args(arguments)
+    quiet_libraries()
+    return Rank(RunDirectory(options.run_dir), options.attempt).live()
+
+
+class Rank:
+    """One rank, from its first event to its last."""
+
+    def __init__(self, run: RunDirectory, attempt: int | None) -> None:
+        self.run = run
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.attempt = attempt
+        self.reporter: Reporter | None = None
+
+    def live(self) -> int:
+        """Run; whatever happens, say it in an event before the process ends. Returns the exit code."""
+        with contextlib.ExitStack() as held:
+            try:
+                self._open_attempt(held)
+                self._run(read_config(self.run))
+            except (Exception, KeyboardInterrupt) as error:
+                problem = BadInput(str(error)) if isinstance(error, ConfigError) else error
+                if self.reporter is None:  # no attempt to write to: say it where the caller looks
+                    print(f"error: {problem}", file=sys.stderr)
+                else:
+                    self.reporter.failed(problem)
+                return EXIT_BAD_INPUT if isinstance(problem, BadInput) else 1
+        return 0
+
+    def _open_attempt(self, held: contextlib.ExitStack) -> None:
+        """Events from the first moment on. Started without our launcher, rank 0 makes the attempt and tells the others."""
+        if self.attempt is None:
+            if self.rank == 0:
+                held.enter_context(self.run.claim())
+                self.attempt = self.run.new_attempt().number
+            self.attempt = agree_on_attempt(self.run, self.attempt)
+        events = EventWriter(
+            self.run.attempts_dir / str(self.attempt) / "events" / f"rank{self.rank}.jsonl",
+            attempt=self.attempt,
+            node=int(os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0"))),
+            rank=self.rank,
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+        self.reporter = Reporter(events, self.rank, torch.device("cpu"))
+
+    def _run(self, config: RunConfig) -> None:
+        reporter = self.reporter
+        assert reporter is not None
+        assert self.attempt is not None
+        with reporter.phase("prepare", "process group"):
+            strategy = make_strategy(config, tracking_folder=str(self.run.path / "tracking"))
+            reporter.device = strategy.device
+        reporter.emit(
+            "started", world_size=world()[1], device=str(strategy.device), pid=os.getpid(), versions=versions()
+        )
+        reporter.state("loading")
+        make_deterministic(config)
+        session, plan = self._prepare(config, strategy)
+        loaded = frozen_checksums(session.unwrapped)
+        extra = checkpoint.restore(session)
+        if extra is None:
+            # Same adapters on every rank, then each rank's own dropout.
+            set_seed(config.training.seed + world()[0])
+            reached = report_evaluation(session, "before")
+        else:
+            session.sample_row = extra["sample_row"]
+            reached = True
+        reached = train(session, plan) and reached
+        self._check_weights(session, loaded)
+        if reached:
+            reached = report_evaluation(session, "after")
+        if reached:
+            reporter.state("saving")
+            result = checkpoint.save_result(session)
+        else:
+            result = checkpoint.checkpoints(self.run.checkpoints)[0] / "adapter"
+        session.accelerator.end_training()
+        relative = str(result.relative_to(self.run.path)) if result.exists() else None
+        reporter.emit("finished", outcome="finished" if reached else "stopped", adapter=relative)
+
+    def _prepare(self, config: RunConfig, strategy: Strategy) -> tuple[Session, BatchPlan]:
+        """Load tokenizer, rows and model, and hand them to the strategy."""
+        reporter = self.reporter
+        assert reporter is not None
+        assert self.attempt is not None
+        device = strategy.device
+        with reporter.phase("data", "tokenising"):
+            tokenizer = load_tokenizer(config)
+            rows = prepare_rows(
+                config, tokenizer, self.run.data, is_main=self.rank == 0, progress=reporter.progress
+            )  # fmt: skip
+        training = config.training
+        plan = BatchPlan(
+            seed=training.seed, rows=len(rows.train), micro_batch_size=training.micro_batch_size,
+            gradient_accumulation_steps=training.gradient_accumulation_steps, world_size=world()[1], rank=world()[0],
+            shuffle=config.data.shuffle,
+        )  # fmt: skip
+        total_steps = training.max_steps or math.ceil(training.epochs * len(rows.train) / plan.global_batch_size)
+        reporter.emit("data", total_steps=total_steps, **rows.summary)
+        with reporter.phase("load", "model"):
+            set_seed(training.seed)
+            unwrapped = load_model(config, strategy.compute, device)
+        reporter.emit("model", **describe(unwrapped))
+        with reporter.phase("prepare", "optimizer and strategy"):
+            optimizer = make_optimizer(config, list(trainable(unwrapped).values()), device)
+            model, optimizer = strategy.prepare(unwrapped, optimizer)
+            schedule = make_schedule(config, optimizer, total_steps)
+            strategy.accelerator.init_trackers(config.tracking.project, config=flat(config))
+        unwrapped = strategy.accelerator.unwrap_model(model)
+        for audit in ("sharding",) if not strategy.shards else ():
+            reporter.emit("audit", audit=audit, result="not_applicable", detail="every rank holds the whole model")
+        session = Session(
+            config=config, run=self.run, reporter=reporter, requests=Requests(self.run, self.attempt, device),
+            accelerator=strategy.accelerator, device=device, tokenizer=tokenizer, rows=rows, model=model,
+            unwrapped=unwrapped, optimizer=optimizer, schedule=schedule, weights_dtype=DTYPES[strategy.compute],
+            total_steps=total_steps,
+        )  # fmt: skip
+        return session, plan
+
+    def _check_weights(self, session: Session, loaded: dict[str, int]) -> None:
+        """Prove that what was frozen is, byte for byte and on every rank, what was loaded."""
+        reporter = session.reporter
+        if not loaded:
+            reporter.emit("audit", audit="weights", result="not_applicable", detail="every weight is trained")
+            return
+        try:
+            detail = audit_weights(loaded, session.unwrapped)
+        except AuditFailure as error:
+            reporter.emit("audit", audit="weights", result="failed", detail=str(error))
+            raise
+        reporter.emit("audit", audit="weights", result="passed", detail=detail)
+
+
+def read_config(run: RunDirectory) -> RunConfig:
+    """The run's configuration.
+
+    Raises:
+        ConfigError: ``run.yaml`` is missing or wrong.
+    """
+    return read_file(run.run_yaml)
+
+
+def agree_on_attempt(run: RunDirectory, mine: int | None) -> int:
+    """Rank 0's attempt on every rank, over the rendezvous the process group will use too."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        assert mine is not None
+        return mine
+    from accelerate import PartialState
+
+    from engine.strategy import use_cpu
+
+    PartialState(cpu=use_cpu(read_config(run)))
+    return int(from_rank_0(mine))
+
+
+def make_deterministic(config: RunConfig) -> None:
+    """On GPU exact repeatability costs speed, so it is asked for; CPU kernels used here repeat anyway."""
+    if config.precision.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def describe(model: torch.nn.Module) -> dict[str, int]:
+    """The fields of the `model` event. Packed 4-bit parameters count the numbers they stand for."""
+    parameters = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        parameters += math.prod(state.shape) if state is not None else parameter.numel()
+    return {
+        "parameters": parameters,
+        "trainable": sum(parameter.numel() for parameter in trainable(model).values()),
+        "bytes": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        "modules": adapted_modules(model),
+    }
+
+
+def flat(config: RunConfig) -> dict[str, str | int | float]:
+    """The configuration as trackers take it: one level, plain values."""
+    from engine.config import FIELDS, get
+    from engine.config.schema import as_text
+
+    values = {path: get(config, path) for path in FIELDS}
+    return {path: value if isinstance(value, (int, float)) else as_text(value) for path, value in values.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide how a run behaves."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
