@@ -146,8 +146,10 @@ class EventReader:
 
     CHUNK = 4 * 1024 * 1024
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], chunk: int = CHUNK) -> None:
+        """Read from the start of ``path``, at most ``chunk`` bytes at once."""
         self.path = os.fspath(path)
+        self.chunk = chunk
         self.offset = 0
         self.skipped = 0
 
@@ -158,11 +160,11 @@ class EventReader:
                 if os.fstat(file.fileno()).st_size < self.offset:
                     self.offset = 0
                 file.seek(self.offset)
-                data = file.read(self.CHUNK)
+                data = file.read(self.chunk)
         except OSError:
             return []
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == self.CHUNK:  # one endless line: step over it
+        if end == 0 and len(data) == self.chunk:  # one endless line: step over it
             end = len(data)
         self.offset += end
         events = []

@@ -1,0 +1,122 @@
+"""One run followed from outside: everything the monitor shows, read from the run directory alone.
+
+A poll does bounded work and never blocks or raises, whatever is missing or half-written.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.events import Attempt, EventReader, RunDirectory
+from qltui.runs import status
+from qltui.runs.logs import LogTail
+from qltui.runs.state import LIVE, Point, RunState
+from qltui.runs.telemetry import newest_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG_LINES = 2000
+"""Log lines one poll gives at most: the newest."""
+POLL_SECONDS = 0.05
+"""Time a poll spends on events before it leaves the rest to the next one."""
+
+
+class Snapshot(NamedTuple):
+    """What is known of a run at one moment."""
+
+    status: dict[str, Any]
+    """As ``qltui status --json`` gives it."""
+    series: dict[str, list[Point]]
+    """(step, value) by name: loss, eval_loss, learning_rate, grad_norm, tokens_per_second. Copy what you keep."""
+    log: list[tuple[int, str]]
+    """(rank, line) new since the last poll, sanitised."""
+    warnings: list[str]
+    gpus: list[dict[str, Any]]
+    """Newest sample of each GPU: index, uuid, name, memory_used, memory_total (bytes), utilization (%), ..."""
+    host: dict[str, Any]
+    """Newest sample of the host: memory_total, memory_available (bytes), ranks[{rank, memory}]."""
+    elapsed_seconds: float | None
+    """Time since the attempt began, up to its end."""
+    caught_up: bool
+    """False while an old run's events are still being read; poll again soon."""
+
+
+class Follower:
+    """Reads on where the last poll ended; goes on with the new attempt's files when a run is resumed."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run = RunDirectory(run_dir)
+        self._state = RunState(status.read_written(self.run) | {"attempt": 1})
+        self._attempt: Attempt | None = None
+        self._events: dict[int, EventReader] = {}
+        self._logs: dict[int, LogTail] = {}
+        self._logs_of = 0
+
+    def poll(self) -> Snapshot:
+        """What is known now."""
+        caught_up = self._read_events()
+        written = status.read_written(self.run)
+        if not status.is_kept(self.run, written):
+            self._state.identity = RunState(written).identity
+            written = status.judge(self.run, written, self._state)
+        sample = newest_sample(self.run)
+        return Snapshot(
+            status=written,
+            series=self._state.series,
+            log=self._read_logs(),
+            warnings=list(self._state.warnings),
+            gpus=sample.get("gpus") or [],
+            host={key: value for key, value in sample.items() if key != "gpus"},
+            elapsed_seconds=self._elapsed(written),
+            caught_up=caught_up,
+        )
+
+    def _read_events(self) -> bool:
+        """Apply what was written, as far as the time of a poll goes; True if nothing is left."""
+        deadline = time.monotonic() + POLL_SECONDS
+        while time.monotonic() < deadline:
+            following = self._following()
+            found = False
+            for rank in status.ranks_of(self._attempt.events_dir) if self._attempt else []:
+                if rank > 0 and following:
+                    continue  # of an attempt that is over, the curves alone still count
+                if rank not in self._events and self._attempt:
+                    self._events[rank] = EventReader(self._attempt.events(rank), chunk=64 * 1024)
+                for event in self._events[rank].read():
+                    self._state.apply(event)
+                    found = True
+            if not found:
+                if following is None:
+                    return True
+                self._attempt, self._events = following, {}
+        return False
+
+    def _following(self) -> Attempt | None:
+        """The attempt after the one being read."""
+        number = self._attempt.number if self._attempt else 0
+        return next((attempt for attempt in self.run.attempts() if attempt.number > number), None)
+
+    def _read_logs(self) -> list[tuple[int, str]]:
+        attempt = self.run.last_attempt()
+        if attempt is None:
+            return []
+        if attempt.number != self._logs_of:
+            self._logs, self._logs_of = {}, attempt.number
+        lines: list[tuple[int, str]] = []
+        for rank in status.ranks_of(attempt.logs_dir):
+            tail = self._logs.setdefault(rank, LogTail(attempt.log(rank)))
+            lines += [(rank, line) for line in tail.read()]
+        return lines[-LOG_LINES:]
+
+    def _elapsed(self, written: dict[str, Any]) -> float | None:
+        attempt = self.run.last_attempt()
+        if attempt is None:
+            return None
+        end = time.time() if written["state"] in LIVE else written["updated"]
+        try:
+            return max(0.0, end - os.stat(attempt.launch_json).st_mtime) if end else None
+        except OSError:
+            return None

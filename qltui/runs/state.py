@@ -1,0 +1,221 @@
+"""A run's state, reduced from its events. Pure: no file, no clock.
+
+``status.json`` and the monitor are both made of it, so what is shown live and what is read later never differ.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from engine.events import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 1
+LIVE = ("queued", "starting", "loading", "training", "evaluating", "saving")
+FINAL = ("finished", "stopped", "failed", "lost")
+AUDITS = ("sharding", "weights", "adapter")
+SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+
+RATE_WINDOW = 20
+"""Steps over which speed and the time left are averaged."""
+SERIES_LIMIT = 20_000
+"""Points a series keeps; beyond it every second one of the older half is dropped."""
+WARNINGS_LIMIT = 100
+
+IDENTITY: dict[str, Any] = {
+    "id": None, "name": None, "run_dir": None, "method": None, "strategy": None, "model": None, "data": None,
+    "created": None, "supervisor": None, "gpus": [],
+}  # fmt: skip
+"""Fields of a status that no event changes; the launch writes them."""
+
+Point = tuple[float, float]
+
+
+class RunState:
+    """Takes events one by one, gives a status at any time."""
+
+    def __init__(self, base: Mapping[str, Any] | None = None) -> None:
+        """Begin a run; ``base`` is an earlier status of it, of which what no event says is kept."""
+        base = base or {}
+        self.identity = {key: base.get(key, default) for key, default in IDENTITY.items()}
+        self.series: dict[str, list[Point]] = {key: [] for key in SERIES}
+        self.exact_match: dict[str, float | None] = {"before": None, "after": None}
+        self.sample: dict[str, Any] | None = None
+        self.updated: float | None = number(base.get("updated"))
+        self._begin(int(number(base.get("attempt")) or 1))
+
+    def _begin(self, attempt: int) -> None:
+        """Forget what was true of the attempt before alone."""
+        self.attempt = attempt
+        self.state = "starting"
+        self.step = 0
+        self.total_steps: int | None = None
+        self.epoch: float | None = None
+        self.loss: float | None = None
+        self.eval_loss: float | None = None
+        self.adapter: str | None = None
+        self.outcome: str | None = None
+        """finished or stopped, once rank 0 said so."""
+        self.ranks: dict[int, dict[str, Any]] = {}
+        self.phases: dict[int, str] = {}
+        """The phase each rank said it began and not yet ended."""
+        self.failures: dict[int, dict[str, Any]] = {}
+        """The ``failed`` event of each rank that wrote one."""
+        self.warnings: list[str] = []
+        self._audits: dict[str, dict[int, str]] = {audit: {} for audit in AUDITS}
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RATE_WINDOW)
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event. Kinds, fields and states of newer versions are passed over."""
+        attempt, rank = int(number(event.get("attempt")) or 1), int(number(event.get("rank")) or 0)
+        if attempt < self.attempt:
+            return
+        if attempt > self.attempt:
+            self._begin(attempt)
+        self.updated = number(event.get("wall")) or self.updated
+        handler = getattr(self, f"_on_{event.get('kind')}", None)
+        if handler:
+            handler(event, rank)
+
+    def _on_started(self, event: Mapping[str, Any], rank: int) -> None:
+        self._rank(rank)
+        self._set_total(event)
+
+    def _on_state(self, event: Mapping[str, Any], rank: int) -> None:
+        if rank == 0 and event.get("state") in LIVE:
+            self.state = event["state"]
+
+    def _on_phase(self, event: Mapping[str, Any], rank: int) -> None:
+        self.phases[rank] = str(event.get("phase"))
+
+    def _on_data(self, event: Mapping[str, Any], rank: int) -> None:
+        self._set_total(event)
+
+    def _on_step(self, event: Mapping[str, Any], rank: int) -> None:
+        step = int(number(event.get("step")) or 0)
+        row = self._rank(rank)
+        row["step"] = step
+        row["step_time"] = number(event.get("step_time"))
+        self._memory(event, rank)
+        if rank != 0:
+            return
+        self.step = step
+        self.loss, self.epoch = number(event.get("loss")), number(event.get("epoch"))
+        tokens, seconds = number(event.get("tokens")), row["step_time"]
+        if tokens is not None and seconds:
+            self._recent.append((tokens, seconds))
+            self._point("tokens_per_second", step, tokens / seconds)
+        for key in ("loss", "learning_rate", "grad_norm"):
+            self._point(key, step, number(event.get(key)))
+
+    def _on_memory(self, event: Mapping[str, Any], rank: int) -> None:
+        """Memory of a phase, written when it ends."""
+        if event.get("phase") == self.phases.get(rank):
+            del self.phases[rank]
+        self._memory(event, rank)
+
+    def _on_evaluation(self, event: Mapping[str, Any], rank: int) -> None:
+        if rank != 0:
+            return
+        loss = number(event.get("loss"))
+        if loss is not None:
+            self.eval_loss = loss
+            self._point("eval_loss", number(event.get("step")) or 0, loss)
+        if event.get("when") in self.exact_match and event.get("exact_match") is not None:
+            self.exact_match[event["when"]] = number(event["exact_match"])
+
+    def _on_sample(self, event: Mapping[str, Any], rank: int) -> None:
+        """Keep the first row answered, with what the model wrote before and after."""
+        if rank != 0 or event.get("when") not in ("before", "after"):
+            return
+        if self.sample is None:
+            self.sample = {
+                "prompt": event.get("prompt"), "wanted": event.get("wanted"), "before": None, "after": None,
+            }  # fmt: skip
+        if event.get("prompt") == self.sample["prompt"]:
+            self.sample[event["when"]] = event.get("answer")
+
+    def _on_audit(self, event: Mapping[str, Any], rank: int) -> None:
+        if event.get("audit") in self._audits:
+            self._audits[event["audit"]][rank] = str(event.get("result"))
+
+    def _on_warning(self, event: Mapping[str, Any], rank: int) -> None:
+        message = str(event.get("message"))
+        if message not in self.warnings and len(self.warnings) < WARNINGS_LIMIT:  # every rank may say the same
+            self.warnings.append(message)
+
+    def _on_failed(self, event: Mapping[str, Any], rank: int) -> None:
+        self.failures.setdefault(rank, dict(event))
+        self._memory(event, rank)
+
+    def _on_finished(self, event: Mapping[str, Any], rank: int) -> None:
+        if rank == 0:
+            self.outcome, self.adapter = event.get("outcome"), event.get("adapter") or self.adapter
+
+    def _rank(self, rank: int) -> dict[str, Any]:
+        return self.ranks.setdefault(
+            rank,
+            {
+                "rank": rank, "step": 0, "step_time": None,
+                "memory_allocated": None, "memory_reserved": None, "memory_peak": None,
+            },
+        )  # fmt: skip
+
+    def _memory(self, event: Mapping[str, Any], rank: int) -> None:
+        row = self._rank(rank)
+        for key in ("memory_allocated", "memory_reserved", "memory_peak"):
+            value = number(event.get(key))
+            if value is not None:
+                row[key] = int(value)
+
+    def _set_total(self, event: Mapping[str, Any]) -> None:
+        total = number(event.get("total_steps"))
+        self.total_steps = self.total_steps if total is None else int(total)
+
+    def _point(self, key: str, x: float, y: float | None) -> None:
+        if y is None:
+            return
+        points = self.series[key]
+        while points and points[-1][0] >= x:  # a resumed run does these steps again
+            points.pop()
+        points.append((x, y))
+        if len(points) > SERIES_LIMIT:
+            del points[: SERIES_LIMIT // 2 : 2]
+
+    def _audit(self, audit: str) -> str:
+        """The verdict over all ranks: one that failed outweighs, then one that is not done."""
+        results = set(self._audits[audit].values())
+        return next((word for word in ("failed", "pending", "passed", "not_applicable") if word in results), "pending")
+
+    def status(self) -> dict[str, Any]:
+        """The fields of ``status.json`` as far as events tell; times in seconds, memory in bytes."""
+        tokens, seconds = (sum(values) for values in zip(*self._recent, strict=True)) if self._recent else (0.0, 0.0)
+        left = None
+        if self.total_steps is not None and seconds and self.state in LIVE:
+            left = max(0, self.total_steps - self.step) * seconds / len(self._recent)
+        run_dir = self.identity["run_dir"]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **self.identity,
+            "state": self.state,
+            "attempt": self.attempt,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "eval_loss": self.eval_loss,
+            "tokens_per_second": tokens / seconds if seconds else None,
+            "eta_seconds": left,
+            "adapter_dir": f"{run_dir}/{self.adapter}" if run_dir and self.adapter else None,
+            "ranks": [dict(self.ranks[rank]) for rank in sorted(self.ranks)],
+            "audits": {audit: self._audit(audit) for audit in AUDITS},
+            "exact_match": dict(self.exact_match),
+            "sample": dict(self.sample) if self.sample else None,
+            "reason": None,
+            "failure": None,
+            "exit_code": None,
+            "updated": self.updated,
+        }

@@ -1,0 +1,81 @@
+"""Where runs are kept and how one is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.events import RunDirectory
+from qltui.runs import status
+from qltui.runs.state import LIVE
+
+
+class RunNotFound(LookupError):  # noqa: N818 (reads as what it says)
+    """No run, or more than one, fits what was typed; the message says which come near."""
+
+
+def runs_home() -> Path:
+    """The folder of all runs: ``$QLTUI_HOME/runs``, else under the XDG state folder. It may not exist yet."""
+    home = os.environ.get("QLTUI_HOME")
+    if home:
+        return Path(home).expanduser().absolute() / "runs"
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state).absolute() / "qltui" / "runs"
+
+
+def directories() -> list[RunDirectory]:
+    """Every run kept here, the newest first. A folder still being made (its name begins with a dot) is none."""
+    home = runs_home()
+    try:
+        names = [name for name in os.listdir(home) if not name.startswith(".")]
+    except OSError:
+        return []
+    runs = [RunDirectory(home / name) for name in names]
+    created = {run.id: _created(run) for run in runs}
+    return sorted((run for run in runs if created[run.id]), key=lambda run: (created[run.id], run.id), reverse=True)
+
+
+def _created(run: RunDirectory) -> float:
+    """When the run was made: ``run.yaml`` is written once. 0 if the folder is no run."""
+    try:
+        return run.run_yaml.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def list_runs() -> list[dict[str, Any]]:
+    """The status of every run, live ones first, then the newest first."""
+    statuses = [status.read(run) for run in directories()]
+    return sorted(statuses, key=lambda one: one["state"] not in LIVE)  # stable, so the newest stay first
+
+
+def find(text: str) -> RunDirectory:
+    """The run meant by an id, a unique beginning of one, a path, or ``last``.
+
+    Raises:
+        RunNotFound: none fits, or several do.
+    """
+    path = Path(text).expanduser()
+    if (os.sep in text or text in (".", "..")) and (path / "run.yaml").is_file():
+        return RunDirectory(path.resolve())
+    runs = directories()
+    if not runs:
+        raise RunNotFound(f"There are no runs in {runs_home()} yet. Start one with: qltui launch PRESET")
+    if text == "last":
+        return runs[0]
+    fitting = [run for run in runs if run.id.startswith(text)] if text else []
+    exact = [run for run in fitting if run.id == text]
+    if exact or len(fitting) == 1:
+        return (exact or fitting)[0]
+    if fitting:
+        raise RunNotFound(f"{text!r} fits {len(fitting)} runs: {_some(fitting)}. Type more of the id.")
+    import difflib
+
+    close = difflib.get_close_matches(text, [run.id for run in runs], n=3, cutoff=0.4)
+    near = f"Did you mean {' or '.join(close)}?" if close else f"There are: {_some(runs)}."
+    raise RunNotFound(f"There is no run {text!r}. {near}")
+
+
+def _some(runs: list[RunDirectory]) -> str:
+    return ", ".join(run.id for run in runs[:5]) + (", ..." if len(runs) > 5 else "")
