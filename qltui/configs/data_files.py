@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     rows: list[Row]
 
 
-class UnusableDataError(Exception):
+class UnusableData(Exception):
     """A data file that cannot be read as rows."""
 
     def __init__(self, message: str, remedy: str = "", line: int | None = None) -> None:
@@ -49,17 +49,17 @@ def read_sample(path: Path, builder: str) -> Sample:
     ``builder`` is one of the values of ``engine.config.formats.FILE_FORMATS``.
 
     Raises:
-        UnusableDataError: it cannot be read, is empty, or is not what its ending says.
+        UnusableData: it cannot be read, is empty, or is not what its ending says.
     """
     try:
         if path.stat().st_size == 0:
-            raise UnusableDataError("is empty.", "Give a file with rows.")
+            raise UnusableData("is empty.", "Give a file with rows.")
         sample = _parquet_sample(path) if builder == "parquet" else _text_sample(path, builder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UnusableDataError(f"cannot be read ({reason}).", "Check its permissions.") from None
+        raise UnusableData(f"cannot be read ({reason}).", "Check its permissions.") from None
     if not sample.rows:
-        raise UnusableDataError("has no rows.", "Give a file with rows.")
+        raise UnusableData("has no rows.", "Give a file with rows.")
     return sample
 
 
@@ -72,7 +72,7 @@ def _text_sample(path: Path, builder: str) -> Sample:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(data[:MAX_BYTES], is_whole)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UnusableDataError("is not UTF-8 text.", "Save it as UTF-8.", line) from None
+        raise UnusableData("is not UTF-8 text.", "Save it as UTF-8.", line) from None
     if builder == "csv":
         return _csv_sample(text, is_whole, "\t" if path.suffix.lower() == ".tsv" else ",")
     beginning = text.lstrip()[:1]
@@ -86,7 +86,7 @@ def _json_line_rows(text: str, is_whole: bool) -> Iterator[Row]:
     if not is_whole:
         lines.pop()
         if not lines:
-            raise UnusableDataError("has a first line longer than 8 MB.", "Write one row a line.", 1)
+            raise UnusableData("has a first line longer than 8 MB.", "Write one row a line.", 1)
     number = 0
     for line_number, line in enumerate(lines, 1):
         if not line.strip():
@@ -134,7 +134,7 @@ def _array_rows(text: str, is_whole: bool) -> Iterator[Row]:
             position = _skip_space(text, position + 1)
         elif text[position : position + 1] != "]" and is_whole:
             line = text.count("\n", 0, position) + 1
-            raise UnusableDataError("is not valid JSON: ',' or ']' is missing.", "Correct this line.", line)
+            raise UnusableData("is not valid JSON: ',' or ']' is missing.", "Correct this line.", line)
 
 
 def _skip_space(text: str, position: int) -> int:
@@ -145,13 +145,13 @@ def _skip_space(text: str, position: int) -> int:
 def _refuse_json(error: ValueError, line: int | None) -> NoReturn:
     reason = getattr(error, "msg", str(error))
     message = "is not valid JSON" if line is None else f"line {line} is not valid JSON"
-    raise UnusableDataError(f"{message}: {reason}.", "Correct this line.", line) from None
+    raise UnusableData(f"{message}: {reason}.", "Correct this line.", line) from None
 
 
 def _object_row(number: int, line: int | None, value: Any) -> Row:
     if not isinstance(value, dict):
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(value), "a single value")
-        raise UnusableDataError(f"row {number} is {kind}.", "Each row is an object: {column: value, ...}.", line)
+        raise UnusableData(f"row {number} is {kind}.", "Each row is an object: {column: value, ...}.", line)
     return Row(number, line, value)
 
 
@@ -168,12 +168,12 @@ def _csv_sample(text: str, is_whole: bool, delimiter: str) -> Sample:
             if None in values:
                 count = len(columns) + len(values[None])
                 message = f"row {number} has {count} values for {len(columns)} columns."
-                raise UnusableDataError(message, "Put values that hold the separator in quotes.", reader.line_num)
+                raise UnusableData(message, "Put values that hold the separator in quotes.", reader.line_num)
             rows.append(Row(number, reader.line_num, dict(values)))
             if number == MAX_ROWS:
                 return Sample(columns, rows)
     except csv.Error as error:
-        raise UnusableDataError(f"is not valid CSV: {error}.", "Correct this line.", reader.line_num) from None
+        raise UnusableData(f"is not valid CSV: {error}.", "Correct this line.", reader.line_num) from None
     return Sample(columns, rows if is_whole else rows[:-1])
 
 
@@ -188,4 +188,4 @@ def _parquet_sample(path: Path) -> Sample:
             return Sample(list(file.schema_arrow.names), [Row(n, None, row) for n, row in enumerate(values, 1)])
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
-        raise UnusableDataError(f"is no readable Parquet file ({reason}).", "Write it again.") from None
+        raise UnusableData(f"is no readable Parquet file ({reason}).", "Write it again.") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.reading import parse_assignment, read_file
-from engine.config.schema import ConfigError
+from engine.config.schema import ConfigError, Problem, nearest
 from qltui.configs import presets
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def locate(target: str) -> Path:
     Raises:
         ConfigError: it is neither a preset nor a file.
     """
-    looks_like_path = os.sep in target or target.endswith((".yaml", ".yml"))
-    if looks_like_path or (target not in presets.names() and os.path.exists(target)):
+    if target in presets.names():
+        return presets.path(target)
+    if os.sep in target or target.endswith((".yaml", ".yml")) or os.path.exists(target):
         return Path(target).expanduser()
-    return presets.path(target)
+    raise ConfigError([Problem(target, "", "is neither a preset nor a file.", nearest(target, presets.names()))])

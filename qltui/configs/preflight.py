@@ -11,7 +11,7 @@ from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem
 from engine.config.ranks import ranks_per_node, uses_gpu
 from engine.config.run_config import Attention, Compute, DataFormat, Device, StrategyName
 from engine.config.schema import Problem
-from qltui.configs.data_files import Sample, UnusableDataError, read_sample
+from qltui.configs.data_files import Sample, UnusableData, read_sample
 from qltui.configs.model_files import check_model, missing
 from qltui.facts import gpus
 
@@ -87,7 +87,7 @@ def _check_data(name: str, field: str, data: DataConfig) -> list[Problem]:
         return [Problem(name, field, f"{ending} no format that can be read.", endings)]
     try:
         sample = read_sample(path, builder)
-    except UnusableDataError as error:
+    except UnusableData as error:
         return [Problem(_place(name, error.line), field, error.message, error.remedy)]
     return _check_rows(sample, name, field, data)
 

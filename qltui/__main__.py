@@ -1,0 +1,7 @@
+"""``python -m qltui``."""
+
+import sys
+
+from qltui.cli.main import main
+
+sys.exit(main())

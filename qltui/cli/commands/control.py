@@ -1,0 +1,40 @@
+"""``stop`` and ``resume``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from qltui.cli import exits
+from qltui.cli.selecting import find_run
+from qltui.runs import launching, status
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run_stop(arguments: argparse.Namespace) -> int:
+    """Ask a live run to save and stop, or to end at once."""
+    run = find_run(arguments.run)
+    found = status.read(run)
+    if not status.is_live(run):
+        raise exits.Refused(f"{run.id} is not running: it is {found['state']}.")
+    launching.request_stop(run, now=arguments.now)
+    how = "ends now; what was not saved is lost" if arguments.now else "saves and stops after its current step"
+    print(f"{run.id} {how}. Follow it: qltui watch {run.id}", file=sys.stderr)
+    return exits.FINE
+
+
+def run_resume(arguments: argparse.Namespace) -> int:
+    """Start a new attempt of a run that is not running."""
+    run = find_run(arguments.run)
+    try:
+        launching.resume(run)
+    except launching.LaunchRefused as error:
+        raise exits.Refused(str(error)) from None
+    print(run.id, flush=True)
+    if arguments.wait:
+        from qltui.cli.waiting import wait
+
+        return wait(run, sys.stderr)
+    return exits.FINE

@@ -1,0 +1,87 @@
+"""The command ``qltui``: finds the subcommand, imports its module, turns every way it can end into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import qltui
+from qltui.cli import exits
+from qltui.cli.table import COMMANDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line (default: the program's own) and give its exit code."""
+    # A name or a log line that the terminal's encoding lacks is shown as '?', not answered with a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    arguments = _parse(sys.argv[1:] if words is None else list(words))
+    try:
+        code = _call(arguments)
+        sys.stdout.flush()
+    except exits.Refused as refusal:
+        print(f"qltui: {refusal}", file=sys.stderr)
+        return exits.NO
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`qltui logs RUN | head`). Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FINE
+    return code
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="qltui",
+        description=f"{qltui.__doc__} Without a command it opens the app.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"qltui {qltui.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name, help=command.help, description=_sentence(command.help), allow_abbrev=False
+        )
+        for names, options in command.arguments:
+            subparser.add_argument(*names, **options)
+    if words and not words[0].startswith("-") and words[0] not in subparsers.choices:
+        parser.error(f"there is no command {words[0]!r}. {_nearest(words[0], list(subparsers.choices))}")
+    return parser.parse_args(words)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=2)
+    return f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(known)}."
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    if arguments.command is None:
+        return _open_app()
+    from importlib import import_module
+
+    command = next(command for command in COMMANDS if command.name == arguments.command)
+    module = import_module(f"qltui.cli.commands.{command.module}")
+    code: int = getattr(module, f"run_{command.name}")(arguments)
+    return code
+
+
+def _open_app() -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("qltui: the app needs a terminal; `qltui --help` lists commands that do not.", file=sys.stderr)
+        return exits.USAGE
+    from qltui.ui.app import run_app
+
+    run_app()
+    return exits.FINE

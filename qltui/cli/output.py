@@ -1,0 +1,104 @@
+"""How results are written: one JSON document, or lines for people. Text from elsewhere is made printable first."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from qltui import words
+from qltui.runs.sanitise import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from engine.config.schema import Problem
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; a number that JSON has no word for (a loss of NaN) becomes null."""
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None  # NaN is less than nothing
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print each problem to stderr, one a line."""
+    for problem in problems:
+        print(f"qltui: {clean(str(problem))}", file=sys.stderr)
+
+
+def steps(status: dict[str, Any]) -> str:
+    """Steps done of how many."""
+    total = status["total_steps"]
+    return f"step {status['step']}/{total}" if total else f"step {status['step']}"
+
+
+def progress(status: dict[str, Any]) -> str:
+    """One line on a run that goes on."""
+    parts = [f"{status['state']:10}", steps(status)]
+    if status["loss"] is not None:
+        parts.append(f"loss {words.number(status['loss'], '.4f')}")
+    if status["tokens_per_second"]:
+        parts.append(f"{words.number(status['tokens_per_second'])} tokens/s")
+    if status["eta_seconds"] is not None:
+        parts.append(f"{words.duration(status['eta_seconds'])} left")
+    return clean("  ".join(parts))
+
+
+def describe(status: dict[str, Any]) -> str:
+    """Everything people want to know of how a run stands, or ended."""
+    rows = [
+        ("run", f"{status['id']}, attempt {status['attempt']}"),
+        ("state", status["state"]),
+        ("because", status["reason"]),
+        ("progress", steps(status)),
+        ("left", _if_known(status["eta_seconds"], words.duration)),
+        ("loss", _if_known(status["loss"], _four_digits)),
+        ("eval loss", _if_known(status["eval_loss"], _four_digits)),
+        ("speed", _if_known(status["tokens_per_second"], lambda value: f"{words.number(value)} tokens/s")),
+        *((f"rank {rank['rank']}", _rank(rank)) for rank in status["ranks"]),
+        ("audits", ", ".join(f"{name} {result}" for name, result in status["audits"].items())),
+        *_answers(status),
+        ("adapter", status["adapter_dir"]),
+        ("folder", status["run_dir"]),
+    ]
+    return "\n".join(f"{name:12} {clean(str(value))}" for name, value in rows if value)
+
+
+def _answers(status: dict[str, Any]) -> list[tuple[str, str | None]]:
+    match, sample = status["exact_match"], status["sample"]
+    rows: list[tuple[str, str | None]] = []
+    if match["before"] is not None or match["after"] is not None:
+        rows.append(("exact match", f"{words.share(match['before'])} before, {words.share(match['after'])} after"))
+    if sample:
+        rows += [("sample", _flat(sample["prompt"])), ("  wanted", _flat(sample["wanted"]))]
+        rows += [("  before", _flat(sample["before"])), ("  after", _flat(sample["after"]))]
+    return rows
+
+
+def _flat(text: Any) -> str | None:
+    return None if text is None else " ".join(str(text).split()) or "(nothing)"
+
+
+def _rank(rank: dict[str, Any]) -> str:
+    memory = words.size(rank["memory_peak"])
+    seconds = words.number(rank["step_time"], ".3f")
+    return f"step {rank['step']}, {seconds} s a step, memory peak {memory}"
+
+
+def _four_digits(value: float) -> str:
+    return words.number(value, ".4f")
+
+
+def _if_known(value: Any, form: Any) -> str | None:
+    return None if value is None else form(value)

@@ -1,0 +1,83 @@
+"""Every subcommand, declared once: its name, help, arguments, and the module imported when it is called."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing would take a tenth of the time `qltui --help` may
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Command:
+    """One subcommand; ``module`` has a function ``run_<name>(arguments) -> exit code``."""
+
+    def __init__(self, name: str, module: str, help: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> None:
+        self.name = name
+        self.module = module
+        self.help = help
+        self.arguments = arguments
+
+
+def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """What ``ArgumentParser.add_argument`` takes, kept until a parser is made."""
+    return names, options
+
+
+JSON = argument("--json", action="store_true", help="print one JSON document")
+RUN = argument("run", metavar="RUN", help="id of a run, a unique beginning of one, a path, or 'last'")
+SET = argument(
+    "--set", dest="assignments", metavar="FIELD=VALUE", action="append", default=[],
+    help="another value for a field, as in training.max_steps=50; `qltui config` lists the fields",
+)  # fmt: skip
+
+COMMANDS = (
+    Command(
+        "presets", "presets", "list the presets that come with the program, or show one",
+        argument("action", nargs="?", choices=["show"], help="print the preset's file"),
+        argument("name", nargs="?", metavar="NAME", help="the preset to show"),
+        JSON,
+    ),
+    Command(
+        "launch", "launch", "check a configuration and start it as a detached run",
+        argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
+        SET,
+        argument("--name", help="what the run is called"),
+        argument("--dry-run", action="store_true", help="check it and print what would run, start nothing"),
+        argument("--watch", action="store_true", help="open the monitor on it"),
+        argument("--wait", action="store_true", help="print progress and end with the run's own result"),
+    ),
+    Command(
+        "check", "check", "say what would stop a configuration from running",
+        argument("files", nargs="+", metavar="FILE", help="a run file (run.yaml)"),
+        JSON,
+    ),
+    Command("runs", "runs", "list the runs, live ones first", JSON),
+    Command("status", "runs", "say how a run stands", RUN, JSON),
+    Command(
+        "logs", "logs", "print what the ranks of a run wrote",
+        RUN,
+        argument("-f", "--follow", action="store_true", help="go on as more is written, until the run ends"),
+        argument("--rank", type=int, metavar="N", help="of this rank alone"),
+        argument("-n", "--lines", type=int, metavar="LINES", help="only the last ones; all are printed without it"),
+    ),
+    Command(
+        "watch", "watch", "open the monitor on a run; without a terminal, print its progress",
+        RUN,
+        argument("--readonly", action="store_true", help="offer nothing that touches the run"),
+    ),
+    Command(
+        "stop", "control", "let a run save and stop",
+        RUN,
+        argument("--now", action="store_true", help="end its processes at once; what was not saved is lost"),
+    ),
+    Command(
+        "resume", "control", "go on with a run where its newest checkpoint stands",
+        RUN,
+        argument("--wait", action="store_true", help="print progress and end with the run's own result"),
+    ),
+    Command("doctor", "doctor", "say what of this machine helps or hinders", JSON),
+    Command(
+        "config", "config", "list the fields of a configuration: values, units, defaults, meanings",
+        argument("field", nargs="?", metavar="FIELD", help="this one alone, or those under it (training)"),
+        argument("--markdown", action="store_true", help="as tables for the documentation"),
+    ),
+)  # fmt: skip

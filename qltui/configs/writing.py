@@ -1,0 +1,48 @@
+"""RunConfig to the text of ``run.yaml``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from engine.config.run_config import FIELDS, get
+from engine.config.schema import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.config.run_config import RunConfig
+
+PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ +-]*(?<! )")
+"""Text that YAML 1.2 takes as it stands, unless it is one of its words."""
+YAML_WORDS = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")
+
+
+def run_yaml(config: RunConfig) -> str:
+    """Every field of a configuration, defaults too, so that the file says the same to every later version."""
+    return "\n".join(_lines(config)) + "\n"
+
+
+def _lines(config: RunConfig) -> Iterator[str]:
+    """Fields in the order they are declared, each section opened once, those without a section first."""
+    opened: list[str] = []
+    for path in sorted(FIELDS, key=lambda path: "." in path):
+        *sections, name = path.split(".")
+        for depth, section in enumerate(sections):
+            if opened[: depth + 1] != sections[: depth + 1]:
+                yield f"{'  ' * depth}{section}:"
+                opened = sections[: depth + 1]
+        yield f"{'  ' * len(sections)}{name}: {_value(get(config, path))}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        text = as_text(value)
+        is_plain = PLAIN.fullmatch(text) and text.lower() not in YAML_WORDS
+        return text if is_plain else json.dumps(text, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_value(key)}: {_value(item)}" for key, item in value.items()) + "}"
+    return as_text(value)

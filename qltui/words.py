@@ -1,0 +1,42 @@
+"""How values read, on screens and in the output of commands alike."""
+
+from __future__ import annotations
+
+UNKNOWN = "–"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in its two largest units, as ``2 h 07 m``; a dash if unknown."""
+    if seconds is None or seconds < 0:
+        return UNKNOWN
+    whole = round(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} m"
+    if minutes:
+        return f"{minutes} m {whole % 60:02} s"
+    return f"{whole} s"
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units, as ``7.6 GiB``; a dash if unknown."""
+    if count is None:
+        return UNKNOWN
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def number(value: float | None, form: str = ",.0f") -> str:
+    """A number in the given format; a dash if unknown."""
+    return UNKNOWN if value is None else format(value, form)
+
+
+def share(value: float | None) -> str:
+    """A share from 0 to 1 as a percentage; a dash if unknown."""
+    return UNKNOWN if value is None else f"{value * 100:.0f} %"
