@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING, Any
-
 from engine.events import number
 from qltui.runs.sanitise import clean
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from qltui.runs.state import RunState
 
@@ -23,11 +22,13 @@ def conclude(
     request: Mapping[str, Any] | None,
     last_lines: Mapping[int, str],
     launcher_end: str | None = None,
+    out_of_memory: bool = False,
 ) -> dict[str, Any]:
     """The final status of an attempt none of whose processes runs any more.
 
     ``exits`` is ``exits.json``, ``request`` is ``request.json``, ``last_lines`` the last log line of each rank,
-    ``launcher_end`` how the launcher itself ended if that explains more than the ranks' records.
+    ``launcher_end`` how the launcher itself ended if it left no records, ``out_of_memory`` whether the kernel ended
+    a process for want of memory meanwhile.
     """
     records: dict[int, Mapping[str, Any]] = {int(rank): record for rank, record in (exits.get("ranks") or {}).items()}
     ended = {**state.status(), "eta_seconds": None}
@@ -35,26 +36,38 @@ def conclude(
         outcome = "stopped" if state.outcome == "stopped" else "finished"
         reason = f"Stopped as asked, saved at step {state.step}." if outcome == "stopped" else None
         return {**ended, "state": outcome, "reason": reason, "exit_code": 0}
-    if request and request.get("action") == "stop" and request.get("now") and request.get("attempt") == state.attempt:
-        reason = f"Ended at once, as asked, at step {state.step}; only what was saved before is kept."
+    launcher_signal = exits.get("launcher_signal")
+    if launcher_signal and is_stop(request, state.attempt):
+        how = "at once, as asked," if request and request.get("now") else "because they did not save in time,"
+        reason = f"The ranks were ended {how} at step {state.step}; what was saved before is kept."
         return {**ended, "state": "stopped", "reason": reason, "exit_code": 0}
-    outside = exits.get("launcher_signal")
-    if outside:
-        launcher_end = f"The launcher got {outside} and ended the ranks at step {state.step}."
-    failure = None if outside and not state.failures else _failure(state, records, exits.get("first"), last_lines)
+    if launcher_signal:
+        launcher_end = f"The launcher got {launcher_signal} and ended the ranks at step {state.step}."
+    failure = None if launcher_signal and not state.failures else _failure(state, records, exits, last_lines)
     if failure is None:
         return {**ended, "state": "failed", "reason": launcher_end or LOST, "exit_code": 1}
+    if out_of_memory and failure["error"] == "SIGKILL":
+        failure["message"] += "; the kernel ended a process for want of memory meanwhile"
     return {**ended, "state": "failed", "reason": _sentence(failure, state), "failure": failure, "exit_code": 1}
 
 
+def is_stop(request: Mapping[str, Any] | None, attempt: int) -> bool:
+    """Whether a request asks this attempt to stop."""
+    return request is not None and request.get("action") == "stop" and request.get("attempt", attempt) == attempt
+
+
 def _failure(
-    state: RunState, records: Mapping[int, Mapping[str, Any]], first: Any, last_lines: Mapping[int, str]
+    state: RunState,
+    records: Mapping[int, Mapping[str, Any]],
+    exits: Mapping[str, Any],
+    last_lines: Mapping[int, str],
 ) -> dict[str, Any] | None:
     """What the rank that failed first says, or what is known of it if it could not say anything.
 
     A rank that a signal ended, or that left without a word, comes before the errors of others: they are about the peer
     they lost. Among ranks that spoke, the earliest is the cause.
     """
+    first = exits.get("first")
     if isinstance(first, int) and first in records and first not in state.failures:
         phase = state.phases.get(first)
         place = f"during {phase}" if phase else f"while {state.state}, at step {state.step}"
@@ -89,6 +102,8 @@ def _sentence(failure: Mapping[str, Any], state: RunState) -> str:
 
 def signal_name(number: int) -> str:
     """SIGKILL for 9."""
+    import signal  # only here: it takes time to import, and most runs end well
+
     try:
         return signal.Signals(number).name
     except ValueError:

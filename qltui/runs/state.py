@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from engine.events import number
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 SCHEMA_VERSION = 1
 LIVE = ("queued", "starting", "loading", "training", "evaluating", "saving")
@@ -45,10 +46,10 @@ class RunState:
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
         self.sample: dict[str, Any] | None = None
         self.updated: float | None = number(base.get("updated"))
-        self._begin(int(number(base.get("attempt")) or 1))
+        self.begin(int(number(base.get("attempt")) or 1))
 
-    def _begin(self, attempt: int) -> None:
-        """Forget what was true of the attempt before alone."""
+    def begin(self, attempt: int) -> None:
+        """Begin an attempt: what was true of the one before alone is forgotten, curves and answers are kept."""
         self.attempt = attempt
         self.state = "starting"
         self.step = 0
@@ -60,6 +61,8 @@ class RunState:
         self.outcome: str | None = None
         """finished or stopped, once rank 0 said so."""
         self.ranks: dict[int, dict[str, Any]] = {}
+        self.pids: dict[int, dict[str, Any]] = {}
+        """Process id and host of each rank, by its own word."""
         self.phases: dict[int, str] = {}
         """The phase each rank said it began and not yet ended."""
         self.failures: dict[int, dict[str, Any]] = {}
@@ -74,7 +77,7 @@ class RunState:
         if attempt < self.attempt:
             return
         if attempt > self.attempt:
-            self._begin(attempt)
+            self.begin(attempt)
         self.updated = number(event.get("wall")) or self.updated
         handler = getattr(self, f"_on_{event.get('kind')}", None)
         if handler:
@@ -82,6 +85,7 @@ class RunState:
 
     def _on_started(self, event: Mapping[str, Any], rank: int) -> None:
         self._rank(rank)
+        self.pids[rank] = {"pid": event.get("pid"), "host": event.get("host")}
         self._set_total(event)
 
     def _on_state(self, event: Mapping[str, Any], rank: int) -> None:

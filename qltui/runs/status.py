@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
-from engine.events import Attempt, EventReader, RunDirectory, is_alive, read_json
+from engine.events import Attempt, EventReader, RunDirectory, is_alive, read_json, start_time
+from engine.events.processes import host_name
 from qltui.runs.ending import LOST, conclude
 from qltui.runs.state import FINAL, LIVE, RunState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 STARTING_SECONDS = 30
 """How long a run may be between being written and its first process being recorded."""
@@ -44,11 +46,12 @@ def is_kept(run: RunDirectory, written: dict[str, Any]) -> bool:
 def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[str, Any]:
     """The status of a run that no supervisor looks after, given its reduced events."""
     attempt = run.last_attempt()
-    launch = read_json(attempt.launch_json) if attempt else None
-    if attempt is None or launch is None:
-        if time.time() - _modified(attempt.path if attempt else run.status_json) < STARTING_SECONDS:
-            return {**written, "state": "starting"}
-        return _lost(state, "It was never started: resume it.")
+    if attempt is None or written["attempt"] > attempt.number:
+        return _not_started(run.status_json, written)
+    launch = read_json(attempt.launch_json)
+    if launch is None:
+        return _without_launcher(attempt, written, state)
+    state.identity["gpus"] = launch.get("gpus", [])
     processes = [launch.get("launcher"), *launch.get("ranks", [])]
     if any(is_alive(process) is not False for process in processes):
         return state.status()
@@ -57,6 +60,27 @@ def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[s
     if len(exits.get("ranks", {})) < world_size:
         return _lost(state, LOST)
     return conclude(state, world_size, exits, read_json(run.request_json), last_lines(attempt))
+
+
+def _not_started(path: Path, written: dict[str, Any]) -> dict[str, Any]:
+    """The status of an attempt that has no record of its launch yet; ``path`` is as old as the wait."""
+    if time.time() - _modified(path) < STARTING_SECONDS:
+        return {**written, "state": "starting"}
+    reason = "It was never started; resume it to start it."
+    return {**written, "state": "lost", "reason": reason, "exit_code": 1}
+
+
+def _without_launcher(attempt: Attempt, written: dict[str, Any], state: RunState) -> dict[str, Any]:
+    """The status of ranks that torchrun or another launcher started: their events are all there is."""
+    if state.attempt != attempt.number or not state.pids:
+        return _not_started(attempt.path, written)
+    here = [rank["pid"] for rank in state.pids.values() if rank["host"] == host_name()]
+    if len(here) < len(state.pids) or any(isinstance(pid, int) and start_time(pid) is not None for pid in here):
+        return state.status()
+    if not state.outcome and not state.failures:
+        return _lost(state, LOST)
+    codes = {str(rank): {"code": 0 if state.outcome else 1} for rank in state.pids}
+    return conclude(state, len(state.pids), {"ranks": codes, "first": min(state.failures, default=None)}, None, {})
 
 
 def reduce(run: RunDirectory, written: dict[str, Any]) -> RunState:
@@ -84,20 +108,18 @@ def ranks_of(folder: Path) -> list[int]:
 
 def last_lines(attempt: Attempt) -> dict[int, str]:
     """The last line each rank wrote to its log, as it stands there."""
-    lines = {}
-    for rank in ranks_of(attempt.logs_dir):
-        written = [line for line in _end(attempt.log(rank)).splitlines() if line.strip()]
-        lines[rank] = written[-1] if written else ""
-    return lines
+    return {rank: last_line(attempt.log(rank)) for rank in ranks_of(attempt.logs_dir)}
 
 
-def _end(path: Path, size: int = 8192) -> str:
+def last_line(path: Path, size: int = 8192) -> str:
+    """The last line of a file that says something, looked for in its last ``size`` bytes; '' if there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - size))
-            return file.read(size).decode("utf-8", "replace")
+            lines = file.read(size).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def read_written(run: RunDirectory) -> dict[str, Any]:

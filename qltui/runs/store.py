@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from engine.events import RunDirectory
 from qltui.runs import status
 from qltui.runs.state import LIVE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-class RunNotFound(LookupError):  # noqa: N818 (reads as what it says)
+
+class RunNotFound(LookupError):
     """No run, or more than one, fits what was typed; the message says which come near."""
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import socket
 import time
-from typing import TYPE_CHECKING, Any
 
+from engine.events.processes import host_name
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
 
     from engine.events import RunDirectory
 
@@ -52,9 +56,10 @@ def _last_line(path: str) -> dict[str, Any] | None:
 class Sampler:
     """Takes samples of this host. Without NVIDIA's library there are no GPUs, and that is no error."""
 
-    def __init__(self, gpus: Sequence[str]) -> None:
-        """Sample the GPUs with these UUIDs, and the host."""
-        self._host = socket.gethostname()
+    def __init__(self, folder: Path, gpus: Sequence[str]) -> None:
+        """Sample the GPUs with these UUIDs, and the host, into a file of ``folder``."""
+        self._host = host_name()
+        self._path = folder / f"{self._host}.jsonl"
         self._handles: dict[str, Any] = {}
         self._nvml: Any = None
         if gpus:
@@ -70,6 +75,14 @@ class Sampler:
         except pynvml.NVMLError:
             return
 
+    def write(self, ranks: Mapping[int, int]) -> None:
+        """Append a sample; a disk that is full costs the sample, not the run."""
+        line = json.dumps(self.sample(ranks)) + "\n"
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line)
+
     def sample(self, ranks: Mapping[int, int]) -> dict[str, Any]:
         """One sample; ``ranks`` is the process id of each rank."""
         memory = _meminfo()
@@ -79,7 +92,7 @@ class Sampler:
             "memory_total": memory.get("MemTotal"),
             "memory_available": memory.get("MemAvailable"),
             "load": os.getloadavg()[0],
-            "out_of_memory_kills": _out_of_memory_kills(),
+            "out_of_memory_kills": out_of_memory_kills(),
             "ranks": [{"rank": rank, "memory": resident(pid)} for rank, pid in sorted(ranks.items())],
             "gpus": [self._gpu(uuid, handle) for uuid, handle in self._handles.items()],
         }
@@ -122,7 +135,7 @@ def _meminfo() -> dict[str, int]:
         return {}
 
 
-def _out_of_memory_kills() -> int | None:
+def out_of_memory_kills() -> int | None:
     """Processes the kernel has ended for want of memory since boot."""
     try:
         with open("/proc/vmstat") as file:

@@ -1,0 +1,183 @@
+"""Runs begun, resumed and asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from engine.config.ranks import ranks_per_node, uses_gpu
+from engine.config.reading import read_file
+from engine.config.run_config import Device
+from engine.events import RunDirectory, read_json, send_signal, write_json
+from qltui.configs.files import write_files
+from qltui.facts import gpus
+from qltui.runs import status, store
+from qltui.runs.state import LIVE, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.config import RunConfig
+
+
+class LaunchRefused(Exception):
+    """Nothing was done; the message says why and what to do."""
+
+
+def create(config: RunConfig) -> RunDirectory:
+    """Make the directory of a run, whole or not at all. ``start`` then starts it.
+
+    Raises:
+        LaunchRefused: a live run has the name or the GPUs, or the state folder can't be written.
+    """
+    with _state_folder_locked():
+        live = _live_runs()
+        for one in live:
+            if one["name"] == config.name:
+                advice = f"Stop it, or give this one another name: --set name={config.name}-2"
+                raise LaunchRefused(f"A run named {config.name} is live: {one['id']}. {advice}")
+        leased = _lease(config, live)
+        run = RunDirectory(store.runs_home() / _free_id(config.name))
+        temporary = RunDirectory(store.runs_home() / f".{uuid.uuid4().hex}")
+        try:
+            temporary.path.mkdir(mode=0o700)
+            write_files(temporary, config, ranks_per_node(config, len(leased)), bool(leased))
+            write_json(temporary.status_json, _first_status(run, config, leased))
+            temporary.path.rename(run.path)
+        except BaseException:
+            shutil.rmtree(temporary.path, ignore_errors=True)
+            raise
+    return run
+
+
+def start(run: RunDirectory) -> None:
+    """Start the run's supervisor, detached: it needs neither this process nor its terminal, and returns at once.
+
+    Raises:
+        LaunchRefused: no process could be started.
+    """
+    leased = status.read_written(run)["gpus"]
+    options = ["--gpus", ",".join(leased)] if leased else []
+    with _as_refusal(f"The supervisor of {run.id} can't be started"), open(run.supervisor_log, "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), *options],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )  # fmt: skip
+
+
+def resume(run: RunDirectory) -> None:
+    """Start a new attempt of a run that has ended; it goes on from the newest good checkpoint.
+
+    Raises:
+        LaunchRefused: the run is live or finished, or its GPUs are taken.
+        ConfigError: ``run.yaml`` can't be read any more.
+    """
+    with _state_folder_locked():
+        current = status.read(run)
+        if current["state"] in LIVE:
+            raise LaunchRefused(f"{run.id} is live ({current['state']}); stop it first.")
+        if current["state"] == "finished":
+            raise LaunchRefused(f"{run.id} has finished; there is nothing to resume.")
+        leased = _lease(read_file(run.run_yaml), _live_runs())
+        last = run.last_attempt()
+        begun = RunState({**current, "gpus": leased, "supervisor": None, "attempt": last.number + 1 if last else 1})
+        kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
+        write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
+    start(run)
+
+
+def request_stop(run: RunDirectory, now: bool = False) -> None:
+    """Ask a run to save and stop; with ``now`` end its ranks without saving.
+
+    Raises:
+        LaunchRefused: the run isn't live, or the request can't be written.
+    """
+    current = status.read(run)
+    if current["state"] not in LIVE:
+        raise LaunchRefused(f"{run.id} isn't live: it is {current['state']}.")
+    request = {
+        "action": "stop", "now": now, "id": uuid.uuid4().hex, "wall": time.time(), "attempt": current["attempt"],
+    }  # fmt: skip
+    with _as_refusal(f"The request can't be written to {run.request_json}"):
+        write_json(run.request_json, request)
+    attempt = run.last_attempt()
+    launch = read_json(attempt.launch_json) if attempt else None
+    if now and launch:  # its supervisor would see the request too, if there is one
+        send_signal(launch.get("launcher", {}), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _state_folder_locked() -> Iterator[None]:
+    """Decide alone which names and GPUs are free; launches beside this one wait the moment it takes."""
+    home = store.runs_home()
+    with _as_refusal(f"The state folder {home.parent} can't be written"):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(home.parent / "launch.lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+@contextlib.contextmanager
+def _as_refusal(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = "Free some space or set QLTUI_HOME to a folder you can write."
+        raise LaunchRefused(f"{what}: {error.strerror or error}. {advice}") from None
+
+
+def _live_runs() -> list[dict[str, Any]]:
+    return [one for one in store.list_runs() if one["state"] in LIVE]
+
+
+def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[str]:
+    """UUIDs of the GPUs this launch takes: those it names, else the first that no live run has.
+
+    Raises:
+        LaunchRefused: they are a live run's.
+    """
+    visible = [] if config.hardware.device is Device.CPU else gpus.visible_gpus()
+    if not uses_gpu(config, len(visible)):
+        return []
+    taken = {uuid: one["id"] for one in live for uuid in one["gpus"]}
+    named = [gpu for name in config.hardware.gpus if (gpu := gpus.find(name, visible))]
+    for gpu in named:
+        if gpu.uuid in taken:
+            advice = "Wait until it ends, stop it, or choose other GPUs with --set hardware.gpus=[...]"
+            raise LaunchRefused(f"GPU {gpu.number} is in use by the live run {taken[gpu.uuid]}. {advice}")
+    free = named or [gpu for gpu in visible if gpu.uuid not in taken]
+    wanted = ranks_per_node(config, len(free))
+    if len(free) < wanted:
+        owners = ", ".join(sorted(set(taken.values()))) or "no run of ours"
+        raise LaunchRefused(f"{wanted} GPUs are wanted, {len(free)} are free; the others are in use by {owners}.")
+    return [gpu.uuid for gpu in free[:wanted]]
+
+
+def _free_id(name: str) -> str:
+    """Name and time; a number on top if that is taken."""
+    first = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidate, number = first, 1
+    while (store.runs_home() / candidate).exists():
+        number += 1
+        candidate = f"{first}-{number}"
+    return candidate
+
+
+def _first_status(run: RunDirectory, config: RunConfig, leased: list[str]) -> dict[str, Any]:
+    """``status.json`` of a run whose supervisor is about to be started."""
+    now = time.time()
+    identity = {
+        "id": run.id, "name": config.name, "run_dir": str(run.path), "method": config.method.name.value,
+        "strategy": config.strategy.name.value, "model": config.model.path, "data": config.data.path,
+        "created": now, "updated": now, "gpus": leased,
+    }  # fmt: skip
+    return RunState(identity).status() | {"total_steps": config.training.max_steps}

@@ -1,0 +1,182 @@
+"""Looks after one attempt: ``python -P -m qltui.runs.supervisor RUN_DIR``, in a session of its own, without a terminal.
+
+Starts ``engine.launch``, samples telemetry, follows the events, keeps ``status.json`` true, and writes how it ended.
+Losing it costs the run nothing: the ranks are the launcher's, and readers then judge from events and exit records.
+What it prints, and what the launcher prints, goes to ``supervisor.log``. Options it does not know are the launcher's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.config import ConfigError
+from engine.config.reading import read_file
+from engine.events import Attempt, EventReader, RunDirectory, identity, read_json, write_json
+from engine.events.run_directory import RunIsLive
+from qltui.runs import status
+from qltui.runs.ending import conclude, is_stop, signal_name
+from qltui.runs.sanitise import clean
+from qltui.runs.telemetry import Sampler, out_of_memory_kills
+
+if TYPE_CHECKING:
+    from qltui.runs.state import RunState
+
+POLL_SECONDS = 0.2
+STATUS_SECONDS = 0.5
+SAMPLE_SECONDS = 1.0
+CLEARED_SECONDS = 10.0
+"""Time the launcher's guard has to clear away what a killed launcher left."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="qltui.runs.supervisor", description="Look after one attempt of a run.")
+    parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
+    options, launcher_options = parser.parse_known_args(arguments)
+    ended = Supervisor(RunDirectory(options.run_dir)).supervise(launcher_options)
+    return int(ended["exit_code"])
+
+
+class Supervisor:
+    """One attempt, from before its launcher to after its last rank."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        written = status.read_written(run) | {"supervisor": identity()}
+        self._state: RunState = status.reduce(run, written)
+        self._state.begin(written["attempt"])
+        self._attempt: Attempt | None = None
+        self._launch: dict[str, Any] = {}
+        self._readers: dict[int, EventReader] = {}
+        self._sampler: Sampler | None = None
+        self._written: dict[str, Any] = {}
+        self._next_status = self._next_sample = 0.0
+        self._stop_seen: float | None = None
+        self._kills_before = out_of_memory_kills()
+        self._terminated = False
+
+    def supervise(self, launcher_options: list[str]) -> dict[str, Any]:
+        """Launch, look after the ranks until they have ended, and return the final status."""
+        self._write(self._state.status())
+        signal.signal(signal.SIGHUP, lambda *_: None)  # not ignored: that would be inherited by the launcher
+        launcher = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine.launch", str(self.run.path), *launcher_options],
+            stdin=subprocess.DEVNULL,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: launcher.terminate())
+        while launcher.poll() is None:
+            self._look(launcher)
+            time.sleep(POLL_SECONDS)
+        self._wait_until_cleared()
+        self._look(launcher)
+        ended = self._conclude(launcher)
+        self._write(ended)
+        return ended
+
+    def _look(self, launcher: subprocess.Popen[bytes]) -> None:
+        """One round: new events, a sample, requests, status."""
+        now = time.monotonic()
+        self._find_attempt(launcher.pid)
+        self._read_events()
+        if now >= self._next_sample:
+            self._next_sample = now + SAMPLE_SECONDS
+            self._sample()
+        self._heed_requests(launcher, now)
+        current = self._state.status()
+        if now >= self._next_status and current != self._written:
+            self._next_status = now + STATUS_SECONDS
+            self._write(current)
+
+    def _find_attempt(self, launcher_pid: int) -> None:
+        """The attempt our launcher made, as soon as it has recorded itself there; then its ranks, once they run."""
+        if len(self._launch.get("ranks", [])) == self._launch.get("world_size", -1):
+            return
+        attempt = self.run.last_attempt()
+        launch = read_json(attempt.launch_json) if attempt else None
+        if attempt is None or launch is None or launch.get("launcher", {}).get("pid") != launcher_pid:
+            return
+        if self._attempt is None and attempt.number != self._state.attempt:
+            self._state.begin(attempt.number)
+        self._attempt, self._launch = attempt, launch
+        self._state.identity["gpus"] = launch.get("gpus", [])
+
+    def _read_events(self) -> None:
+        if self._attempt is None:
+            return
+        for rank in status.ranks_of(self._attempt.events_dir):
+            reader = self._readers.setdefault(rank, EventReader(self._attempt.events(rank)))
+            while events := reader.read():
+                for event in events:
+                    self._state.apply(event)
+
+    def _sample(self) -> None:
+        if self._sampler is None and self._launch:
+            self._sampler = Sampler(self.run.telemetry, self._launch.get("gpus", []))
+        if self._sampler:
+            self._sampler.write({one["rank"]: one["pid"] for one in self._launch.get("ranks", [])})
+
+    def _heed_requests(self, launcher: subprocess.Popen[bytes], now: float) -> None:
+        """End the ranks if a stop is to be at once, or if they did not heed one; never while they save."""
+        request = read_json(self.run.request_json)
+        if self._terminated or request is None or not is_stop(request, self._state.attempt):
+            return
+        if self._stop_seen is None:
+            self._stop_seen = now
+        late = now - self._stop_seen > self._grace() and self._state.state != "saving"
+        if request.get("now") or late:
+            self._terminated = True
+            launcher.terminate()
+
+    def _grace(self) -> float:
+        try:
+            return read_file(self.run.run_yaml).recovery.stop_grace_seconds
+        except ConfigError:
+            return 0.0  # then no rank runs that could save
+
+    def _wait_until_cleared(self) -> None:
+        """Wait until nothing of the attempt runs: as long as the launcher or its guard lives, the run is claimed."""
+        deadline = time.monotonic() + CLEARED_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with self.run.claim():
+                    return
+            except RunIsLive:
+                time.sleep(POLL_SECONDS)
+            except OSError:
+                return
+
+    def _conclude(self, launcher: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """How it ended."""
+        kills = out_of_memory_kills()
+        return conclude(
+            self._state,
+            self._launch.get("world_size", 1),
+            (read_json(self._attempt.exits_json) if self._attempt else None) or {},
+            read_json(self.run.request_json),
+            status.last_lines(self._attempt) if self._attempt else {},
+            launcher_end=self._launcher_end(launcher.returncode),
+            out_of_memory=kills is not None and kills > (self._kills_before or 0),
+        )
+
+    def _launcher_end(self, code: int) -> str:
+        if code < 0:
+            return f"The launcher was ended by {signal_name(-code)} at step {self._state.step}."
+        line = clean(status.last_line(self.run.supervisor_log))
+        return line.removeprefix("error: ") or f"The launcher ended with exit code {code}."
+
+    def _write(self, current: dict[str, Any]) -> None:
+        """Replace ``status.json``. If the disk is full the run goes on and readers judge from the events."""
+        self._written = current
+        with contextlib.suppress(OSError):
+            write_json(self.run.status_json, current)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
