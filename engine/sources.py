@@ -1,0 +1,222 @@
+"""Rows as the user has them: from a file or the hub, one by one with the number a message can name."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import datasets
+
+from engine.config import DataFormat
+from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem, wanted
+from engine.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class Source:
+    """Rows of one file or hub split, kept on disk and read when asked for."""
+
+    def __init__(self, label: str, dataset: datasets.Dataset, columns: Sequence[str], *, is_json: bool = False) -> None:
+        self.label = label
+        """What messages call it: the path or hub id, with the split."""
+        self.columns = columns
+        self._dataset = dataset
+        self._is_json = is_json
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def rows(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(number from 1 as in the file, row) of the rows asked for, in that order; all of them by default."""
+        chosen = self._dataset if indices is None else self._dataset.select(indices)
+        for position, row in enumerate(chosen):
+            if self._is_json:
+                yield row["number"], json.loads(row["json"])
+            else:
+                yield (position if indices is None else indices[position]) + 1, row
+
+
+def open_source(path: str, *, field: str, name: str | None, split: str, cache: Path) -> Source:
+    """The rows ``path`` names: a file, a folder of data files, or a hub data set.
+
+    ``cache`` is a folder of our own, so that a file that changed is never answered from an older copy; data sets of
+    the hub keep their usual cache, which goes by commit and serves without network.
+
+    Raises:
+        BadInput: there is no such thing, or it cannot be read, or it is empty.
+    """
+    local = Path(path)
+    if local.is_file():
+        source = _open_file(local, cache)
+    elif local.is_dir():
+        source = _load(f"{path} ({split})", path, name=name, split=split, cache_dir=str(cache))
+    elif path.startswith(("/", ".", "~")) or local.suffix.lower() in FILE_FORMATS:
+        raise BadInput(f"{path}: there is no such file. Give {field} the path of a file, or the id of a hub data set.")
+    else:
+        source = _open_hub(path, name, split)
+    if len(source) == 0:
+        raise BadInput(f"{source.label}: has no rows. Give {field} data with at least one row.")
+    return source
+
+
+def find_format(source: Source, given: DataFormat, mapping: dict[str, str]) -> DataFormat:
+    """The format of the rows: as given, or told by their columns.
+
+    Raises:
+        BadInput: the columns fit no format.
+    """
+    found = detect(source.columns, mapping) if given is DataFormat.AUTO else given
+    if found is None:
+        raise BadInput(
+            f"{source.label}: the columns ({', '.join(source.columns) or 'none'}) fit no format. Wanted is one of "
+            f"{wanted()}. Name yours in data.columns, as in {{prompt: question, completion: answer}}."
+        )
+    return found
+
+
+def checked_rows(
+    source: Source, row_format: DataFormat, mapping: dict[str, str], indices: Sequence[int] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, row) with the columns named as the format names them.
+
+    Raises:
+        BadInput: a row cannot be used; the message has its number.
+    """
+    for number, row in source.rows(indices):
+        problem = row_problem(row, row_format, mapping)
+        if problem:
+            needs = " + ".join(ROW_FORMATS[row_format].required)
+            raise BadInput(
+                f"{source.label}: row {number} {problem}. Rows of the format {row_format.value} need {needs}; mend or "
+                "remove the row, or set data.format or data.columns."
+            )
+        yield number, {**row, **{ours: row.get(theirs) for ours, theirs in mapping.items()}}
+
+
+def _open_file(path: Path, cache: Path) -> Source:
+    builder = FILE_FORMATS.get(path.suffix.lower())
+    if builder is None:
+        raise BadInput(f"{path}: files of this kind are not read. Give one ending in {', '.join(FILE_FORMATS)}.")
+    try:
+        if path.stat().st_size == 0:
+            raise BadInput(f"{path}: is empty. Give a file with at least one row.")
+        if builder == "json":
+            return _open_json(path, cache)
+        options = _csv_options(path) if builder == "csv" else {}
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+    return _load(str(path), builder, data_files=str(path), split="train", cache_dir=str(cache), **options)
+
+
+def _csv_options(path: Path) -> dict[str, Any]:
+    """Every cell is text: '007' and 'NA' are answers, not a number and a missing value."""
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        columns = next(csv.reader(file, delimiter=separator), [])
+    features = datasets.Features({column: datasets.Value("string") for column in columns})
+    return {"sep": separator, "features": features, "keep_default_na": False, "encoding": "utf-8-sig"}
+
+
+def _open_json(path: Path, cache: Path) -> Source:
+    """JSON lines, or one list of objects.
+
+    The rows go through ``datasets`` as text: its own JSON builder reads texts that look like dates as timestamps, and
+    cannot say which line is broken.
+    """
+    first = next(_json_rows(path), None)
+    if first is None:
+        raise BadInput(f"{path}: is empty. Give a file with at least one row.")
+    features = datasets.Features({"number": datasets.Value("int64"), "json": datasets.Value("large_string")})
+    try:
+        dataset = datasets.Dataset.from_generator(
+            _json_records, gen_kwargs={"path": path}, features=features, cache_dir=str(cache)
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise error.__cause__ or error from None
+    return Source(str(path), dataset, [key for key, value in first.row.items() if value is not None], is_json=True)
+
+
+class _JsonRow(NamedTuple):
+    number: int
+    row: dict[str, Any]
+
+
+def _json_records(path: Path) -> Iterator[dict[str, Any]]:
+    for number, row in _json_rows(path):
+        yield {"number": number, "json": json.dumps(row)}
+
+
+def _json_rows(path: Path) -> Iterator[_JsonRow]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        first = next((line for line in file if line.strip()), "")
+        file.seek(0)
+        if first.lstrip().startswith("["):
+            yield from _list_rows(path, file.read())
+        else:
+            yield from _line_rows(path, file)
+
+
+def _line_rows(path: Path, lines: Iterable[str]) -> Iterator[_JsonRow]:
+    count = 0
+    for line_number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BadInput(
+                f"{path}: line {line_number} is not valid JSON ({error}). Give one object a line, or one list of "
+                "objects."
+            ) from None
+        count += 1
+        yield _JsonRow(count, _as_object(path, count, row))
+
+
+def _list_rows(path: Path, text: str) -> Iterator[_JsonRow]:
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"{path}: is not valid JSON ({error}).") from None
+    for number, row in enumerate(rows, 1):
+        yield _JsonRow(number, _as_object(path, number, row))
+
+
+def _as_object(path: Path, number: int, row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise BadInput(f"{path}: row {number} is not an object with named fields but {type(row).__name__}.")
+    return row
+
+
+def _open_hub(path: str, name: str | None, split: str) -> Source:
+    try:
+        return _load(f"{path} ({split})", path, name=name, split=split)
+    except ConnectionError:
+        raise BadInput(
+            f"{path}: is no local file, and the hub cannot be reached or is switched off (HF_HUB_OFFLINE). Check the "
+            "path, or the network."
+        ) from None
+    except datasets.exceptions.DatasetNotFoundError:
+        raise BadInput(
+            f"{path}: is no local file and no data set on the hub that you may read. Check the path or the id; a "
+            "private one needs HF_TOKEN."
+        ) from None
+
+
+def _load(label: str, builder: str, **options: Any) -> Source:
+    try:
+        dataset = datasets.load_dataset(builder, **options)
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError):
+        raise
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{label}: is not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    # What the builders raise is theirs: parser errors of pandas and pyarrow, unknown splits and subsets as ValueError.
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise BadInput(f"{label}: cannot be read: {reason[0].rstrip('.')}.") from None
+    return Source(label, dataset, dataset.column_names)
