@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +12,7 @@ from engine.collective import gathered
 from engine.model import trainable
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from torch import nn
 
 CHUNK = 1 << 22
@@ -52,15 +52,15 @@ def audit_adapter(folder: Path, model: nn.Module, step: int) -> str:
                 + (f" (first: {missing[0]})" if missing else "")
                 + (f", {len(foreign)} are none of this model's (first: {foreign[0]})" if foreign else "")
             )
-        any_update = False
+        learnt = False
         for key in sorted(keys):
             saved, memory = file.get_tensor(key), wanted[key].detach().cpu()
             if saved.shape != memory.shape:
                 raise AuditFailure(f"{path}: {key} has shape {tuple(saved.shape)}, in memory {tuple(memory.shape)}")
             if not torch.equal(saved, memory.to(saved.dtype)):
                 raise AuditFailure(f"{path}: {key} is not what is in memory")
-            any_update |= "lora_B" not in key or bool(saved.count_nonzero())
-    if step > 0 and not any_update:
+            learnt |= "lora_B" in key and bool(saved.count_nonzero())
+    if step > 0 and not learnt:
         raise AuditFailure(f"{path}: every lora_B is zero after {step} steps: nothing was learnt")
     numbers = sum(parameter.numel() for parameter in wanted.values())
     return f"{len(wanted)} tensors, {numbers:,} numbers, equal to memory"
@@ -99,7 +99,9 @@ def audit_weights(before: dict[str, int], model: nn.Module) -> str:
     now = frozen_checksums(model)
     changed = sorted(name for name, value in before.items() if now.get(name) != value)
     if changed:
-        raise AuditFailure(f"{len(changed)} of {len(before)} frozen tensors changed while training (first: {changed[0]})")
+        raise AuditFailure(
+            f"{len(changed)} of {len(before)} frozen tensors changed while training (first: {changed[0]})"
+        )
     ranks = gathered(sum(now.values()))
     if len(set(ranks)) > 1:
         raise AuditFailure(f"the ranks hold different frozen weights (checksums {ranks})")

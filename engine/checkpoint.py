@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +19,7 @@ from engine.errors import BadInput
 from engine.model import trainable
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from engine.session import Session
 
 STEP_FOLDER = re.compile(r"step-(\d+)$")
@@ -43,8 +43,8 @@ def _step_of(path: Path) -> int:
 def save(session: Session, extra: dict[str, Any]) -> Path:
     """Write ``checkpoints/step-<n>`` with all ranks; returns its path.
 
-    ``extra`` are plain values the loop wants back. An existing checkpoint of this step is left as it is: the state after
-    a step is the same however often it is reached.
+    ``extra`` are plain values the loop wants back. An existing checkpoint of this step is left as it is: the state
+    after a step is the same however often it is reached.
     """
     step = session.reporter.step
     folder = session.run.checkpoints / f"step-{step:08d}"
@@ -56,6 +56,8 @@ def save(session: Session, extra: dict[str, Any]) -> Path:
                 torch.save(_random_state(session.device), partial / f"rank{world()[0]}.pt")
                 if world()[0] == 0:
                     _write_state(session, partial, extra)
+                    if session.config.method.name is not Method.FULL:
+                        _save_adapter(session, partial / "adapter", folder / "adapter")
                 barrier()
                 if world()[0] == 0:
                     _publish(partial, folder)
@@ -78,9 +80,11 @@ def save_result(session: Session) -> Path:
             with _nothing_half_written(partial, folder):
                 if full:
                     session.unwrapped.to(session.weights_dtype).save_pretrained(partial)
-                    session.reporter.emit("audit", audit="adapter", result="not_applicable", detail="a whole model was saved")
+                    session.reporter.emit(
+                        "audit", audit="adapter", result="not_applicable", detail="a whole model was saved"
+                    )
                 else:
-                    _save_adapter(session, partial)
+                    _save_adapter(session, partial, folder)
                 session.tokenizer.save_pretrained(partial)
                 shutil.rmtree(folder, ignore_errors=True)
                 _publish(partial, folder)
@@ -146,19 +150,18 @@ def _write_state(session: Session, folder: Path, extra: dict[str, Any]) -> None:
         "extra": extra,
     }
     torch.save(state, folder / "state.pt")
-    if session.config.method.name is not Method.FULL:
-        _save_adapter(session, folder / "adapter")
 
 
-def _save_adapter(session: Session, folder: Path) -> None:
-    """Save the adapter and audit the file; on failure the run stops here and what was saved before stays."""
-    session.unwrapped.save_pretrained(folder)
+def _save_adapter(session: Session, aside: Path, folder: Path) -> None:
+    """Save the adapter ``aside`` and audit the file before it may become ``folder``; a failed audit ends the run."""
+    session.unwrapped.save_pretrained(aside)
+    path = str(folder.relative_to(session.run.path))
     try:
-        detail = audit_adapter(folder, session.unwrapped, session.reporter.step)
+        detail = audit_adapter(aside, session.unwrapped, session.reporter.step)
     except AuditFailure as error:
-        session.reporter.emit("audit", audit="adapter", result="failed", detail=str(error), path=str(folder))
+        session.reporter.emit("audit", audit="adapter", result="failed", detail=str(error), path=path)
         raise
-    session.reporter.emit("audit", audit="adapter", result="passed", detail=detail, path=str(folder))
+    session.reporter.emit("audit", audit="adapter", result="passed", detail=detail, path=path)
 
 
 def _newest_readable(session: Session) -> str | None:
@@ -212,14 +215,18 @@ class _nothing_half_written:  # noqa: N801 - reads as a clause where it is used
         if error is None:
             return
         shutil.rmtree(self.partial, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error) or _disk_is_full(self.folder)
+        full = (
+            getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error) or _disk_is_full(self.folder)
+        )
         if full:
             raise SaveFailed(
                 f"no space left on the disk of {self.folder.parent} while saving {self.folder.name};"
                 " earlier checkpoints are untouched. Free some space, then resume the run."
             ) from error
         if isinstance(error, OSError):
-            raise SaveFailed(f"{self.folder} could not be written: {error}; earlier checkpoints are untouched") from error
+            raise SaveFailed(
+                f"{self.folder} could not be written: {error}; earlier checkpoints are untouched"
+            ) from error
 
 
 def _disk_is_full(folder: Path) -> bool:

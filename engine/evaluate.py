@@ -77,8 +77,7 @@ def generate_answers(session: Session, count: int) -> list[Answer] | None:
                 answers += _answer(session, mine)
     finally:
         session.unwrapped.train()
-    everyone: list[Answer] = sum(gathered(answers), [])
-    return sorted(everyone)
+    return sorted(answer for part in gathered(answers) for answer in part)
 
 
 def _answer(session: Session, indices: list[int]) -> list[Answer]:

@@ -65,6 +65,7 @@ def train(session: Session, plan: BatchPlan) -> bool:
         _say(session, loss, learning_rate, grad_norm, tokens / step_time)
         if checkpoint_wanted or _due(reporter.step, training.save_every):
             _save(session)
+            reporter.state("training")
         if _due(reporter.step, training.eval_every) and reporter.step < session.total_steps:
             if not report_evaluation(session, "during"):
                 break
@@ -97,7 +98,6 @@ def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor
 def _save(session: Session) -> None:
     session.reporter.state("saving")
     checkpoint.save(session, {"sample_row": session.sample_row})
-    session.reporter.state("training")
 
 
 def _due(step: int, every: int) -> bool:
@@ -122,5 +122,10 @@ def _say(session: Session, loss: float, learning_rate: float, grad_norm: float, 
         f" grad {grad_norm:.2f} {tokens_per_second:,.0f} tok/s",
         flush=True,
     )
-    values = {"loss": loss, "learning_rate": learning_rate, "grad_norm": grad_norm, "tokens_per_second": tokens_per_second}
+    values = {
+        "loss": loss,
+        "learning_rate": learning_rate,
+        "grad_norm": grad_norm,
+        "tokens_per_second": tokens_per_second,
+    }
     session.accelerator.log(values, step=reporter.step)

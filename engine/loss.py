@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-import torch
 from torch.nn import functional
 
 from engine.data import IGNORED
+
+if TYPE_CHECKING:
+    import torch
 
 
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +27,7 @@ STORAGE = {
 }
 
 
-def load_model(config: RunConfig, compute: Compute, device: torch.device) -> nn.Module:
+def load_model(config: RunConfig, compute: Compute, device: torch.device) -> Any:
     """The model on ``device``, adapters attached, only what is trained requiring gradients.
 
     Raises:
@@ -87,7 +86,7 @@ def _keep_4bit_weights_plain(model: nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def _checkpoint_layers(model: Any, wanted: Checkpointing | int) -> None:
@@ -101,7 +100,7 @@ def _checkpoint_layers(model: Any, wanted: Checkpointing | int) -> None:
             layer.gradient_checkpointing = False
 
 
-def _with_adapters(model: Any, config: RunConfig) -> nn.Module:
+def _with_adapters(model: Any, config: RunConfig) -> Any:
     wanted = config.method.lora
     initialisation: bool | str = True if wanted.init is LoraInit.DEFAULT else wanted.init.value
     adapters = PeftLoraConfig(
@@ -137,12 +136,3 @@ def trainable(model: nn.Module) -> dict[str, torch.nn.Parameter]:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def quiet_libraries() -> None:
-    """Keep out of the log what would repeat on every rank and says nothing to the user."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", message=".*torch_dtype.*")

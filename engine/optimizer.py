@@ -27,8 +27,9 @@ def make_optimizer(config: RunConfig, parameters: list[torch.nn.Parameter], devi
         raise BadInput(f"training.optimizer: {training.optimizer.value} needs a GPU; use adamw on CPU ranks.")
     import bitsandbytes
 
-    kind = {Optimizer.ADAMW_8BIT: bitsandbytes.optim.AdamW8bit, Optimizer.PAGED_ADAMW_8BIT: bitsandbytes.optim.PagedAdamW8bit}
-    return kind[training.optimizer](parameters, **common)
+    paged = training.optimizer is Optimizer.PAGED_ADAMW_8BIT
+    kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
+    return kind(parameters, **common)
 
 
 def make_schedule(config: RunConfig, optimizer: Any, total_steps: int) -> Any:

@@ -6,15 +6,15 @@ import contextlib
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import torch
 
 from engine import memory
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
+    import torch
+    from collections.abc import Iterator
     from engine.events import EventWriter
 
 OTHER_RANKS_INTERVAL = 0.5

@@ -15,6 +15,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from engine import quiet  # isort: skip - before the libraries it quiets
+
 import torch
 from accelerate.utils import set_seed
 
@@ -29,7 +31,7 @@ from engine.errors import BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
 from engine.loop import train
-from engine.model import DTYPES, adapted_modules, load_model, quiet_libraries, trainable
+from engine.model import DTYPES, adapted_modules, load_model, trainable
 from engine.optimizer import make_optimizer, make_schedule
 from engine.reporter import Reporter
 from engine.requests import Requests
@@ -45,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
     parser.add_argument("--attempt", type=int, help="attempt to write to; a new one if the launcher made none")
     options = parser.parse_args(arguments)
-    quiet_libraries()
+    quiet.quiet_transformers()
     return Rank(RunDirectory(options.run_dir), options.attempt).live()
 
 
@@ -74,7 +76,7 @@ class Rank:
         return 0
 
     def _open_attempt(self, held: contextlib.ExitStack) -> None:
-        """Events from the first moment on. Started without our launcher, rank 0 makes the attempt and tells the others."""
+        """Events from here on. Started without our launcher, rank 0 makes the attempt and tells the others."""
         if self.attempt is None:
             if self.rank == 0:
                 held.enter_context(self.run.claim())

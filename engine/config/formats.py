@@ -39,7 +39,7 @@ ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
 def detect(columns: Iterable[str], mapping: Mapping[str, str]) -> DataFormat | None:
-    """The format whose required columns are all there, ``mapping`` (our name -> theirs) applied; None if there is none."""
+    """The format whose required columns are all there, ``mapping`` (our name -> theirs) applied, or None."""
     present = set(columns) | {ours for ours, theirs in mapping.items() if theirs in set(columns)}
     for name, row_format in ROW_FORMATS.items():
         if present.issuperset(row_format.required):
@@ -76,11 +76,14 @@ def _conversation_problem(turns: Any, column: str, row_format: DataFormat) -> st
     known = ROLES if row_format is DataFormat.MESSAGES else tuple(SHAREGPT_ROLES)
     answered = False
     for number, turn in enumerate(turns, 1):
-        if not isinstance(turn, Mapping) or turn.get(who) is None or turn.get(what) is None:
+        # A turn of the assistant may be nothing but calls of tools.
+        calls = row_format is DataFormat.MESSAGES and isinstance(turn, Mapping) and turn.get("tool_calls")
+        if not isinstance(turn, Mapping) or turn.get(who) is None or (turn.get(what) is None and not calls):
             return f"turn {number} of {column!r} has no {who!r} and {what!r}"
         if turn[who] not in known:
             return f"turn {number} of {column!r} is by {turn[who]!r}, not one of {', '.join(known)}"
-        if not isinstance(turn[what], str):
-            return f"{what!r} of turn {number} of {column!r} is {type(turn[what]).__name__}, not text"
-        answered |= turn[who] in ("assistant", "gpt") and bool(turn[what].strip())
+        said = turn.get(what) or ""
+        if not isinstance(said, str):
+            return f"{what!r} of turn {number} of {column!r} is {type(said).__name__}, not text"
+        answered |= turn[who] in ("assistant", "gpt") and bool(said.strip() or calls)
     return None if answered else f"{column!r} has no answer by the assistant"

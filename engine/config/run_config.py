@@ -4,8 +4,6 @@ A field is declared here and nowhere else: YAML, ``--set``, forms and help are m
 How it is read is ``engine.config.reading``; what a row of data may look like is ``engine.config.formats``.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -137,7 +135,7 @@ class ModelConfig(Section, frozen=True, kw_only=True):
         about("Tokenizer", "Folder or hub id of the tokenizer, if it isn't the model's.", advanced=True, is_path=True),
     ] = None
     trust_remote_code: Annotated[
-        bool, about("Trust remote code", "Run Python code that comes with the model. Off unless you ask for it.", advanced=True)
+        bool, about("Trust remote code", "Run Python code that comes with the model; off by default.", advanced=True)
     ] = False  # fmt: skip
     attention: Annotated[
         Attention, about("Attention", "Attention kernel; auto lets Transformers choose.", advanced=True)
@@ -147,7 +145,7 @@ class ModelConfig(Section, frozen=True, kw_only=True):
 class DataConfig(Section, frozen=True, kw_only=True):
     path: Annotated[
         str,
-        about("Data", "A JSONL, JSON, CSV or Parquet file, or the id of a data set on the hub.", is_path=True, min_length=1),
+        about("Data", "JSONL, JSON, CSV or Parquet file, or the id of a hub data set.", is_path=True, min_length=1),
     ]  # fmt: skip
     name: Annotated[
         str | None, about("Subset", "Configuration name of a hub data set.", advanced=True)
@@ -169,7 +167,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     columns: Annotated[
         dict[str, str],
         about(
-            "Columns", "Names your columns have, by the name the format gives them: {instruction: question}.", advanced=True
+            "Columns", "Your columns by the names of the format: {instruction: question}.", advanced=True
         ),
     ] = {}  # fmt: skip
     chat_template: Annotated[
@@ -184,7 +182,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     loss_on: Annotated[LossOn, about("Loss on", "Learn the answers alone, or every token, prompts included.")] = (
         LossOn.ANSWERS
     )
-    shuffle: Annotated[bool, about("Shuffle", "Another order in every epoch, the same for the same seed.", advanced=True)] = True  # fmt: skip
+    shuffle: Annotated[bool, about("Shuffle", "A new order every epoch, fixed by the seed.", advanced=True)] = True  # fmt: skip
     num_workers: Annotated[
         int, about("Loader processes", "Extra processes a rank loads data with.", unit="processes", advanced=True, ge=0)
     ] = 0
@@ -223,7 +221,7 @@ class QuantizationConfig(Section, frozen=True, kw_only=True):
 
 class MethodConfig(Section, frozen=True, kw_only=True):
     name: Annotated[
-        Method, about("Method", "full trains every weight; lora adapters; qlora adapters on a 4-bit base; int8 on an 8-bit base.")
+        Method, about("Method", "full: every weight; lora: adapters; qlora: on a 4-bit base; int8: on an 8-bit one.")
     ] = Method.QLORA  # fmt: skip
     lora: LoraConfig = LoraConfig()
     quantization: QuantizationConfig = QuantizationConfig()
@@ -308,7 +306,7 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0  # fmt: skip
     answer_max_tokens: Annotated[
-        int, about("Longest answer", "Tokens written at most when answers are compared.", unit="tokens", advanced=True, ge=1)
+        int, about("Longest answer", "Tokens written at most for a compared answer.", unit="tokens", advanced=True, ge=1)
     ] = 64  # fmt: skip
     save_every: Annotated[
         int, about("Checkpoint every", "0: only at the end and when stopped.", unit="steps", advanced=True, ge=0)
@@ -321,10 +319,10 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
 
 class RecoveryConfig(Section, frozen=True, kw_only=True):
     stop_grace_seconds: Annotated[
-        int, about("Grace", "Time ranks have to save after a stop before they are ended.", unit="s", advanced=True, ge=1)
+        int, about("Grace", "Time ranks have to save after a stop.", unit="s", advanced=True, ge=1)
     ] = 600  # fmt: skip
     auto: Annotated[
-        int, about("Automatic restarts", "How often a run that died of a cause known to be safe is resumed by itself.", advanced=True, ge=0)
+        int, about("Automatic restarts", "How often a run that died of a safe cause is resumed.", advanced=True, ge=0)
     ] = 0  # fmt: skip
 
 

@@ -1,0 +1,28 @@
+"""Imported first by a rank: keeps messages out of the log that are for library developers, or repeat on every rank."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+# Deprecations of the libraries under us are ours to follow, not the user's to read on every rank.
+warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+class _WithoutKernelHint(logging.Filter):
+    """bitsandbytes says at import that an optional kernel package is missing; only inference would use it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "kernels-community" not in record.getMessage()
+
+
+logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_WithoutKernelHint())
+
+
+def quiet_transformers() -> None:
+    """Progress bars and advice off; errors are raised, not logged."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,23 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.runs import Cli, write_run
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    command = Cli(tmp_path / "home")
+    yield command
+    for run in (tmp_path / "home" / "runs").glob("*"):
+        if command("status", run.name, "--json", check=False).returncode == 0:
+            command("stop", run.name, "--now", check=False)
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Callable[..., Path]:
+    return lambda **overrides: write_run(tmp_path, **overrides)

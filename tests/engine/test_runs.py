@@ -1,0 +1,113 @@
+"""Runs through the real command, launcher and ranks, to the adapter that plain PEFT loads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from support.runs import DEMO, Cli, events
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from engine.batches import collate
+from engine.config.reading import read_file
+from engine.data import load_tokenizer, prepare_rows
+from engine.events import RunDirectory
+from engine.loss import summed_loss
+
+
+def evaluation_loss_of(adapter: Path, run: RunDirectory) -> float:
+    """Mean loss over the held-out rows of base + adapter, loaded with plain Transformers and PEFT."""
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        DEMO / "model", quantization_config=quantization, dtype=torch.float32, device_map={"": "cpu"}
+    )
+    model = PeftModel.from_pretrained(base, adapter)
+    config = read_file(run.run_yaml)
+    tokenizer = load_tokenizer(config)
+    rows = prepare_rows(config, tokenizer, run.data, is_main=True, progress=lambda text: None).evaluation
+    assert rows is not None
+    loss = tokens = 0.0
+    with torch.no_grad():
+        for row in rows:
+            batch = collate([row], tokenizer.pad_token_id)
+            loss += float(summed_loss(model, batch))
+            tokens += float((batch["labels"][:, 1:] != -100).sum())
+    return loss / tokens
+
+
+def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> None:
+    cli.environment["HF_TOKEN"] = "hf_secretsecretsecret"
+    cli.environment["WANDB_API_KEY"] = "wandbsecretsecret"
+    done = cli("launch", str(small_run()), "--wait")
+    status = cli.status()
+    run = cli.directory()
+    assert status["state"] == "finished", done.stdout + done.stderr
+    assert status["step"] == status["total_steps"] == 6
+    assert status["exit_code"] == 0
+    assert status["audits"] == {"sharding": "not_applicable", "weights": "passed", "adapter": "passed"}
+    assert [rank["rank"] for rank in status["ranks"]] == [0, 1]
+    assert run.path.stat().st_mode & 0o777 == 0o700
+
+    losses = [event["loss"] for event in events(run, "step")]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    measured = events(run, "evaluation")[-1]["loss"]
+    assert evaluation_loss_of(Path(status["adapter_dir"]), run) == pytest.approx(measured, abs=2e-4)
+    # The loss comes from the trained adapter: the untouched base is far off.
+    assert events(run, "data")[0]["rows"] > 100
+    assert AutoTokenizer.from_pretrained(status["adapter_dir"]).chat_template
+
+    for path in run.path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"secretsecret" not in content, path
+    assert [p.name for p in run.path.glob(".*")] == []
+
+
+def test_same_losses_with_one_rank_and_two(cli: Cli, small_run) -> None:
+    """The same rows in the same order, weighed by token: how they are spread must not matter."""
+    cli("launch", str(small_run(**{"method.lora.dropout": 0.0})), "--wait")
+    two = [event["loss"] for event in events(cli.directory(), "step")]
+    one_rank = {
+        "strategy.name": "single", "hardware.ranks_per_node": 1, "training.gradient_accumulation_steps": 4,
+        "method.lora.dropout": 0.0, "name": "single",
+    }  # fmt: skip
+    cli("launch", str(small_run(**one_rank)), "--wait")
+    one = [event["loss"] for event in events(cli.directory(), "step")]
+    assert one == pytest.approx(two, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m", "engine.train"],
+        ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+         "--main_process_port", "0", "--module", "engine.train"],
+    ],
+    ids=["torchrun", "accelerate-launch"],
+)  # fmt: skip
+def test_other_launchers_start_the_engine(command: list[str], tmp_path: Path, small_run) -> None:
+    file = small_run(**{"training.max_steps": 2, "data.eval_path": None})
+    run = RunDirectory(file.parent)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command, str(run.path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (run.adapter / "adapter_model.safetensors").is_file()
+    assert events(run, "started", rank=1)[0]["world_size"] == 2
