@@ -13,6 +13,7 @@ from engine.model import trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from torch import nn
 
 CHUNK = 1 << 22

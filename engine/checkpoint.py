@@ -20,6 +20,7 @@ from engine.model import trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from engine.session import Session
 
 STEP_FOLDER = re.compile(r"step-(\d+)$")

@@ -8,13 +8,14 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-
 from engine import memory
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
-    import torch
     from collections.abc import Iterator
+
+    import torch
+
     from engine.events import EventWriter
 
 OTHER_RANKS_INTERVAL = 0.5

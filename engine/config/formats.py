@@ -82,8 +82,8 @@ def _conversation_problem(turns: Any, column: str, row_format: DataFormat) -> st
             return f"turn {number} of {column!r} has no {who!r} and {what!r}"
         if turn[who] not in known:
             return f"turn {number} of {column!r} is by {turn[who]!r}, not one of {', '.join(known)}"
-        said = turn.get(what) or ""
-        if not isinstance(said, str):
+        said = turn.get(what)
+        if said is not None and not isinstance(said, str):
             return f"{what!r} of turn {number} of {column!r} is {type(said).__name__}, not text"
-        answered |= turn[who] in ("assistant", "gpt") and bool(said.strip() or calls)
+        answered |= turn[who] in ("assistant", "gpt") and bool((said and said.strip()) or calls)
     return None if answered else f"{column!r} has no answer by the assistant"

@@ -182,7 +182,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     loss_on: Annotated[LossOn, about("Loss on", "Learn the answers alone, or every token, prompts included.")] = (
         LossOn.ANSWERS
     )
-    shuffle: Annotated[bool, about("Shuffle", "A new order every epoch, fixed by the seed.", advanced=True)] = True  # fmt: skip
+    shuffle: Annotated[bool, about("Shuffle", "A new order every epoch, set by the seed.", advanced=True)] = True
     num_workers: Annotated[
         int, about("Loader processes", "Extra processes a rank loads data with.", unit="processes", advanced=True, ge=0)
     ] = 0
@@ -306,7 +306,7 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0  # fmt: skip
     answer_max_tokens: Annotated[
-        int, about("Longest answer", "Tokens written at most for a compared answer.", unit="tokens", advanced=True, ge=1)
+        int, about("Longest answer", "Tokens of a compared answer at most.", unit="tokens", advanced=True, ge=1)
     ] = 64  # fmt: skip
     save_every: Annotated[
         int, about("Checkpoint every", "0: only at the end and when stopped.", unit="steps", advanced=True, ge=0)
