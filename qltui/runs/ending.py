@@ -37,8 +37,9 @@ def conclude(
         reason = f"Stopped as asked, saved at step {state.step}." if outcome == "stopped" else None
         return {**ended, "state": outcome, "reason": reason, "exit_code": 0}
     launcher_signal = exits.get("launcher_signal")
-    if launcher_signal and is_stop(request, state.attempt):
-        how = "at once, as asked," if request and request.get("now") else "because they did not save in time,"
+    at_once = bool(request and request.get("now"))
+    if is_stop(request, state.attempt) and (launcher_signal or (at_once and not records)):
+        how = "at once, as asked," if at_once else "because they did not save in time,"
         reason = f"The ranks were ended {how} at step {state.step}; what was saved before is kept."
         return {**ended, "state": "stopped", "reason": reason, "exit_code": 0}
     if launcher_signal:

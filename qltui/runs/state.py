@@ -35,6 +35,14 @@ IDENTITY: dict[str, Any] = {
 Point = tuple[float, float]
 
 
+def whole(value: Any) -> int | None:
+    """A whole number from an event; None where there is none."""
+    try:
+        return None if value is None or isinstance(value, bool) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 class RunState:
     """Takes events one by one, gives a status at any time."""
 
@@ -46,7 +54,7 @@ class RunState:
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
         self.sample: dict[str, Any] | None = None
         self.updated: float | None = number(base.get("updated"))
-        self.begin(int(number(base.get("attempt")) or 1))
+        self.begin(whole(base.get("attempt")) or 1)
 
     def begin(self, attempt: int) -> None:
         """Begin an attempt: what was true of the one before alone is forgotten, curves and answers are kept."""
@@ -73,7 +81,7 @@ class RunState:
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event. Kinds, fields and states of newer versions are passed over."""
-        attempt, rank = int(number(event.get("attempt")) or 1), int(number(event.get("rank")) or 0)
+        attempt, rank = whole(event.get("attempt")) or 1, whole(event.get("rank")) or 0
         if attempt < self.attempt:
             return
         if attempt > self.attempt:
@@ -99,7 +107,7 @@ class RunState:
         self._set_total(event)
 
     def _on_step(self, event: Mapping[str, Any], rank: int) -> None:
-        step = int(number(event.get("step")) or 0)
+        step = whole(event.get("step")) or 0
         row = self._rank(rank)
         row["step"] = step
         row["step_time"] = number(event.get("step_time"))
@@ -118,7 +126,7 @@ class RunState:
     def _on_memory(self, event: Mapping[str, Any], rank: int) -> None:
         """Memory of a phase, written when it ends."""
         if event.get("phase") == self.phases.get(rank):
-            del self.phases[rank]
+            self.phases.pop(rank, None)
         self._memory(event, rank)
 
     def _on_evaluation(self, event: Mapping[str, Any], rank: int) -> None:
@@ -171,13 +179,13 @@ class RunState:
     def _memory(self, event: Mapping[str, Any], rank: int) -> None:
         row = self._rank(rank)
         for key in ("memory_allocated", "memory_reserved", "memory_peak"):
-            value = number(event.get(key))
+            value = whole(event.get(key))
             if value is not None:
-                row[key] = int(value)
+                row[key] = value
 
     def _set_total(self, event: Mapping[str, Any]) -> None:
-        total = number(event.get("total_steps"))
-        self.total_steps = self.total_steps if total is None else int(total)
+        total = whole(event.get("total_steps"))
+        self.total_steps = self.total_steps if total is None else total
 
     def _point(self, key: str, x: float, y: float | None) -> None:
         if y is None:

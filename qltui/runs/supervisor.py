@@ -85,7 +85,7 @@ class Supervisor:
         now = time.monotonic()
         self._find_attempt(launcher.pid)
         self._read_events()
-        if now >= self._next_sample:
+        if self._launch and now >= self._next_sample:
             self._next_sample = now + SAMPLE_SECONDS
             self._sample()
         self._heed_requests(launcher, now)
@@ -117,10 +117,9 @@ class Supervisor:
                     self._state.apply(event)
 
     def _sample(self) -> None:
-        if self._sampler is None and self._launch:
+        if self._sampler is None:
             self._sampler = Sampler(self.run.telemetry, self._launch.get("gpus", []))
-        if self._sampler:
-            self._sampler.write({one["rank"]: one["pid"] for one in self._launch.get("ranks", [])})
+        self._sampler.write({one["rank"]: one["pid"] for one in self._launch.get("ranks", [])})
 
     def _heed_requests(self, launcher: subprocess.Popen[bytes], now: float) -> None:
         """End the ranks if a stop is to be at once, or if they did not heed one; never while they save."""
