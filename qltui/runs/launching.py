@@ -91,6 +91,7 @@ def resume(run: RunDirectory) -> None:
         last = run.last_attempt()
         begun = RunState({**current, "gpus": leased, "supervisor": None, "attempt": last.number + 1 if last else 1})
         kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
+        run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
         write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
     start(run)
 

@@ -159,9 +159,23 @@ def test_start_and_resume_are_detached() -> None:
         assert descriptors == {os.devnull, str(run.supervisor_log)}
         with pytest.raises(launching.LaunchRefused, match="is live"):
             launching.resume(run)
+        wait_until(lambda: len(run.attempts()) == attempt, "the attempt")  # noqa: B023 (called at once)
         launching.request_stop(run, now=True)
         wait_until(lambda: status.read(run)["state"] not in LIVE, "the end of the run")
         assert (status.read(run)["state"], status.read(run)["attempt"]) == ("stopped", attempt)
+
+
+def test_a_stop_that_came_before_the_ranks_does_not_stop_the_next_attempt() -> None:
+    run = make_run(["finish"])
+    launching.start(run)
+    launching.request_stop(run, now=True)
+    wait_until(lambda: status.read(run)["state"] not in LIVE, "the end of the run")
+    assert status.read(run)["state"] == "stopped"
+    launching.resume(run)
+    assert not run.request_json.exists()
+    assert status.read(run)["state"] in LIVE
+    launching.request_stop(run, now=True)
+    wait_until(lambda: status.read(run)["state"] not in LIVE, "the end of the run")
 
 
 def test_telemetry_tells_of_host_and_ranks() -> None:
