@@ -4,6 +4,7 @@
 of data look like, ``schema`` is the machinery under them.
 """
 
+import engine.config.quick_msgspec  # noqa: F401  (before any other import of msgspec)
 from engine.config.run_config import (
     ALIASES,
     FIELDS,

@@ -7,7 +7,6 @@ models alone takes longer than ``qltui launch`` may (``docs/speed.md``).
 
 from __future__ import annotations
 
-import difflib
 import enum
 import types
 import typing
@@ -146,6 +145,8 @@ def walk(section: type[Section], prefix: str = "") -> Iterator[Field]:
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """'Did you mean ...?' for a word nobody knows, or what there is to choose from."""
+    import difflib
+
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     if not close:  # people type the last part of a dotted path

@@ -36,17 +36,37 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """argparse's own asks ``shutil`` for the width: importing that costs more than all our parsing."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+def _width() -> int:
+    """Columns help may fill."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns) - 2
+    except (OSError, ValueError):
+        return 78
+
+
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="qltui",
         description=f"{qltui.__doc__} Without a command it opens the app.",
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qltui {qltui.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
         subparser = subparsers.add_parser(
-            command.name, help=command.help, description=_sentence(command.help), allow_abbrev=False
+            command.name,
+            help=command.help,
+            description=_sentence(command.help),
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
         )
         for names, options in command.arguments:
             subparser.add_argument(*names, **options)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from engine.config.schema import ConfigError
 from qltui.cli import exits
 from qltui.cli.selecting import find_run
-from qltui.runs import launching, status
+from qltui.runs import launching
 
 if TYPE_CHECKING:
     import argparse
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 def run_stop(arguments: argparse.Namespace) -> int:
     """Ask a live run to save and stop, or to end at once."""
     run = find_run(arguments.run)
-    found = status.read(run)
-    if not status.is_live(run):
-        raise exits.Refused(f"{run.id} is not running: it is {found['state']}.")
-    launching.request_stop(run, now=arguments.now)
+    try:
+        launching.request_stop(run, now=arguments.now)
+    except launching.LaunchRefused as error:
+        raise exits.Refused(str(error)) from None
     how = "ends now; what was not saved is lost" if arguments.now else "saves and stops after its current step"
     print(f"{run.id} {how}. Follow it: qltui watch {run.id}", file=sys.stderr)
     return exits.FINE
@@ -30,7 +31,7 @@ def run_resume(arguments: argparse.Namespace) -> int:
     run = find_run(arguments.run)
     try:
         launching.resume(run)
-    except launching.LaunchRefused as error:
+    except (launching.LaunchRefused, ConfigError) as error:
         raise exits.Refused(str(error)) from None
     print(run.id, flush=True)
     if arguments.wait:
