@@ -1,0 +1,38 @@
+"""What all full screens have in common: a way back, and help made from their own bindings."""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+HELP = Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="All keys of this screen")
+BACK = Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before")
+"""Every screen lists its own keys first and these last, as the footer shows them in that order."""
+
+
+class Page(Screen[None]):
+    """A full screen. On the first one, going back ends the app."""
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Say what went wrong in a thread that nobody waits for."""
+        if event.state is WorkerState.ERROR:
+            self.app.notify(f"{event.worker.name}: {event.worker.error!r}", severity="error", timeout=10, markup=False)
+
+    def action_help(self) -> None:
+        """List the keys that work here."""
+        from qltui.ui.screens.help import Help
+
+        self.app.push_screen(Help(self))
+
+    def action_back(self) -> None:
+        """Go back to the screen before, or end the app if there is none."""
+        if self.is_first:
+            self.app.exit()
+        else:
+            self.app.pop_screen()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the app began with this screen."""
+        return self.app.screen_stack[0] is self

@@ -1,0 +1,155 @@
+"""Pictures of the real app on a real run: ``python screenshots/make.py RUN_DIR``.
+
+Writes an SVG of every screen, and a PNG where ``rsvg-convert`` is installed. The monitor is shown twice: as the run
+ended, and as it was half way, for which the run's own events are replayed up to there into a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.events import EventReader, RunDirectory, identity, write_json
+from qltui.runs.state import RunState
+from qltui.runs.status import ranks_of
+from qltui.ui.app import QltuiApp
+from qltui.ui.screens.monitor import Monitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual.screen import Screen
+
+SIZES = {"120x36": (120, 36), "80x24": (80, 24)}
+HALF_WAY = 0.55
+"""Share of the steps that the picture of a run at work shows."""
+SETTLE_SECONDS = 1.5
+"""Time a screen gets to read what it shows."""
+
+CELL_WIDTH = 12.2
+"""Of Rich's SVG export."""
+DOT_RADIUS, DOT_PITCH = 1.45, 6.1
+
+
+def replay(run: RunDirectory, home: Path, share: float) -> Path:
+    """A copy of a run as it was after ``share`` of its steps, in the state folder ``home``; it looks alive."""
+    copy = RunDirectory(home / "runs" / f"{run.id.rsplit('-', 1)[0]}-live")
+    attempt = run.attempts()[0]
+    copied = copy.new_attempt()
+    shutil.copy(run.run_yaml, copy.run_yaml)
+    steps = [event["step"] for event in EventReader(attempt.events(0)).read() if event["kind"] == "step"]
+    last = steps[int(len(steps) * share)]
+    written = json.loads(run.status_json.read_text("utf-8"))
+    state = RunState({**written, "id": copy.id, "run_dir": str(copy.path), "attempt": 1})
+    begun = now = 0.0
+    for rank in ranks_of(attempt.events_dir):
+        events = [event for event in EventReader(attempt.events(rank)).read() if event["step"] <= last]
+        if rank == 0:
+            begun, now = events[0]["wall"], events[-1]["wall"]
+        copied.events(rank).write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
+        lines = attempt.log(rank).read_text("utf-8", "replace").splitlines(keepends=True)
+        copied.log(rank).write_text("".join(lines[: int(len(lines) * share)]), "utf-8")
+        for event in events:
+            state.apply(event)
+    if run.telemetry.is_dir():
+        shutil.copytree(run.telemetry, copy.telemetry)
+    write_json(copied.launch_json, json.loads(attempt.launch_json.read_text("utf-8")))
+    moment = copied.launch_json.stat().st_mtime - (now - begun)
+    os.utime(copied.launch_json, (moment, moment))
+    state.identity["supervisor"] = identity()
+    write_json(copy.status_json, state.status())
+    return copy.path
+
+
+async def picture(first: Callable[[], Screen[None]] | None, keys: Sequence[str], size: tuple[int, int]) -> str:
+    """The app after some keys, as SVG."""
+    app = QltuiApp(first) if first else QltuiApp()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(SETTLE_SECONDS)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(SETTLE_SECONDS / 2)
+        return with_drawn_dots(app.export_screenshot(title="qltui"))
+
+
+def with_drawn_dots(svg: str) -> str:
+    """The same picture with braille drawn as dots and no space dropped: few fonts have braille in the right width."""
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+    text = r'<text class="([^"]+)" x="([\d.]+)" y="([\d.]+)"[^>]*>'
+    svg = re.sub(text + r"((?:[\u2800-\u28ff]|&#160;)+)</text>", _dots, svg)
+    return re.sub(text + r"((?:[\u2500-\u257f]|&#160;)+)</text>", _cells, svg)
+
+
+def _cells(match: re.Match[str]) -> str:
+    """Lines cell by cell, for renderers that do not stretch a text to its given length."""
+    style, left, base = match[1], float(match[2]), match[3]
+    return "".join(
+        f'<text class="{style}" x="{left + column * CELL_WIDTH:.1f}" y="{base}">{character}</text>'
+        for column, character in enumerate(match[4].replace("&#160;", " "))
+        if character != " "
+    )
+
+
+def _dots(match: re.Match[str]) -> str:
+    style, left, base = match[1], float(match[2]), float(match[3])
+    circles = []
+    for column, character in enumerate(match[4].replace("&#160;", "\u2800")):
+        bits = ord(character) - 0x2800
+        # Bits 0-2 and 6 are the left column from top to bottom, 3-5 and 7 the right one.
+        for bit, (across, down) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]):
+            if bits >> bit & 1:
+                x = left + (column + 0.25 + 0.5 * across) * CELL_WIDTH
+                y = base - 14.5 + down * DOT_PITCH
+                circles.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT_RADIUS}"/>')
+    return f'<g class="{style}">{"".join(circles)}</g>'
+
+
+def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Screen[None]] | None, list[str]]]:
+    """Name of each picture, with the screen it begins with (None: home) and the keys pressed there."""
+    return {
+        "monitor": (lambda: Monitor(live_dir), []),
+        "finished": (lambda: Monitor(run_dir), []),
+        "home": (None, []),
+        "presets": (None, ["p"]),
+        "review": (None, ["p", "enter"]),
+        "new-run": (None, ["n", "pagedown", "tab"]),
+        "runs": (None, ["r"]),
+        "doctor": (None, ["d"]),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run_dir", type=Path, help="directory of a run that has finished")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder the pictures go to")
+    parser.add_argument("--only", nargs="*", help="names of the pictures to make")
+    arguments = parser.parse_args()
+    run = RunDirectory(arguments.run_dir.resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        os.environ["QLTUI_HOME"] = str(home)
+        live = replay(run, home, HALF_WAY)
+        shutil.copytree(run.path, home / "runs" / run.id)
+        for name, (first, keys) in pictures(home / "runs" / run.id, live).items():
+            if arguments.only and name not in arguments.only:
+                continue
+            for tag, size in SIZES.items():
+                svg = arguments.out / f"{name}-{tag}.svg"
+                svg.write_text(asyncio.run(picture(first, keys, size)), "utf-8")
+                if shutil.which("rsvg-convert"):
+                    subprocess.run(["rsvg-convert", "-z", "1.3", "-o", svg.with_suffix(".png"), svg], check=True)
+                print(svg, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
