@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,8 +66,9 @@ class BatchPlan:
 def _order(seed: int, epoch: int, rows: int, shuffle: bool) -> Tensor:
     if not shuffle:
         return torch.arange(rows)
-    # Seeds are below 2**32, so no two pairs of seed and epoch share a generator seed.
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed + epoch * 2**32))
+    # torch's generator looks at 32 bits of a seed alone, so seed and epoch are mixed into as many.
+    mixed = random.Random(f"{seed} {epoch}").getrandbits(32)
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(mixed))
 
 
 def collate(rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import datasets
 
@@ -15,6 +15,8 @@ from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+MAX_CELL_CHARACTERS = 2**30
 
 
 class Source:
@@ -102,95 +104,88 @@ def _open_file(path: Path, cache: Path) -> Source:
     if builder is None:
         raise BadInput(f"{path}: files of this kind are not read. Give one ending in {', '.join(FILE_FORMATS)}.")
     try:
-        if path.stat().st_size == 0:
-            raise BadInput(f"{path}: is empty. Give a file with at least one row.")
-        if builder == "json":
-            return _open_json(path, cache)
-        options = _csv_options(path) if builder == "csv" else {}
+        if builder == "parquet" and path.stat().st_size:
+            return _load(str(path), builder, data_files=str(path), split="train", cache_dir=str(cache))
+        return _open_text(path, cache)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}).") from None
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error}).") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
-    return _load(str(path), builder, data_files=str(path), split="train", cache_dir=str(cache), **options)
 
 
-def _csv_options(path: Path) -> dict[str, Any]:
-    """Every cell is text: '007' and 'NA' are answers, not a number and a missing value."""
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        columns = next(csv.reader(file, delimiter=separator), [])
-    features = datasets.Features({column: datasets.Value("string") for column in columns})
-    return {"sep": separator, "features": features, "keep_default_na": False, "encoding": "utf-8-sig"}
+def _open_text(path: Path, cache: Path) -> Source:
+    """JSON lines, one JSON list of objects, or CSV.
 
-
-def _open_json(path: Path, cache: Path) -> Source:
-    """JSON lines, or one list of objects.
-
-    The rows go through ``datasets`` as text: its own JSON builder reads texts that look like dates as timestamps, and
-    cannot say which line is broken.
+    The rows are parsed here and go through ``datasets`` as JSON texts: its own builders read texts that look like
+    numbers or dates as such, shift the columns of CSV rows with a value too many, and cannot say which line is broken.
     """
-    first = next(_json_rows(path), None)
+    first = next(_text_rows(path), None)
     if first is None:
         raise BadInput(f"{path}: is empty. Give a file with at least one row.")
     features = datasets.Features({"number": datasets.Value("int64"), "json": datasets.Value("large_string")})
     try:
         dataset = datasets.Dataset.from_generator(
-            _json_records, gen_kwargs={"path": path}, features=features, cache_dir=str(cache)
+            _records, gen_kwargs={"path": path}, features=features, cache_dir=str(cache)
         )
     except datasets.exceptions.DatasetGenerationError as error:
         raise error.__cause__ or error from None
-    return Source(str(path), dataset, [key for key, value in first.row.items() if value is not None], is_json=True)
+    return Source(str(path), dataset, [name for name, value in first.items() if value is not None], is_json=True)
 
 
-class _JsonRow(NamedTuple):
-    number: int
-    row: dict[str, Any]
-
-
-def _json_records(path: Path) -> Iterator[dict[str, Any]]:
-    for number, row in _json_rows(path):
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(_text_rows(path), 1):
         yield {"number": number, "json": json.dumps(row)}
 
 
-def _json_rows(path: Path) -> Iterator[_JsonRow]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        first = next((line for line in file if line.strip()), "")
+def _text_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if FILE_FORMATS[path.suffix.lower()] == "csv":
+            yield from _csv_rows(path, file)
+            return
+        start = next((line for line in file if line.strip()), "")
         file.seek(0)
-        if first.lstrip().startswith("["):
-            yield from _list_rows(path, file.read())
-        else:
-            yield from _line_rows(path, file)
+        rows = _list_items(path, file.read()) if start.lstrip().startswith("[") else _lines(path, file)
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row, dict):
+                raise BadInput(f"{path}: row {number} is not an object with named fields but {type(row).__name__}.")
+            yield row
 
 
-def _line_rows(path: Path, lines: Iterable[str]) -> Iterator[_JsonRow]:
-    count = 0
-    for line_number, line in enumerate(lines, 1):
+def _lines(path: Path, file: Iterable[str]) -> Iterator[Any]:
+    for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            yield json.loads(line)
         except ValueError as error:
             raise BadInput(
-                f"{path}: line {line_number} is not valid JSON ({error}). Give one object a line, or one list of "
-                "objects."
+                f"{path}: line {number} is not valid JSON ({error}). Give one object a line, or one list of objects."
             ) from None
-        count += 1
-        yield _JsonRow(count, _as_object(path, count, row))
 
 
-def _list_rows(path: Path, text: str) -> Iterator[_JsonRow]:
+def _list_items(path: Path, text: str) -> Iterator[Any]:
     try:
-        rows = json.loads(text)
+        yield from json.loads(text)
     except ValueError as error:
         raise BadInput(f"{path}: is not valid JSON ({error}).") from None
-    for number, row in enumerate(rows, 1):
-        yield _JsonRow(number, _as_object(path, number, row))
 
 
-def _as_object(path: Path, number: int, row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise BadInput(f"{path}: row {number} is not an object with named fields but {type(row).__name__}.")
-    return row
+def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Every cell is text: '007' and 'NA' are answers, not a number and a missing value."""
+    csv.field_size_limit(MAX_CELL_CHARACTERS)
+    reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    try:
+        filled = (values for values in reader if values)
+        columns = next(filled, [])
+        for number, values in enumerate(filled, 1):
+            if len(values) > len(columns):
+                raise BadInput(
+                    f"{path}: row {number} has {len(values)} values for {len(columns)} columns. Put values that hold "
+                    "the separator in quotes."
+                )
+            yield dict(zip(columns, values, strict=False))
+    except csv.Error as error:
+        raise BadInput(f"{path}: line {reader.line_num} is not valid CSV ({error}).") from None
 
 
 def _open_hub(path: str, name: str | None, split: str) -> Source:
@@ -213,9 +208,7 @@ def _load(label: str, builder: str, **options: Any) -> Source:
         dataset = datasets.load_dataset(builder, **options)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError):
         raise
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{label}: is not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    # What the builders raise is theirs: parser errors of pandas and pyarrow, unknown splits and subsets as ValueError.
+    # What the builders raise is theirs: parser errors of all kinds, unknown splits and subsets as ValueError.
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise BadInput(f"{label}: cannot be read: {reason[0].rstrip('.')}.") from None

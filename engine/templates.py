@@ -181,8 +181,7 @@ class ChatTemplate:
             if (opening < 0 and start < len(before)) or not text.endswith(after):
                 raise TemplateProblem(
                     "has an answer that cannot be told from its prompt, because the chat template writes other turns "
-                    "differently for it; mark answers in the template with {% generation %} (data.chat_template), or "
-                    "set data.loss_on=all"
+                    "differently for it; mark answers in the template with {% generation %} (data.chat_template)"
                 )
             if opening >= 0:
                 start = opening + len(self._header)

@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
     prompt_ids: list[int]
     """What comes before the last answer; empty where nothing does."""
     answer: str
-    """The last answer as its tokens read, special ones left out."""
+    """The last answer as its tokens read, special ones left out; empty where there is no prompt."""
 
 
 def encode(tokenizer: Any, rows: Sequence[Rendered], *, add_special_tokens: bool, loss_on_all: bool) -> list[Encoded]:
@@ -64,9 +64,10 @@ def _encode_row(
         if ids[last] not in endings:  # what follows is white space, or the EOS that some tokenizers add
             ids, learnt = [*ids[: last + 1], eos], np.append(learnt[: last + 1], True)
     labels = ids if loss_on_all else np.where(learnt, ids, IGNORED).tolist()
-    first = int(last_answer[0]) if len(last_answer) else 0
+    if not len(last_answer) or row.answers[-1][0] == 0:
+        return Encoded(ids, labels, [], "")
     text = tokenizer.decode([ids[index] for index in last_answer], skip_special_tokens=True).strip()
-    return Encoded(ids, labels, ids[:first], text)
+    return Encoded(ids, labels, ids[: int(last_answer[0])], text)
 
 
 def _tokens_of(offsets: np.ndarray[Any, Any], start: int, end: int) -> np.ndarray[Any, Any]:
