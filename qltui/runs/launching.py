@@ -159,7 +159,7 @@ def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[str]:
     wanted = ranks_per_node(config, len(free))
     if len(free) < wanted:
         owners = ", ".join(sorted(set(taken.values()))) or "no run of ours"
-        raise LaunchRefused(f"{wanted} GPUs are wanted, {len(free)} are free; the others are in use by {owners}.")
+        raise LaunchRefused(f"GPUs wanted: {wanted}, free: {len(free)}; the others are in use by {owners}.")
     return [gpu.uuid for gpu in free[:wanted]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,6 +99,25 @@ def test_without_a_supervisor_the_events_tell(run: RunDirectory) -> None:
     writer.emit("finished", outcome="finished", adapter="adapter")
     write_json(attempt.exits_json, {"ranks": {str(rank): {"code": 0, "signal": None} for rank in range(2)}})
     assert caught_up(follower).status["state"] == "finished"
+
+
+def test_ranks_that_torchrun_started_are_read_from_their_events(run: RunDirectory) -> None:
+    """There is no launch.json then, and no exit record."""
+    write_json(run.status_json, {"id": "tiny-1", "state": "starting", "supervisor": None})
+    attempt = run.new_attempt()
+    child = subprocess.Popen(["sleep", "600"])
+    writer = EventWriter(attempt.events(0), attempt=1, node=0, rank=0, local_rank=0)
+    writer.emit("started", world_size=1, pid=child.pid)
+    writer.emit("state", state="training")
+    assert caught_up(Follower(run.path)).status["state"] == "training"
+    child.kill()
+    child.wait()
+    assert caught_up(Follower(run.path)).status["state"] == "lost"
+    writer.emit("failed", phase="data", error="ValueError", message="it broke", bad_input=False)
+    failed = caught_up(Follower(run.path)).status
+    assert (failed["state"], failed["failure"]["phase"]) == ("failed", "data")
+    writer.emit("finished", outcome="stopped")
+    assert caught_up(Follower(run.path)).status["state"] == "stopped"
 
 
 def test_one_poll_of_a_huge_run_is_bounded(run: RunDirectory) -> None:
