@@ -80,7 +80,10 @@ def _check_data(name: str, field: str, data: DataConfig) -> list[Problem]:
         return missing(name, field, "dataset")
     endings = f"Give one file: {', '.join(FILE_FORMATS)}."
     if path.is_dir():
-        return [Problem(name, field, "is a folder.", endings)]
+        files = (file for pattern in ("*", "*/*") for file in path.glob(pattern))
+        if any(file.suffix.lower() in FILE_FORMATS for file in files):
+            return []  # a data set as the hub lays it out; which of the files count, only ``datasets`` knows
+        return [Problem(name, field, "is a folder without data files.", endings)]
     builder = FILE_FORMATS.get(path.suffix.lower())
     if builder is None:
         ending = f"its ending {path.suffix!r} says" if path.suffix else "it has no ending that says"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +39,19 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         text = as_text(value)
         is_plain = PLAIN.fullmatch(text) and text.lower() not in YAML_WORDS
-        return text if is_plain else json.dumps(text, ensure_ascii=False)
+        return text if is_plain else '"' + "".join(map(_escaped, text)) + '"'
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_value(key)}: {_value(item)}" for key, item in value.items()) + "}"
     return as_text(value)
+
+
+def _escaped(character: str) -> str:
+    """A character as it stands between double quotes in YAML."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
