@@ -149,8 +149,8 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
 
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if not close:  # people type the last part of a dotted path
-        close = [path for path in known if path.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]][:3]
+    if not close:  # people type one part of a dotted path
+        close = [path for path in known if word.rsplit(".", 1)[-1] in path.split(".")][:3]
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(known)}." if len(known) <= 12 else ""

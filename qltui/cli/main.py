@@ -30,10 +30,18 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`qltui logs RUN | head`). Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # whoever read it has seen enough: `qltui logs RUN | head`
         return exits.FINE
+    except OSError as error:  # the machine's doing, not a flaw of ours: a full disk, a folder without permission
+        _discard_output()
+        print(f"qltui: {error.filename or 'the output cannot be written'}: {error.strerror}.", file=sys.stderr)
+        return exits.NO
     return code
+
+
+def _discard_output() -> None:
+    """Keep Python from trying, and complaining, again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _HelpFormatter(argparse.HelpFormatter):

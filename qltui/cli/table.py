@@ -17,6 +17,14 @@ class Command:
         self.arguments = arguments
 
 
+def count(text: str) -> int:
+    """A number of things, as argparse reads one."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """What ``ArgumentParser.add_argument`` takes, kept until a parser is made."""
     return names, options
@@ -56,8 +64,8 @@ COMMANDS = (
         "logs", "logs", "print what the ranks of a run wrote",
         RUN,
         argument("-f", "--follow", action="store_true", help="go on as more is written, until the run ends"),
-        argument("--rank", type=int, metavar="N", help="of this rank alone"),
-        argument("-n", "--lines", type=int, metavar="LINES", help="only the last ones; all are printed without it"),
+        argument("--rank", type=count, metavar="N", help="of this rank alone"),
+        argument("-n", "--lines", type=count, metavar="LINES", help="only the last ones; all are printed without it"),
     ),
     Command(
         "watch", "watch", "open the monitor on a run; without a terminal, print its progress",
