@@ -76,7 +76,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        for names, options in command.arguments:
+        for names, options in command.arguments if words[:1] == [command.name] else ():
             subparser.add_argument(*names, **options)
     if words and not words[0].startswith("-") and words[0] not in subparsers.choices:
         parser.error(f"there is no command {words[0]!r}. {_nearest(words[0], list(subparsers.choices))}")
