@@ -39,9 +39,9 @@ def key_lines(screen: Screen[Any]) -> list[Content]:
     lines: dict[str, Content] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        if binding.system or not (binding.tooltip or binding.description) or not active.enabled:
+        what = binding.tooltip
+        if binding.system or not what or not active.enabled:  # what widgets bring along goes without saying
             continue
-        what = binding.tooltip or binding.description
         keys = lines.get(what)
         key = screen.app.get_key_display(binding)
         shown = f"{keys.plain[:KEY].strip()} {key}" if keys and key not in keys.plain[:KEY] else key

@@ -195,21 +195,21 @@ def facts(config: RunConfig) -> list[Content]:
     batch = f"{training.micro_batch_size} rows a rank"
     if training.gradient_accumulation_steps > 1:
         batch += f" × {training.gradient_accumulation_steps} added up"
+    placement = f"{config.hardware.device.value}, {f'{ranks} ranks' if ranks else 'as many ranks as GPUs'}"
     rows = [
-        ("name", config.name),
         ("model", words.path(config.model.path)),
         ("data", words.path(config.data.path)),
-        ("evaluation", words.path(config.data.eval_path) if config.data.eval_path else "–"),
         ("method", f"{name}{base}"),
-        ("adapters", adapters),
-        ("strategy", config.strategy.name.value),
-        ("hardware", f"{config.hardware.device.value} · {f'{ranks} ranks' if ranks else 'as many ranks as GPUs'}"),
-        ("precision", config.precision.compute.value),
+        ("strategy", f"{config.strategy.name.value} · {placement}"),
         ("steps", steps),
         ("batch", batch),
-        ("length", f"up to {config.data.max_length:,} tokens"),
+        ("adapters", adapters),
         ("rate", f"{words.rate(training.learning_rate)}, {training.schedule.value}"),
+        ("length", f"up to {config.data.max_length:,} tokens"),
+        ("precision", config.precision.compute.value),
+        ("evaluation", words.path(config.data.eval_path) if config.data.eval_path else "–"),
         ("seed", str(training.seed)),
+        ("name", config.name),
     ]
     return [_row(label, Content(words.plain(value))) for label, value in rows]
 

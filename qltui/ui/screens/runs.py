@@ -83,7 +83,7 @@ class Runs(Page):
     def _show(self, event: Read) -> None:
         self._runs = {str(status["run_dir"]): status for status in event.runs}
         live = sum(words.is_live(status) for status in event.runs)
-        self.query_one(TitleBar).say("Runs", f"{len(event.runs)} runs, {live} live")
+        self.query_one(TitleBar).say("Runs", f"{len(event.runs)} run{'s' * (len(event.runs) != 1)}, {live} live")
         table = self.query_one(DataTable)
         table.display = bool(event.runs)
         self.query_one("#none").display = not event.runs
@@ -155,12 +155,13 @@ class Runs(Page):
 
     @work(thread=True, group="request", exit_on_error=False)
     def _ask(self, ask: Callable[[Path], None], run_dir: str, done: str) -> None:
+        from engine.config import ConfigError
         from qltui.runs.launching import LaunchRefused
 
         name = Path(run_dir).name
         try:
             ask(Path(run_dir))
-        except (LaunchRefused, OSError) as error:
+        except (LaunchRefused, ConfigError, OSError) as error:
             self.post_message(self.Answered(f"{name}: {error}", refused=True))
             return
         self.post_message(self.Answered(f"{name} {done}."))

@@ -91,8 +91,11 @@ class LogTail(ScrollView, can_focus=True):
 
     def follow(self, following: bool) -> None:
         """Keep showing the newest line, or stand still."""
+        self._set_following(following)
         if following:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
+
+    def _set_following(self, following: bool) -> None:
         if following != self.following:
             self.following = following
             self.post_message(self.Changed())
@@ -100,9 +103,9 @@ class LogTail(ScrollView, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if new_value < old_value and self.following and self.max_scroll_y > new_value:
-            self.follow(False)
+            self._set_following(False)
         elif new_value >= self.max_scroll_y and not self.following and new_value > old_value:
-            self.follow(True)
+            self._set_following(True)
 
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset

@@ -1,0 +1,74 @@
+"""Run directories written by hand, event by event, to be looked at while they grow."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.events import EventReader, EventWriter, RunDirectory, identity, write_json
+from qltui.runs.state import RunState
+
+
+class WrittenRun:
+    """A run whose supervisor is this process, so that it counts as live until it is given up."""
+
+    def __init__(self, home: Path, name: str = "demo", ranks: int = 2, total_steps: int = 100) -> None:
+        self.run = RunDirectory(home / "runs" / f"{name}-20260102-030405")
+        self.run.path.mkdir(parents=True)
+        self.run.run_yaml.write_text(f"name: {name}\n")
+        self.name, self.ranks, self.total_steps = name, ranks, total_steps
+        self.begin_attempt()
+
+    def begin_attempt(self) -> None:
+        """Start the first attempt, or the next one."""
+        self.attempt = self.run.new_attempt()
+        launch = {"world_size": self.ranks, "launcher": identity(), "ranks": []}
+        write_json(self.attempt.launch_json, {"schema_version": 1, "attempt": self.attempt.number, **launch})
+        self.writers = [
+            EventWriter(self.attempt.events(rank), attempt=self.attempt.number, node=0, rank=rank, local_rank=rank)
+            for rank in range(self.ranks)
+        ]
+        for writer in self.writers:
+            writer.emit("started", world_size=self.ranks, device="cpu", pid=os.getpid(), total_steps=self.total_steps)
+        self.writers[0].emit("state", state="training")
+        self.write_status()
+
+    def step(self, number: int, loss: float) -> None:
+        """Every rank does an optimizer step."""
+        for rank, writer in enumerate(self.writers):
+            writer.step = number
+            writer.emit(
+                "step", loss=loss, learning_rate=1e-4, grad_norm=0.5, epoch=number / 50, tokens=1000, step_time=0.25,
+                memory_allocated=2**28, memory_reserved=2**28, memory_peak=2**28 + rank * 2**20,
+            )  # fmt: skip
+        self.write_status()
+
+    def emit(self, kind: str, rank: int = 0, **fields: Any) -> None:
+        """Write any other event."""
+        self.writers[rank].emit(kind, **fields)
+        self.write_status()
+
+    def log(self, text: str, rank: int = 0) -> None:
+        """Append to a rank's log as it is."""
+        with open(self.attempt.log(rank), "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def write_status(self, **changed: Any) -> None:
+        """Write ``status.json`` as the supervisor would."""
+        state = RunState({
+            "id": self.run.id, "name": self.name, "run_dir": str(self.run.path), "method": "qlora", "strategy": "ddp",
+            "model": "some/model", "data": "rows.jsonl", "created": time.time(), "supervisor": identity(),
+        })  # fmt: skip
+        for attempt in self.run.attempts():
+            for rank in range(self.ranks):
+                for event in EventReader(attempt.events(rank)).read():
+                    state.apply(event)
+        write_json(self.run.status_json, {**state.status(), **changed})
+
+    def give_up(self) -> None:
+        """Leave the run as a machine that lost its power does: it says training, and nobody is there."""
+        gone = {**identity(), "start_time": 1}
+        write_json(self.attempt.launch_json, {"attempt": 1, "world_size": self.ranks, "launcher": gone, "ranks": []})
+        self.write_status(supervisor=gone)
