@@ -45,14 +45,16 @@ def steps(status: dict[str, Any]) -> str:
 
 def progress(status: dict[str, Any]) -> str:
     """One line on a run that goes on."""
-    parts = [f"{status['state']:10}", steps(status)]
+    parts = [f"{status['state']:10}"]
+    if status["step"] or status["total_steps"]:
+        parts.append(steps(status))
     if status["loss"] is not None:
         parts.append(f"loss {words.number(status['loss'], '.4f')}")
     if status["tokens_per_second"]:
         parts.append(f"{words.number(status['tokens_per_second'])} tokens/s")
-    if status["eta_seconds"] is not None:
+    if status["eta_seconds"]:
         parts.append(f"{words.duration(status['eta_seconds'])} left")
-    return clean("  ".join(parts))
+    return clean("  ".join(parts)).rstrip()
 
 
 def describe(status: dict[str, Any]) -> str:
