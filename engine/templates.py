@@ -119,16 +119,15 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         question = [{"role": "user", "content": "question"}]
         answered = self._text([*question, {"role": "assistant", "content": SENTINEL}])
-        before, found, after = answered.partition(SENTINEL)
+        _, found, after = answered.partition(SENTINEL)
         if not found:
             raise TemplateProblem("cannot be rendered: the chat template leaves out what the assistant says")
         self.terminator = after.rstrip()
         """What ends an answer, as in '<|im_end|>'; '' if the template has no such thing."""
         opened, prompt = self._text(question), self._text(question, add_generation_prompt=True)
-        header = prompt[len(opened) :] if prompt.startswith(opened) else ""
-        # Some add '<think>' to the prompt alone; then an answer begins where its own text does.
-        self._header = header if before.rfind(header) >= 0 else ""
-        """What opens an answer, as in '<|im_start|>assistant'; the model writes what follows it."""
+        self._header = prompt[len(opened) :] if prompt.startswith(opened) else ""
+        """What opens an answer, as in '<|im_start|>assistant'; the model writes what follows it. Where a turn has no
+        such thing (some templates add '<think>' to the prompt alone), an answer begins where its own text does."""
 
     def render(self, messages: list[Message], tools: list[Any] | None = None) -> Rendered:
         """A conversation as text with its answers.

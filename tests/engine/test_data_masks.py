@@ -165,6 +165,7 @@ def test_prompt_and_completion_are_joined_as_they_are(prepare: Prepare, chat_tem
 def test_text_is_learnt_whole(prepare: Prepare) -> None:
     tokenizer, rows = prepare(byte_level(chat_template=small.CHATML), {"text": "the sky"}, {"text": "2024-01-01"})
     assert [marked(tokenizer, row) for row in rows.train] == ["«the sky</s>»", "«2024-01-01</s>»"]
+    assert (rows.summary["tokens"], rows.summary["target_tokens"]) == (8 + 11, 7 + 10)  # nothing predicts the first
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,15 @@ def test_bos_is_there_once_for_plain_text(prepare: Prepare) -> None:
     assert [marked(tokenizer, row) for row in rows.train] == ["<s>q«a</s>»"] * 2
 
 
+def test_a_chat_has_the_bos_of_its_template_alone(prepare: Prepare) -> None:
+    """As when the model is used: apply_chat_template lets the tokenizer add nothing."""
+    tokenizer, rows = prepare(
+        byte_level(chat_template=small.CHATML, add_bos=True, add_eos=True), {"messages": TWO_TURNS[:2]}
+    )
+    assert rows.train[0]["input_ids"] == tokenizer.apply_chat_template(TWO_TURNS[:2])["input_ids"]
+    assert tokenizer.bos_token_id not in rows.train[0]["input_ids"]
+
+
 def test_bos_is_there_once_when_template_and_tokenizer_both_write_it(prepare: Prepare) -> None:
     tokenizer, rows = prepare(
         sentence_piece_like(chat_template=small.LLAMA_2),
@@ -252,10 +262,14 @@ def test_the_configured_template_goes_before_the_models(prepare: Prepare, tmp_pa
     assert marked(tokenizer, rows.train[0]) == "user: q1</s>assistant: «a1</s>»"
 
 
-def test_the_plain_template_becomes_the_tokenizers_for_whoever_saves_it(prepare: Prepare) -> None:
+def test_the_plain_template_becomes_the_tokenizers_on_every_rank(prepare: Prepare, tmp_path: Path) -> None:
     tokenizer, _ = prepare(byte_level(), {"messages": TWO_TURNS})
     asked = tokenizer.apply_chat_template(TWO_TURNS[:1], tokenize=False, add_generation_prompt=True)
     assert asked == "### User:\nq1\n\n### Assistant:\n"
+    config = read({"model": {"path": str(tmp_path / "model")}, "data": {"path": "x"}}, where="test", base=tmp_path)
+    other = load_tokenizer(config)
+    prepare_rows(config, other, tmp_path / "data", is_main=False, progress=lambda line: None)
+    assert other.chat_template == tokenizer.chat_template
 
 
 def test_prompt_and_answer_for_generating_are_those_of_the_last_turn(prepare: Prepare) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,18 @@ def test_columns_may_have_names_of_their_own(tmp_path: Path) -> None:
 
 
 def test_messages_in_parquet_come_without_the_nulls_it_fills_in(tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "q", "name": None}, {"role": "assistant", "content": "a", "name": "n"}]
-    file = tmp_path / "a.parquet"
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"messages": turns}]), file)
-    assert texts(prepare(tmp_path, file).train) == ["### User:\nq\n\n### Assistant:\n«a</s>»\n\n"]
+    def turns(**arguments: int) -> list[dict[str, Any]]:
+        call = {"function": {"name": "f", "arguments": arguments}}
+        return [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [call]}]
+
+    file, template = tmp_path / "a.parquet", tmp_path / "tools.jinja"
+    rows = [{"messages": turns(x=1)}, {"messages": turns(y=2)}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    template.write_text(small.TOOLS)
+    assert [text.split("\n")[-2] for text in texts(prepare(tmp_path, file, chat_template=str(template)).train)] == [
+        '«<call>f{"x": 1}<|im_end|>»',
+        '«<call>f{"y": 2}<|im_end|>»',
+    ]
 
 
 def test_the_given_format_goes_before_the_columns(tmp_path: Path) -> None:
@@ -119,6 +128,15 @@ def test_rows_are_cut_on_the_right_and_dropped_when_nothing_of_the_answer_is_lef
     assert texts(rows.train) == ["123456«ab»", "1234567«a»", "12345«ab</s>»"]
     counted = {name: rows.summary[name] for name in ("rows", "dropped", "truncated", "tokens", "target_tokens")}
     assert counted == {"rows": 3, "dropped": 1, "truncated": 2, "tokens": 24, "target_tokens": 6}
+
+
+def test_dropped_and_cut_evaluation_rows_are_counted_too(tmp_path: Path) -> None:
+    held_out = write_lines(
+        tmp_path / "b.jsonl", [{"prompt": "12345678", "completion": "a"}, {"prompt": "1234567", "completion": "a"}]
+    )
+    rows = prepare(tmp_path, write_lines(tmp_path / "a.jsonl", PAIRS), max_length=8, eval_path=str(held_out))
+    counted = {name: rows.summary[name] for name in ("rows", "eval_rows", "dropped", "truncated")}
+    assert counted == {"rows": 10, "eval_rows": 1, "dropped": 1, "truncated": 1}
 
 
 def test_an_answer_to_compare_with_is_whole_though_the_row_is_cut(tmp_path: Path) -> None:
@@ -194,22 +212,19 @@ def test_progress_is_said(tmp_path: Path) -> None:
     assert lines == [f"reading {data}"]
 
 
-def other_rank(tree: dict[str, Any], folder: Path, waiting: Any, found: Any) -> None:
-    made = read(tree, where="test", base=folder.parent)
-    rows = prepare_rows(
-        made, load_tokenizer(made), folder, is_main=False, progress=lambda line: waiting.set()
-    )  # fmt: skip
-    found.put(([row["input_ids"] for row in rows.train], rows.summary))
-
-
 def test_other_ranks_wait_for_the_main_one_and_read_the_same(tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "a.jsonl", PAIRS)
-    made = config(tmp_path, data)
-    spawn = multiprocessing.get_context("spawn")
-    waiting, found = spawn.Event(), spawn.Queue()
-    rank = spawn.Process(target=other_rank, args=(made.tree(), tmp_path / "data", waiting, found), daemon=True)
-    rank.start()
-    assert waiting.wait(120)
-    rows = prepare_rows(made, load_tokenizer(made), tmp_path / "data", is_main=True, progress=lambda line: None)
-    assert found.get(timeout=120) == ([row["input_ids"] for row in rows.train], rows.summary)
-    rank.join()
+    made, folder = config(tmp_path, write_lines(tmp_path / "a.jsonl", PAIRS)), tmp_path / "data"
+    waiting = threading.Event()
+
+    def other_rank() -> Rows:
+        return prepare_rows(
+            made, load_tokenizer(made), folder, is_main=False, progress=lambda line: waiting.set()
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(other_rank)
+        assert waiting.wait(60)
+        rows = prepare_rows(made, load_tokenizer(made), folder, is_main=True, progress=lambda line: None)
+        read_by_other = other.result(60)
+    assert texts(read_by_other.train) == texts(rows.train)
+    assert read_by_other.summary == rows.summary
