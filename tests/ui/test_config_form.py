@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.screen import text_of, until, until_seen
 from textual.pilot import Pilot
-from textual.widgets import Checkbox, Input, Select
+from textual.widgets import Input, Select
 
 from engine.config import FIELDS
 from qltui.ui.app import QltuiApp
@@ -77,7 +77,7 @@ def test_every_field_stands_in_one_section() -> None:
 
 
 async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
-    kinds = {"choice": Select, "flag": Checkbox}
+    kinds = {"choice": Select, "flag": Select}
     async with filling_in() as pilot:
         form = pilot.app.screen.query_one(ConfigForm)
         form.unfolded = True
@@ -85,7 +85,7 @@ async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
             await form.show(fields, {})
             assert sorted(rows(pilot)) == sorted(field.path for field in fields), name
             for row in rows(pilot).values():
-                assert row.query_one("Input, Select, Checkbox").__class__ is kinds.get(row.field.kind, Input)
+                assert row.query_one("Input, Select").__class__ is kinds.get(row.field.kind, Input)
 
 
 async def test_advanced_fields_are_folded_until_asked_for(size: tuple[int, int]) -> None:
@@ -169,7 +169,7 @@ async def test_a_choice_and_a_flag_are_kept_when_they_leave_their_default() -> N
         screen = pilot.app.screen
         assert isinstance(screen, NewRun)
         rows(pilot)["method.name"].query_one(Select).value = "lora"
-        rows(pilot)["method.quantization.double_quantization"].query_one(Checkbox).toggle()
+        rows(pilot)["method.quantization.double_quantization"].query_one(Select).value = "false"
         wanted = {"method.name": "lora", "method.quantization.double_quantization": "false"}
         await until(pilot, lambda: screen.values == wanted, "both values kept")
         rows(pilot)["method.name"].query_one(Select).value = "qlora"

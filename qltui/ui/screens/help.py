@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.screen import Screen
 
-KEY = 14
+KEY = 10
 
 
 class Help(ModalScreen[None]):

@@ -8,7 +8,7 @@ from textual import on
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Button, Checkbox, Input, Select, Static
+from textual.widgets import Button, Input, Select, Static
 
 from engine.config.built import BUILT
 from engine.config.reading import parse_assignment
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.widget import Widget
+
+CHOSEN = ("choice", "flag")
+"""Kinds of fields whose value is picked from a list; all others are typed."""
+
+FLAG_WORDS = {"true": "on", "false": "off"}
+"""A flag's values and how they read. A list and not a tick box, whose tick is told by its colour alone."""
 
 
 def problem_with(field: Field, text: str) -> str | None:
@@ -43,7 +49,7 @@ def help_text(field: Field) -> str:
     parts = [field.unit] if field.unit else []
     if field.required:
         parts.append("required")
-    elif field.default_text and field.kind not in ("choice", "flag"):
+    elif field.default_text and field.kind not in CHOSEN:
         parts.append(f"default {field.default_text}")
     return f"{field.meaning}  {', '.join(parts)}".rstrip()
 
@@ -76,22 +82,21 @@ class FieldRow(Vertical):
 
     def _widget(self) -> Widget:
         field, text = self.field, self._text
-        if field.kind == "choice":
-            chosen = text if text in field.choices else field.default_text
-            return Select([(choice, choice) for choice in field.choices], value=chosen, allow_blank=False, compact=True)
-        if field.kind == "flag":
-            return Checkbox("on", value=(text or field.default_text) == "true", compact=True)
+        if field.kind in CHOSEN:
+            choices = FLAG_WORDS if field.kind == "flag" else {choice: choice for choice in field.choices}
+            chosen = text if text in choices else field.default_text
+            options = [(word, value) for value, word in choices.items()]
+            return Select(options, value=chosen, allow_blank=False, compact=True)
         entry = Input(text, placeholder=field.default_text, compact=True, select_on_focus=False)
         entry.cursor_blink = False  # every blink travels over the line
         return entry
 
     @on(Input.Changed)
     @on(Select.Changed)
-    @on(Checkbox.Changed)
-    def _changed(self, event: Input.Changed | Select.Changed | Checkbox.Changed) -> None:
+    def _changed(self, event: Input.Changed | Select.Changed) -> None:
         event.stop()
         text = as_text(event.value)
-        if self.field.kind in ("choice", "flag") and text == self.field.default_text:
+        if self.field.kind in CHOSEN and text == self.field.default_text:
             text = ""
         if text == self._text:
             return
@@ -121,7 +126,6 @@ class ConfigForm(VerticalScroll):
         & Input:focus { background: $boost; }
         & Select { width: 1fr; }
         & SelectCurrent { background: $panel; padding: 0 1; }
-        & Checkbox { width: 1fr; background: $background; padding: 0; border: none; }
         & .help { width: 100%; color: $muted; padding-left: 22; height: auto; }
         & .problem { width: 100%; color: $error; padding-left: 22; display: none; }
         & .-wrong .label { color: $error; }
@@ -185,4 +189,4 @@ class ConfigForm(VerticalScroll):
             await self.toggle_advanced()
         for row in self.query(FieldRow):
             if row.field.path == path:
-                row.query_one("Input, Select, Checkbox").focus()
+                row.query_one("Input, Select").focus()
