@@ -100,6 +100,9 @@ def test_a_row_that_lacks_what_other_rows_of_a_columnar_file_have(tmp_path: Path
 def test_row_numbers_are_the_files_own_when_a_share_is_held_out(tmp_path: Path) -> None:
     rows = [GOOD] * 6 + [{"prompt": "q"}] + [GOOD] * 3
     assert refused_rows(tmp_path, *rows, eval_fraction=0.5).startswith("row 7 has no 'completion'")
+    file = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    assert "row 7 has no 'completion'" in refusal(tmp_path, config(tmp_path, file, eval_fraction=0.5))
 
 
 def test_renamed_columns_are_named_as_the_user_has_them(tmp_path: Path) -> None:
