@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SMOOTHING = 0.9
+SMOOTHING = 0.85
 """Weight of the past in the smoothed curve; corrected at its start, as Adam's averages are."""
 
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))

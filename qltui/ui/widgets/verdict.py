@@ -26,7 +26,9 @@ def verdict(status: dict[str, Any], elapsed_seconds: float | None, width: int) -
     match = status["exact_match"]
     if match["after"] is not None:
         before = f"{words.share(match['before'])} → " if match["before"] is not None else ""
-        lines.append(_row("exact match", Content.assemble(before, (words.share(match["after"]), "bold $success"))))
+        better = match["after"] > (match["before"] or 0)
+        after = Content.styled(words.share(match["after"]), "bold $success" if better else "bold")
+        lines.append(_row("exact match", Content(before) + after))
     lines += _sample(status["sample"], width) if status["sample"] else []
     if status["adapter_dir"]:
         lines.append(_row("result", Content(words.path(status["adapter_dir"]))))
