@@ -1,4 +1,4 @@
-"""Pictures of the real app on a real run: ``python screenshots/make.py RUN_DIR``.
+"""Pictures of the real app on a real run: ``python screenshots/make.py [RUN_DIR]``; without one, of a new ``demo-cpu``.
 
 Writes an SVG of every screen, and a PNG where ``rsvg-convert`` is installed. The monitor is shown twice: as the run
 ended, and as it was half way, for which the run's own events are replayed up to there into a temporary folder.
@@ -15,10 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.events import EventReader, RunDirectory, identity, write_json
+from qltui.configs import presets
+from qltui.runs import store
 from qltui.runs.state import RunState
 from qltui.runs.status import ranks_of
 from qltui.ui.app import QltuiApp
@@ -40,9 +43,9 @@ CELL_WIDTH = 12.2
 DOT_RADIUS, DOT_PITCH = 1.45, 6.1
 
 
-def replay(run: RunDirectory, home: Path, share: float) -> Path:
-    """A copy of a run as it was after ``share`` of its steps, in the state folder ``home``; it looks alive."""
-    copy = RunDirectory(home / "runs" / f"{run.id.rsplit('-', 1)[0]}-live")
+def replay(run: RunDirectory, share: float) -> Path:
+    """A copy of a run as it was after ``share`` of its steps; it looks alive."""
+    copy = RunDirectory(store.runs_home() / time.strftime("demo-cpu-%Y%m%d-%H%M%S"))
     attempt = run.attempts()[0]
     copied = copy.new_attempt()
     shutil.copy(run.run_yaml, copy.run_yaml)
@@ -127,27 +130,56 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
     }
 
 
+def demo_run() -> Path:
+    """The directory of a run of ``demo-cpu``, done now and waited for."""
+    subprocess.run([sys.executable, "-m", "qltui", "launch", "demo-cpu", "--wait"], check=True)
+    return store.directories()[0].path
+
+
+def place(run: RunDirectory) -> Path:
+    """A copy of a run among the runs of the pictures' own home."""
+    copy = store.runs_home() / run.id
+    if copy != run.path:
+        shutil.copytree(run.path, copy)
+        status = (copy / "status.json").read_text("utf-8")
+        (copy / "status.json").write_text(status.replace(str(run.path), str(copy)), "utf-8")
+    return copy
+
+
+def make(run_dir: Path | None, out: Path, only: Sequence[str]) -> None:
+    """Make the pictures in the environment as it is."""
+    run = RunDirectory(place(RunDirectory(run_dir or demo_run())))
+    live = replay(run, HALF_WAY)
+    for name, (first, keys) in pictures(run.path, live).items():
+        if only and name not in only:
+            continue
+        for tag, size in SIZES.items():
+            svg = out / f"{name}-{tag}.svg"
+            svg.write_text(asyncio.run(picture(first, keys, size)), "utf-8")
+            if shutil.which("rsvg-convert"):
+                subprocess.run(["rsvg-convert", "-z", "1.3", "-o", svg.with_suffix(".png"), svg], check=True)
+            print(svg, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run_dir", type=Path, help="directory of a run that has finished")
+    parser.add_argument("run_dir", type=Path, nargs="?", help="directory of a run that has finished (a new demo-cpu)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder the pictures go to")
-    parser.add_argument("--only", nargs="*", help="names of the pictures to make")
+    parser.add_argument("--only", nargs="*", default=[], help="names of the pictures to make")
     arguments = parser.parse_args()
-    run = RunDirectory(arguments.run_dir.resolve())
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        os.environ["QLTUI_HOME"] = str(home)
-        live = replay(run, home, HALF_WAY)
-        shutil.copytree(run.path, home / "runs" / run.id)
-        for name, (first, keys) in pictures(home / "runs" / run.id, live).items():
-            if arguments.only and name not in arguments.only:
-                continue
-            for tag, size in SIZES.items():
-                svg = arguments.out / f"{name}-{tag}.svg"
-                svg.write_text(asyncio.run(picture(first, keys, size)), "utf-8")
-                if shutil.which("rsvg-convert"):
-                    subprocess.run(["rsvg-convert", "-z", "1.3", "-o", svg.with_suffix(".png"), svg], check=True)
-                print(svg, flush=True)
+    run_dir = arguments.run_dir.resolve() if arguments.run_dir else None
+    # A home of their own, so that the pictures show no runs and no paths of whoever makes them.
+    home = Path(tempfile.gettempdir()) / "you"
+    home.mkdir()
+    try:
+        shutil.copytree(presets.folder(), home / "qltui" / "presets")
+        presets.PACKAGE = home / "qltui" / "qltui"
+        os.environ["HOME"] = str(home)
+        for name in ("QLTUI_HOME", "XDG_STATE_HOME"):
+            os.environ.pop(name, None)
+        make(run_dir, arguments.out.resolve(), arguments.only)
+    finally:
+        shutil.rmtree(home)
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qltui.ui import terminal
 
-terminal.set_defaults()  # Textual reads them when it is imported
+terminal.before_import()
 
 from textual.app import App, SystemCommand  # noqa: E402
 from textual.binding import Binding  # noqa: E402
@@ -39,6 +39,10 @@ class QltuiApp(App[None]):
         self.animation_level = "none"
         self.register_theme(QLTUI_THEME)
         self.theme = QLTUI_THEME.name
+
+    def on_ready(self) -> None:
+        """The screen stands."""
+        terminal.ready()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)

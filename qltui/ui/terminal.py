@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -9,10 +10,17 @@ FRAMES_PER_SECOND = "30"
 """Textual draws up to 60; a slow link is better served by half of it."""
 
 
-def set_defaults() -> None:
-    """Choose what Textual reads from the environment at its import, unless the user chose."""
+def before_import() -> None:
+    """Choose what Textual reads from the environment at its import, unless the user chose; import and start quickly."""
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_SECOND)
+    # Collections among objects that are all there to stay take an eighth of the time to the first paint.
+    gc.disable()
+
+
+def ready() -> None:
+    """The first paint is done."""
+    gc.enable()
 
 
 def prepare() -> None:

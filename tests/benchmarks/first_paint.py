@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 BUDGET_SECONDS = 0.5
 MARKER = b"Doctor"
-APP = "from qltui.ui.app import run_app; run_app()"
+APP = "from qltui.cli.main import main; main([])"
 
 
 class Timing(NamedTuple):
