@@ -30,13 +30,13 @@ def saved_name(name: str) -> str:
     return re.sub(r"\.default(\.|$)", r"\1", name)
 
 
-def audit_adapter(folder: Path, model: nn.Module, step: int) -> str:
+def audit_adapter(folder: Path, model: nn.Module, updates: int) -> str:
     """Reopen a saved adapter and compare it with the weights in memory, tensor by tensor.
 
     ``model`` is the unwrapped PEFT model. Returns what was measured.
 
     Raises:
-        AuditFailure: tensors are missing, foreign, of another shape or value, or untrained after ``step`` > 0 steps.
+        AuditFailure: tensors are missing, foreign, of another shape or value, or untrained although the optimizer made ``updates``.
     """
     path = folder / "adapter_model.safetensors"
     wanted = {saved_name(name): parameter for name, parameter in trainable(model).items()}
@@ -61,8 +61,8 @@ def audit_adapter(folder: Path, model: nn.Module, step: int) -> str:
             if not torch.equal(saved, memory.to(saved.dtype)):
                 raise AuditFailure(f"{path}: {key} is not what is in memory")
             learnt |= "lora_B" in key and bool(saved.count_nonzero())
-    if step > 0 and not learnt:
-        raise AuditFailure(f"{path}: every lora_B is zero after {step} steps: nothing was learnt")
+    if updates > 0 and not learnt:
+        raise AuditFailure(f"{path}: every lora_B is zero after {updates} updates: nothing was learnt")
     numbers = sum(parameter.numel() for parameter in wanted.values())
     return f"{len(wanted)} tensors, {numbers:,} numbers, equal to memory"
 

@@ -41,11 +41,10 @@ def _step_of(path: Path) -> int:
     return int(match.group(1)) if match else -1
 
 
-def save(session: Session, extra: dict[str, Any]) -> Path:
+def save(session: Session) -> Path:
     """Write ``checkpoints/step-<n>`` with all ranks; returns its path.
 
-    ``extra`` are plain values the loop wants back. An existing checkpoint of this step is left as it is: the state
-    after a step is the same however often it is reached.
+    An existing checkpoint of this step is left as it is: the state after a step is the same however often it is reached.
     """
     step = session.reporter.step
     folder = session.run.checkpoints / f"step-{step:08d}"
@@ -56,7 +55,7 @@ def save(session: Session, extra: dict[str, Any]) -> Path:
             with _nothing_half_written(partial, folder):
                 torch.save(_random_state(session.device), partial / f"rank{world()[0]}.pt")
                 if world()[0] == 0:
-                    _write_state(session, partial, extra)
+                    _write_state(session, partial)
                     if session.config.method.name is not Method.FULL:
                         _save_adapter(session, partial / "adapter", folder / "adapter")
                 barrier()
@@ -93,14 +92,14 @@ def save_result(session: Session) -> Path:
     return folder
 
 
-def restore(session: Session) -> dict[str, Any] | None:
-    """Go on from the newest checkpoint that can be read; its ``extra``, or None if there is none.
+def restore(session: Session) -> bool:
+    """Go on from the newest checkpoint that can be read; false if there is none.
 
     A checkpoint that cannot be read is said and skipped; all ranks take the same one, rank 0's choice.
     """
     chosen = from_rank_0(_newest_readable(session) if world()[0] == 0 else None)
     if chosen is None:
-        return None
+        return False
     started = time.monotonic()
     folder = session.run.checkpoints / chosen
     state = torch.load(folder / "state.pt", map_location=session.device, weights_only=True)
@@ -114,13 +113,12 @@ def restore(session: Session) -> dict[str, Any] | None:
     session.schedule.load_state_dict(state["schedule"])
     if session.accelerator.scaler is not None:
         session.accelerator.scaler.load_state_dict(state["scaler"])
-    session.reporter.step = state["step"]
+    session.reporter.step, session.updates, session.sample_row = state["step"], state["updates"], state["sample_row"]
     if world()[0] == 0:
         relative = str(folder.relative_to(session.run.path))
         session.reporter.emit("checkpoint", path=relative, seconds=time.monotonic() - started, resumed=True)
     session.random_state = torch.load(folder / f"rank{world()[0]}.pt", weights_only=True)
-    extra: dict[str, Any] = state["extra"]
-    return extra
+    return True
 
 
 def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
@@ -140,7 +138,7 @@ def _random_state(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _write_state(session: Session, folder: Path, extra: dict[str, Any]) -> None:
+def _write_state(session: Session, folder: Path) -> None:
     scaler = session.accelerator.scaler
     state = {
         "step": session.reporter.step,
@@ -148,7 +146,8 @@ def _write_state(session: Session, folder: Path, extra: dict[str, Any]) -> None:
         "optimizer": session.optimizer.state_dict(),
         "schedule": session.schedule.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else None,
-        "extra": extra,
+        "updates": session.updates,
+        "sample_row": session.sample_row,
     }
     torch.save(state, folder / "state.pt")
 
@@ -158,7 +157,7 @@ def _save_adapter(session: Session, aside: Path, folder: Path) -> None:
     session.unwrapped.save_pretrained(aside)
     path = str(folder.relative_to(session.run.path))
     try:
-        detail = audit_adapter(aside, session.unwrapped, session.reporter.step)
+        detail = audit_adapter(aside, session.unwrapped, session.updates)
     except AuditFailure as error:
         session.reporter.emit("audit", audit="adapter", result="failed", detail=str(error), path=path)
         raise
@@ -216,18 +215,15 @@ class _nothing_half_written:  # noqa: N801 - reads as a clause where it is used
         if error is None:
             return
         shutil.rmtree(self.partial, ignore_errors=True)
-        full = (
-            getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error) or _disk_is_full(self.folder)
-        )
-        if full:
-            raise SaveFailed(
-                f"no space left on the disk of {self.folder.parent} while saving {self.folder.name};"
-                " earlier checkpoints are untouched. Free some space, then resume the run."
-            ) from error
-        if isinstance(error, OSError):
-            raise SaveFailed(
-                f"{self.folder} could not be written: {error}; earlier checkpoints are untouched"
-            ) from error
+        if not isinstance(error, Exception) or isinstance(error, AuditFailure):
+            return
+        # torch and safetensors report a failed write as errors of their own, so the disk is asked too.
+        full = getattr(error, "errno", None) == errno.ENOSPC or _disk_is_full(self.folder)
+        reason = "no space is left on the disk" if full else str(error).strip().splitlines()[0]
+        raise SaveFailed(
+            f"{self.folder} could not be saved: {reason}. Earlier checkpoints are untouched:"
+            " make room on the disk, then resume the run."
+        ) from error
 
 
 def _disk_is_full(folder: Path) -> bool:

@@ -38,7 +38,12 @@ SECONDS_BETWEEN_REPORTS = 5.0
 
 TRAIN_SCHEMA = pyarrow.schema({"input_ids": pyarrow.list_(pyarrow.int32()), "labels": pyarrow.list_(pyarrow.int32())})
 EVALUATION_SCHEMA = pyarrow.schema(
-    [*TRAIN_SCHEMA, ("prompt_ids", pyarrow.list_(pyarrow.int32())), ("answer", pyarrow.large_string())]
+    [
+        *TRAIN_SCHEMA,
+        ("prompt_ids", pyarrow.list_(pyarrow.int32())),
+        ("answer", pyarrow.large_string()),
+        ("question", pyarrow.large_string()),
+    ]
 )
 
 
@@ -48,7 +53,7 @@ class Rows(NamedTuple):
     train: datasets.Dataset
     """Columns input_ids and labels (-100 where there is no loss)."""
     evaluation: datasets.Dataset | None
-    """The same, and of the last answer prompt_ids (the tokens before it) and answer (its text); both are empty for
+    """The same, and of the last answer prompt_ids (the tokens before it), answer (its text) and question; empty for
     rows of plain text."""
     summary: dict[str, Any]
     """Fields of the ``data`` event."""

@@ -10,6 +10,7 @@ import torch
 from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
 from engine.loss import summed_loss
+from engine.templates import stop_token_ids
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -60,20 +61,22 @@ def evaluation_loss(session: Session) -> tuple[float, int] | None:
 
 @torch.no_grad()
 def generate_answers(session: Session, count: int) -> list[Answer] | None:
-    """Greedy answers to the first ``count`` evaluation rows, on every rank; None if a stop was asked for meanwhile."""
+    """Greedy answers to the first ``count`` evaluation rows that ask something, on every rank.
+
+    None if a stop was asked for meanwhile.
+    """
     rows = session.rows.evaluation
     assert rows is not None
     rank, world_size = world()
-    count = min(count, len(rows))
+    answerable = [index for index, prompt in enumerate(rows["prompt_ids"]) if len(prompt)][:count]
     size = max(8, session.config.training.micro_batch_size)
     answers: list[Answer] = []
     session.unwrapped.eval()
     try:
-        for start in range(0, count, size * world_size):
+        for start in range(0, len(answerable), size * world_size):
             if session.requests.stop_wanted():
                 return None
-            mine = list(range(start + rank * size, min(start + (rank + 1) * size, count)))
-            if mine:
+            if mine := answerable[start + rank * size : start + (rank + 1) * size]:
                 answers += _answer(session, mine)
     finally:
         session.unwrapped.train()
@@ -101,21 +104,16 @@ def _answer(session: Session, indices: list[int]) -> list[Answer]:
         )
     texts = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
     return [
-        Answer(
-            index,
-            tokenizer.decode(row["prompt_ids"], skip_special_tokens=True).strip(),
-            row["answer"].strip(),
-            text.strip(),
-        )
+        Answer(index, row["question"].strip(), row["answer"].strip(), text.strip())
         for index, row, text in zip(indices, rows, texts, strict=True)
     ]
 
 
 def _stop_tokens(session: Session) -> list[int]:
-    """Where an answer ends: the tokenizer's EOS and what the model's generation config adds (chat models often do)."""
+    """Where an answer ends: as the tokenizer and its chat template say, and the model's generation config."""
     configured: Any = session.unwrapped.generation_config.eos_token_id
     more = configured if isinstance(configured, list) else [configured]
-    return sorted({token for token in [session.tokenizer.eos_token_id, *more] if token is not None})
+    return sorted({*stop_token_ids(session.tokenizer), *(token for token in more if token is not None)})
 
 
 def report_evaluation(session: Session, when: str) -> bool:

@@ -53,6 +53,7 @@ def train(session: Session, plan: BatchPlan) -> bool:
             session.optimizer.step()
             if not session.accelerator.optimizer_step_was_skipped:  # fp16 skips steps whose gradients overflow
                 session.schedule.step()
+                session.updates += learning_rate > 0
             session.optimizer.zero_grad()
         loss = sum_over_ranks([loss], session.device)[0] / max(target_tokens, 1.0)
         reporter.step += 1
@@ -61,6 +62,7 @@ def train(session: Session, plan: BatchPlan) -> bool:
         reporter.step_done(
             loss=loss, learning_rate=learning_rate, grad_norm=grad_norm, epoch=epoch, tokens=int(tokens),
             target_tokens=int(target_tokens), step_time=step_time, data_time=data_time,
+            last=reporter.step == session.total_steps,
         )  # fmt: skip
         _say(session, loss, learning_rate, grad_norm, tokens / step_time)
         if checkpoint_wanted or _due(reporter.step, training.save_every):
@@ -97,7 +99,7 @@ def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor
 
 def _save(session: Session) -> None:
     session.reporter.state("saving")
-    checkpoint.save(session, {"sample_row": session.sample_row})
+    checkpoint.save(session)
 
 
 def _due(step: int, every: int) -> bool:

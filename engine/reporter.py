@@ -71,11 +71,11 @@ class Reporter:
         self.emit("warning", message=message)
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
-    def step_done(self, **fields: Any) -> None:
-        """The `step` event, with memory; ranks above 0 keep to a bounded rate."""
+    def step_done(self, *, last: bool, **fields: Any) -> None:
+        """The `step` event, with memory; ranks above 0 keep to a bounded rate, but for the last step."""
         now = time.monotonic()
         if self.rank > 0:
-            if now - self._last_step_event < OTHER_RANKS_INTERVAL:
+            if not last and now - self._last_step_event < OTHER_RANKS_INTERVAL:
                 return
             fields = {"step_time": fields["step_time"], "data_time": fields["data_time"]}
         self._last_step_event = now

@@ -38,6 +38,8 @@ class Session:
     weights_dtype: torch.dtype
     """Type a whole model is saved in."""
     total_steps: int
+    updates: int = 0
+    """Steps that changed weights: neither at rate zero, where warm-up begins, nor skipped because fp16 overflowed."""
     sample_row: int = 0
     """Evaluation row shown before and after training."""
     random_state: dict[str, Any] | None = None

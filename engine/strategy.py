@@ -84,6 +84,12 @@ def make_strategy(config: RunConfig, *, tracking_folder: str) -> Strategy:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if name is StrategyName.SINGLE and world_size > 1:
         raise BadInput(f"strategy.name: single runs one rank, {world_size} were started; choose ddp.")
+    wanted = (config.hardware.ranks_per_node or 0) * config.hardware.nodes
+    if name is not StrategyName.SINGLE and wanted and wanted != world_size:
+        raise BadInput(
+            f"hardware.ranks_per_node: {wanted} ranks are wanted, {world_size} were started;"
+            " start as many (torchrun --nproc-per-node), or leave it empty."
+        )
     return STRATEGIES[name](config, tracking_folder=tracking_folder)
 
 

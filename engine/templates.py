@@ -56,6 +56,8 @@ class Rendered(NamedTuple):
     """Characters the model is to write, [start, end) of each answer, what ends the turn included; in order."""
     ends_with_answer: bool
     """Nothing follows the last answer, so that EOS must."""
+    question: str = ""
+    """What is asked last, for people; empty where nothing is."""
 
 
 Renderer = Callable[[Mapping[str, Any]], Rendered]
@@ -146,7 +148,9 @@ class ChatTemplate:
                 (start, end + len(self.terminator) if text.startswith(self.terminator, end) else end)
                 for start, end in spans
             ]
-        return Rendered(text, spans, ends_with_answer=messages[-1]["role"] == "assistant")
+        asked = [message["content"] for message in messages if message["role"] == "user"]
+        question = asked[-1] if asked and isinstance(asked[-1], str) else ""
+        return Rendered(text, spans, messages[-1]["role"] == "assistant", question)
 
     def _marked(self, messages: list[Message], tools: Any, template: str) -> tuple[str, list[tuple[int, int]]]:
         """The template marks what the assistant writes with {% generation %}."""
@@ -221,7 +225,7 @@ def _render_text(row: Mapping[str, Any]) -> Rendered:
 
 def _render_prompt_completion(row: Mapping[str, Any]) -> Rendered:
     text = row["prompt"] + row["completion"]
-    return Rendered(text, [(len(row["prompt"]), len(text))], ends_with_answer=True)
+    return Rendered(text, [(len(row["prompt"]), len(text))], True, row["prompt"])
 
 
 def _render_alpaca(row: Mapping[str, Any]) -> Rendered:
@@ -229,7 +233,8 @@ def _render_alpaca(row: Mapping[str, Any]) -> Rendered:
     template = ALPACA_PROMPT_WITH_INPUT if given.strip() else ALPACA_PROMPT
     # One pass, so that braces in the data stay what they are.
     prompt = template.format(instruction=row["instruction"], input=given)
-    return Rendered(prompt + row["output"], [(len(prompt), len(prompt) + len(row["output"]))], ends_with_answer=True)
+    text = prompt + row["output"]
+    return Rendered(text, [(len(prompt), len(text))], True, row["instruction"])
 
 
 def _conversation_of_alpaca(row: Mapping[str, Any]) -> tuple[list[Message], None]:

@@ -25,6 +25,8 @@ class Encoded(NamedTuple):
     """What comes before the last answer; empty where nothing does."""
     answer: str
     """The last answer as its tokens read, special ones left out; empty where there is no prompt."""
+    question: str
+    """What is asked last, for people."""
 
 
 def encode(tokenizer: Any, rows: Sequence[Rendered], *, add_special_tokens: bool, loss_on_all: bool) -> list[Encoded]:
@@ -65,9 +67,9 @@ def _encode_row(
             ids, learnt = [*ids[: last + 1], eos], np.append(learnt[: last + 1], True)
     labels = ids if loss_on_all else np.where(learnt, ids, IGNORED).tolist()
     if not len(last_answer) or row.answers[-1][0] == 0:
-        return Encoded(ids, labels, [], "")
+        return Encoded(ids, labels, [], "", row.question)
     text = tokenizer.decode([ids[index] for index in last_answer], skip_special_tokens=True).strip()
-    return Encoded(ids, labels, ids[: int(last_answer[0])], text)
+    return Encoded(ids, labels, ids[: int(last_answer[0])], text, row.question)
 
 
 def _tokens_of(offsets: np.ndarray[Any, Any], start: int, end: int) -> np.ndarray[Any, Any]:

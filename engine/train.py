@@ -105,14 +105,11 @@ class Rank:
         make_deterministic(config)
         session, plan = self._prepare(config, strategy)
         loaded = frozen_checksums(session.unwrapped)
-        extra = checkpoint.restore(session)
-        if extra is None:
+        reached = True
+        if not checkpoint.restore(session):
             # Same adapters on every rank, then each rank's own dropout.
             set_seed(config.training.seed + world()[0])
             reached = report_evaluation(session, "before")
-        else:
-            session.sample_row = extra["sample_row"]
-            reached = True
         reached = train(session, plan) and reached
         self._check_weights(session, loaded)
         if reached:

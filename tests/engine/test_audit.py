@@ -41,7 +41,7 @@ def adapted(**lora: object) -> torch.nn.Module:
 def test_a_sound_adapter_passes(lora: dict, tmp_path: Path) -> None:
     model = adapted(**lora)
     model.save_pretrained(tmp_path)
-    assert "equal to memory" in audit_adapter(tmp_path, model, step=3)
+    assert "equal to memory" in audit_adapter(tmp_path, model, updates=3)
 
 
 def damage_value(tensors: dict[str, torch.Tensor]) -> None:
@@ -80,7 +80,7 @@ def test_a_damaged_adapter_fails(damage, words: str, tmp_path: Path) -> None:
     damage(tensors)
     save_file(tensors, file)
     with pytest.raises(AuditFailure, match=words):
-        audit_adapter(tmp_path, model, step=3)
+        audit_adapter(tmp_path, model, updates=3)
 
 
 def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(tmp_path: Pat
             if "lora_B" in name:
                 parameter.zero_()
     model.save_pretrained(tmp_path)
-    audit_adapter(tmp_path, model, step=0)
+    audit_adapter(tmp_path, model, updates=0)
     with pytest.raises(AuditFailure, match="nothing was learnt"):
-        audit_adapter(tmp_path, model, step=1)
+        audit_adapter(tmp_path, model, updates=1)
 
 
 def test_saved_names_are_those_peft_writes() -> None:

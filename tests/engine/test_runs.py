@@ -32,6 +32,9 @@ def evaluation_loss_of(adapter: Path, run: RunDirectory) -> float:
         DEMO / "model", quantization_config=quantization, dtype=torch.float32, device_map={"": "cpu"}
     )
     model = PeftModel.from_pretrained(base, adapter)
+    for module in model.modules():  # bitsandbytes' packed CPU kernel computes in bf16; compare like with like
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     config = read_file(run.run_yaml)
     tokenizer = load_tokenizer(config)
     rows = prepare_rows(config, tokenizer, run.data, is_main=True, progress=lambda text: None).evaluation
@@ -62,7 +65,7 @@ def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> No
     assert len(losses) == 6
     assert losses[-1] < losses[0]
     measured = events(run, "evaluation")[-1]["loss"]
-    assert evaluation_loss_of(Path(status["adapter_dir"]), run) == pytest.approx(measured, abs=2e-4)
+    assert evaluation_loss_of(Path(status["adapter_dir"]), run) == pytest.approx(measured, rel=1e-5)
     # The loss comes from the trained adapter: the untouched base is far off.
     assert events(run, "data")[0]["rows"] > 100
     assert AutoTokenizer.from_pretrained(status["adapter_dir"]).chat_template
@@ -90,12 +93,12 @@ def test_same_losses_with_one_rank_and_two(cli: Cli, small_run) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "-m", "engine.train"],
-        ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-         "--main_process_port", "0", "--module", "engine.train"],
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "engine.train"],
+        # Accelerate starts several processes without MPI only in this mode; the engine itself asks for CPU.
+        ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--module", "engine.train"],
     ],
     ids=["torchrun", "accelerate-launch"],
-)  # fmt: skip
+)
 def test_other_launchers_start_the_engine(command: list[str], tmp_path: Path, small_run) -> None:
     file = small_run(**{"training.max_steps": 2, "data.eval_path": None})
     run = RunDirectory(file.parent)
