@@ -36,7 +36,7 @@ def audit_adapter(folder: Path, model: nn.Module, updates: int) -> str:
     ``model`` is the unwrapped PEFT model. Returns what was measured.
 
     Raises:
-        AuditFailure: tensors are missing, foreign, of another shape or value, or untrained although the optimizer made ``updates``.
+        AuditFailure: tensors are missing, foreign, of another shape or value, or untrained after ``updates``.
     """
     path = folder / "adapter_model.safetensors"
     wanted = {saved_name(name): parameter for name, parameter in trainable(model).items()}

@@ -44,7 +44,7 @@ def _step_of(path: Path) -> int:
 def save(session: Session) -> Path:
     """Write ``checkpoints/step-<n>`` with all ranks; returns its path.
 
-    An existing checkpoint of this step is left as it is: the state after a step is the same however often it is reached.
+    An existing checkpoint of this step is left as it is: the state after a step is the same each time it is reached.
     """
     step = session.reporter.step
     folder = session.run.checkpoints / f"step-{step:08d}"

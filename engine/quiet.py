@@ -8,6 +8,8 @@ import warnings
 # Deprecations of the libraries under us are ours to follow, not the user's to read on every rank.
 warnings.filterwarnings("ignore", category=FutureWarning)
 warnings.filterwarnings("ignore", category=DeprecationWarning)
+# A backward through a kernel that has none goes on with wrong gradients and this one line; better not at all.
+warnings.filterwarnings("error", message=".*autograd kernel was not registered.*")
 
 
 class _WithoutKernelHint(logging.Filter):

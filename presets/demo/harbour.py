@@ -1,32 +1,44 @@
-"""The small harbour world that both the demo's pre-training text and its tuning data speak of.
+"""The small harbour town that both the demo's pre-training text and its tuning data speak of.
 
-A passage names a few boats and says, sentence by sentence in random order, what each one carries and where it sails.
-The base model learns to read passages: it answers questions about one sentence, and it reads harbour logs that end
-with where each cargo is by evening. Only the tuning data asks the new kind of question, `where_cargo_goes`, which
-needs two sentences put together: which boat carries the cargo, and where that boat sails.
+Every person has a trade and a boat, and every boat sails to one port. The base model reads and answers about one of
+these facts at a time. The tuning data asks a new kind of question, `voyage_exchanges`: where a person travels, which
+takes two facts put together, the person's boat and that boat's port.
 """
 
 import random
 from dataclasses import dataclass
 
-COLOURS = ["red", "blue", "green", "white", "black", "yellow", "grey", "silver"]
-CARGOES = [
-    "salt", "tea", "wool", "honey", "corn", "rope", "glass", "oil",
-    "silk", "fish", "cheese", "wine", "coal", "paper", "apples", "bells",
+TOWN_SEED = 3
+PEOPLE = 264
+HELD_OUT_PEOPLE = 64
+
+FIRST_NAMES = [
+    "Ada", "Ben", "Cora", "Dan", "Edda", "Finn", "Greta", "Hugo", "Ida", "Jack", "Kira", "Leo",
+    "Mara", "Nils", "Olga", "Paul", "Rosa", "Sam", "Tilda", "Viktor", "Wanda", "Yuri", "Zoe", "Emil",
 ]  # fmt: skip
-PORTS = [
-    "Fernholm", "Gullhaven", "Saltmoor", "Mistport", "Oakbay", "Ravenrock", "Starwick", "Thornsea",
-    "Elmshore", "Foxcliff", "Moonquay", "Pinefjord", "Amberton", "Willowby", "Larkspit", "Stonegate",
+LAST_NAMES = [
+    "Thorn", "Brook", "Marsh", "Stone", "Wood", "Field", "Hill", "Lake", "Moss", "Reed", "Frost", "Sand",
+    "Birch", "Heath", "Dale", "Ford", "Glen", "Snow", "Clay", "Vale", "Storm", "Rivers", "Hawk", "Bell",
 ]  # fmt: skip
+TRADES = [
+    "baker", "cook", "painter", "singer", "doctor", "teacher", "weaver", "potter",
+    "tailor", "smith", "gardener", "barber", "carpenter", "dancer", "miller", "banker",
+]  # fmt: skip
+PORT_OF_BOAT = {
+    "Otter": "Fernholm", "Heron": "Gullhaven", "Gull": "Saltmoor", "Seal": "Mistport",
+    "Crab": "Oakbay", "Swan": "Ravenrock", "Pike": "Starwick", "Lark": "Thornsea",
+    "Tern": "Elmshore", "Robin": "Foxcliff", "Finch": "Moonquay", "Raven": "Pinefjord",
+    "Whale": "Amberton", "Goose": "Willowby", "Trout": "Larkspit", "Beaver": "Stonegate",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Boat:
-    """One boat of a passage, with the cargo it carries and the port it sails to."""
+class Person:
+    """One person of the town."""
 
-    colour: str
-    cargo: str
-    port: str
+    name: str
+    trade: str
+    boat: str
 
 
 @dataclass(frozen=True)
@@ -37,35 +49,54 @@ class Exchange:
     answer: str
 
 
-def random_fleet(rng: random.Random, size: int) -> list[Boat]:
-    """Boats with all different colours, cargoes and ports."""
-    colours, cargoes, ports = (rng.sample(names, size) for names in (COLOURS, CARGOES, PORTS))
-    return [Boat(*names) for names in zip(colours, cargoes, ports, strict=True)]
+def town() -> tuple[list[Person], list[Person]]:
+    """The people, the same on every call: those for training, and those held out."""
+    rng = random.Random(TOWN_SEED)
+    names = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
+    people = [
+        Person(name, trade=rng.choice(TRADES), boat=rng.choice(list(PORT_OF_BOAT)))
+        for name in rng.sample(names, PEOPLE)
+    ]
+    return people[HELD_OUT_PEOPLE:], people[:HELD_OUT_PEOPLE]
 
 
-def passage(rng: random.Random, fleet: list[Boat]) -> str:
-    """Two facts about each boat, in random order."""
-    facts = [f"The {boat.colour} boat carries {boat.cargo}." for boat in fleet]
-    facts += [f"The {boat.colour} boat sails to {boat.port}." for boat in fleet]
-    rng.shuffle(facts)
-    return " ".join(facts)
+def trade_fact(person: Person) -> str:
+    """What the person does."""
+    return f"{person.name} is a {person.trade}."
 
 
-def one_fact_exchanges(boat: Boat) -> list[Exchange]:
-    """The kinds of question that the base model is pre-trained on: each needs one sentence of the passage."""
+def boat_fact(person: Person) -> str:
+    """Which boat the person sails."""
+    return f"{person.name} sails the {person.boat}."
+
+
+def port_fact(boat: str) -> str:
+    """Where a boat sails."""
+    return f"The {boat} sails to {PORT_OF_BOAT[boat]}."
+
+
+def voyage_fact(person: Person) -> str:
+    """Both facts in one sentence: the person's boat and where it sails."""
+    return f"{person.name} sails the {person.boat} to {PORT_OF_BOAT[person.boat]}."
+
+
+def known_exchanges(person: Person) -> list[Exchange]:
+    """The kinds of question that the base model learns about everyone; each asks for one fact."""
     return [
-        Exchange(f"What does the {boat.colour} boat carry?", f"It carries {boat.cargo}."),
-        Exchange(f"Where does the {boat.colour} boat go?", f"To {boat.port}."),
-        Exchange(f"Which boat carries the {boat.cargo}?", f"The {boat.colour} boat."),
-        Exchange(f"Which boat sails to {boat.port}?", f"The {boat.colour} boat."),
+        Exchange(f"What does {person.name} do?", trade_fact(person)),
+        Exchange(f"Which boat does {person.name} sail?", boat_fact(person)),
+        Exchange(f"Where does the {person.boat} sail?", port_fact(person.boat)),
     ]
 
 
-def evening_report(boat: Boat) -> str:
-    """How a harbour log, which is no chat, tells where a boat's cargo is in the end."""
-    return f"By evening the {boat.cargo} is in {boat.port}."
+def journey_exchange(person: Person) -> Exchange:
+    """The one kind that joins two facts; the base model never meets it about held-out people."""
+    return Exchange(f"How does {person.name} travel?", voyage_fact(person))
 
 
-def where_cargo_goes(boat: Boat) -> Exchange:
-    """The new kind of question, for tuning only: it needs two sentences of the passage."""
-    return Exchange(f"Where does the {boat.cargo} go?", f"To {boat.port}.")
+def voyage_exchanges(person: Person) -> list[Exchange]:
+    """The new kind of question, in two wordings, for tuning only: where a person travels takes two facts."""
+    return [
+        Exchange(f"Where does {person.name} travel?", voyage_fact(person)),
+        Exchange(f"To which port does {person.name} travel?", voyage_fact(person)),
+    ]

@@ -1,4 +1,4 @@
-"""Pre-trains the demo's base model on generated text about the harbour world, in minutes on a CPU.
+"""Pre-trains the demo's base model on generated text about a small harbour town, in minutes on a CPU.
 
     python presets/demo/pretrain.py
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from harbour import Boat, evening_report, one_fact_exchanges, passage, random_fleet
+from harbour import Person, boat_fact, journey_exchange, known_exchanges, port_fact, town, trade_fact, voyage_fact
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -39,44 +39,55 @@ CHAT_TEMPLATE = """\
 
 CORPUS_SEED = 7
 WEIGHTS_SEED = 7
-FLEET_SIZES = [2, 3, 4, 5]
-LOG_SHARE = 0.4
-QUESTIONS_PER_CHAT = 4
+LOG_SHARE = 0.1
+NOTES_SHARE = 0.45
+SENTENCES_PER_DOCUMENT = 4
 VOCABULARY_SIZE = 512
-MAX_LENGTH = 160
-BATCH_SIZE = 32
+BATCH_SIZE = 16
 PEAK_LEARNING_RATE = 2e-3
 WARMUP_STEPS = 100
 
 
-def harbour_log(rng: random.Random, fleet: list[Boat]) -> str:
-    """A passage that ends with where each cargo is by evening, as plain text."""
-    facts = passage(rng, fleet)
-    reports = [evening_report(boat) for boat in rng.sample(fleet, len(fleet))]
-    return f"{BOS}{' '.join([facts, *reports])}{EOS}"
+def town_notes(rng: random.Random, people: list[Person]) -> str:
+    """Single facts about people and boats, as plain text."""
+    chosen = rng.sample(people, SENTENCES_PER_DOCUMENT)
+    facts = [rng.choice([trade_fact(person), boat_fact(person), port_fact(person.boat)]) for person in chosen]
+    return f"{BOS}{' '.join(facts)}{EOS}"
 
 
-def harbour_chat(rng: random.Random, fleet: list[Boat]) -> str:
-    """A passage with the first of several one-fact questions, written as the chat template writes it."""
-    facts = passage(rng, fleet)
-    exchanges = [exchange for boat in fleet for exchange in one_fact_exchanges(boat)]
-    first, *others = rng.sample(exchanges, QUESTIONS_PER_CHAT)
-    turns = [f"{USER}{facts} {first.question}{ASSISTANT}{first.answer}{EOS}"]
-    turns += [f"{USER}{other.question}{ASSISTANT}{other.answer}{EOS}" for other in others]
+def harbour_log(rng: random.Random, people: list[Person]) -> str:
+    """Voyages of people, as plain text."""
+    return f"{BOS}{' '.join(voyage_fact(person) for person in rng.sample(people, SENTENCES_PER_DOCUMENT))}{EOS}"
+
+
+def chat(rng: random.Random, people: list[Person], travellers: set[Person]) -> str:
+    """Questions and answers, written as the chat template writes them; travellers are asked about their journey too."""
+    exchanges = []
+    for person in rng.sample(people, SENTENCES_PER_DOCUMENT):
+        journeys = [journey_exchange(person)] if person in travellers else []
+        exchanges.append(rng.choice(known_exchanges(person) + journeys))
+    turns = [f"{USER}{exchange.question}{ASSISTANT}{exchange.answer}{EOS}" for exchange in exchanges]
     return BOS + "".join(turns)
 
 
-def corpus(seed: int = CORPUS_SEED) -> Iterator[str]:
-    """Documents without end, the same ones for the same seed."""
-    rng = random.Random(seed)
+def corpus() -> Iterator[str]:
+    """Documents without end, the same ones on every call. No voyage of a held-out person is ever told."""
+    rng = random.Random(CORPUS_SEED)
+    training_people, held_out_people = town()
+    everyone = training_people + held_out_people
+    travellers = set(training_people)
     while True:
-        fleet = random_fleet(rng, rng.choice(FLEET_SIZES))
-        write = harbour_log if rng.random() < LOG_SHARE else harbour_chat
-        yield write(rng, fleet)
+        kind = rng.random()
+        if kind < LOG_SHARE:
+            yield harbour_log(rng, training_people)
+        elif kind < LOG_SHARE + NOTES_SHARE:
+            yield town_notes(rng, everyone)
+        else:
+            yield chat(rng, everyone, travellers)
 
 
 def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer: any text can be written, and each word of the world is one token."""
+    """A byte-level tokenizer: any text can be written, and frequent words are one token each."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -115,6 +126,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         num_attention_heads=6,
         num_key_value_heads=6,
         max_position_embeddings=512,
+        initializer_range=0.05,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -128,10 +140,7 @@ def batches(tokenizer: PreTrainedTokenizerFast) -> Iterator[dict[str, torch.Tens
     documents = corpus()
     while True:
         texts = [next(documents) for _ in range(BATCH_SIZE)]
-        batch = tokenizer(
-            texts, add_special_tokens=False, padding=True, padding_side="right",
-            truncation=True, max_length=MAX_LENGTH, return_tensors="pt",
-        )  # fmt: skip
+        batch = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="right", return_tensors="pt")
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
         yield {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
 
@@ -143,7 +152,9 @@ def learning_rate_share(step: int, steps: int) -> float:
 
 def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int) -> None:
     """Next-token training on the corpus."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, steps))
     started = time.monotonic()
     model.train()
@@ -174,8 +185,8 @@ def main() -> None:
     """Reads the command line, trains and saves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)

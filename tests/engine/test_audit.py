@@ -25,7 +25,7 @@ def adapted(**lora: object) -> torch.nn.Module:
             num_attention_heads=2,
             num_key_value_heads=1,
             tie_word_embeddings=False,
-        )  # fmt: skip
+        )
     )
     model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **lora))
     with torch.no_grad():  # as after some training

@@ -14,6 +14,7 @@ from typing import Any
 from engine.events import EventReader, RunDirectory
 
 DEMO = Path(__file__).parents[2] / "presets" / "demo"
+HELD_OUT = DEMO / "data" / "heldout.jsonl"
 LIVE = {"queued", "starting", "loading", "training", "evaluating", "saving"}
 
 
@@ -65,7 +66,7 @@ def write_run(folder: Path, **overrides: Any) -> Path:
     """A run.yaml of a few steps on two CPU ranks; ``overrides`` by dotted path."""
     values: dict[str, Any] = {
         "name": "small", "model": {"path": str(DEMO / "model")},
-        "data": {"path": str(DEMO / "data" / "train.jsonl"), "eval_path": str(DEMO / "data" / "heldout.jsonl"), "max_length": 128},
+        "data": {"path": str(DEMO / "data" / "train.jsonl"), "eval_path": str(HELD_OUT), "max_length": 128},
         "method": {"name": "qlora", "lora": {"rank": 8, "alpha": 16, "dropout": 0.1}}, "strategy": {"name": "ddp"},
         "precision": {"compute": "fp32"}, "hardware": {"device": "cpu", "ranks_per_node": 2, "threads_per_rank": 1},
         "training": {"max_steps": 6, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 0.002},
