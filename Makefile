@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST_ARGUMENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format app screenshots benchmarks demo-model demo-accuracy clean
+.PHONY: help demo test lint format app screenshots benchmarks docs demo-model demo-accuracy clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ screenshots: $(VENV)/installed-dev  ## make the pictures in screenshots/ from th
 benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 	@$(BIN)/python tests/benchmarks/startup.py
 	@$(BIN)/python tests/benchmarks/first_paint.py
+
+docs: $(VENV)/installed-dev  ## write docs/config.md from the declared fields
+	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
 	@$(BIN)/python presets/demo/pretrain.py

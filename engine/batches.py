@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
 
 class BatchPlan:
@@ -87,7 +87,7 @@ def collate(rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tens
 
 def micro_batches(
     dataset: Any, plan: BatchPlan, pad_token_id: int, start_step: int, total_steps: int, num_workers: int
-) -> Iterator[list[dict[str, Tensor]]]:
+) -> Generator[list[dict[str, Tensor]]]:
     """The micro batches of each optimizer step from ``start_step`` up to ``total_steps``.
 
     With ``num_workers`` above 0 as many processes read ahead; they end when the iterator is dropped or the rank dies.

@@ -14,6 +14,8 @@ from engine.loss import summed_loss
 from engine.model import trainable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import torch
 
     from engine.session import Session
@@ -24,16 +26,30 @@ def train(session: Session, plan: BatchPlan) -> bool:
 
     Saves a checkpoint at the end and when stopped, so that a later attempt goes on from exactly here.
     """
-    reporter, training = session.reporter, session.config.training
+    reporter = session.reporter
     stream = micro_batches(
         session.rows.train, plan, session.tokenizer.pad_token_id, reporter.step, session.total_steps,
         session.config.data.num_workers,
     )  # fmt: skip
-    if session.random_state is not None:  # after the loader was made: starting it draws a number too
+    if session.random_state is not None:
         checkpoint.restore_random_state(session.random_state, session.device)
     parameters = list(trainable(session.unwrapped).values())
     session.model.train()
     reporter.state("training")
+    with contextlib.closing(stream):
+        _steps(session, plan, stream, parameters)
+    _save(session)
+    return reporter.step >= session.total_steps and not session.requests.stop
+
+
+def _steps(
+    session: Session,
+    plan: BatchPlan,
+    stream: Generator[list[dict[str, torch.Tensor]]],
+    parameters: list[torch.nn.Parameter],
+) -> None:
+    """Optimizer steps until the last, or until a stop."""
+    reporter, training = session.reporter, session.config.training
     while reporter.step < session.total_steps:
         started = time.monotonic()
         with reporter.phase("data", quiet=True):
@@ -72,8 +88,6 @@ def train(session: Session, plan: BatchPlan) -> bool:
             if not report_evaluation(session, "during"):
                 break
             reporter.state("training")
-    _save(session)
-    return reporter.step >= session.total_steps and not session.requests.stop
 
 
 def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor]], target_tokens: float) -> float:

@@ -44,9 +44,10 @@ class Strategy:
 
     @property
     def device(self) -> torch.device:
-        device = self.accelerator.device
-        # A bare "cuda" is the current device; name it, so that nothing lands on another card.
-        return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
+        """Where this rank computes, as torch names it everywhere: cuda:<index>, or cpu (Accelerate says cpu:0)."""
+        if self.accelerator.device.type == "cuda":
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("cpu")
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """The model and optimizer as the loop uses them."""

@@ -14,6 +14,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from engine import quiet  # isort: skip - before the libraries it quiets
 
@@ -42,13 +43,13 @@ EXIT_BAD_INPUT = 3
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(prog="engine.train", description="One rank of a run.")
     parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
     parser.add_argument("--attempt", type=int, help="attempt to write to; a new one if the launcher made none")
     options = parser.parse_args(arguments)
     quiet.quiet_transformers()
-    return Rank(RunDirectory(options.run_dir), options.attempt).live()
+    Rank(RunDirectory(options.run_dir), options.attempt).live()
 
 
 class Rank:
@@ -59,21 +60,22 @@ class Rank:
         self.rank = int(os.environ.get("RANK", "0"))
         self.attempt = attempt
         self.reporter: Reporter | None = None
+        self.session: Session | None = None
 
-    def live(self) -> int:
-        """Run; whatever happens, say it in an event before the process ends. Returns the exit code."""
+    def live(self) -> NoReturn:
+        """Run; whatever happens, say it in an event before the process ends. Does not return."""
         with contextlib.ExitStack() as held:
             try:
                 self._open_attempt(held)
                 self._run(read_config(self.run))
+                leave(0)
             except (Exception, KeyboardInterrupt) as error:
                 problem = BadInput(str(error)) if isinstance(error, ConfigError) else error
                 if self.reporter is None:  # no attempt to write to: say it where the caller looks
                     print(f"error: {problem}", file=sys.stderr)
                 else:
                     self.reporter.failed(problem)
-                return EXIT_BAD_INPUT if isinstance(problem, BadInput) else 1
-        return 0
+                leave(EXIT_BAD_INPUT if isinstance(problem, BadInput) else 1)
 
     def _open_attempt(self, held: contextlib.ExitStack) -> None:
         """Events from here on. Started without our launcher, rank 0 makes the attempt and tells the others."""
@@ -104,6 +106,7 @@ class Rank:
         reporter.state("loading")
         make_deterministic(config)
         session, plan = self._prepare(config, strategy)
+        self.session = session  # kept until the process ends, see leave()
         loaded = frozen_checksums(session.unwrapped)
         reached = True
         if not checkpoint.restore(session):
@@ -237,5 +240,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def leave(code: int) -> NoReturn:
+    """End the process now that all is saved and said, without taking anything apart.
+
+    Freeing process groups, data loaders and their threads while other ranks are leaving too was seen to hang after a
+    finished run; it would also take seconds.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -102,18 +102,32 @@ def request_stop(run: RunDirectory, now: bool = False) -> None:
     Raises:
         LaunchRefused: the run isn't live, or the request can't be written.
     """
-    current = status.read(run)
-    if current["state"] not in LIVE:
-        raise LaunchRefused(f"{run.id} isn't live: it is {current['state']}.")
-    request = {
-        "action": "stop", "now": now, "id": uuid.uuid4().hex, "wall": time.time(), "attempt": current["attempt"],
-    }  # fmt: skip
-    with _as_refusal(f"The request can't be written to {run.request_json}"):
-        write_json(run.request_json, request)
+    _request(run, "stop", now=now)
     attempt = run.last_attempt()
     launch = read_json(attempt.launch_json) if attempt else None
     if now and launch:  # its supervisor would see the request too, if there is one
         send_signal(launch.get("launcher", {}), signal.SIGTERM)
+
+
+def request_checkpoint(run: RunDirectory) -> None:
+    """Ask a run to save a checkpoint after its current step and go on.
+
+    Raises:
+        LaunchRefused: the run isn't live, or the request can't be written.
+    """
+    _request(run, "checkpoint")
+
+
+def _request(run: RunDirectory, action: str, **more: Any) -> None:
+    """Leave a request for the ranks of a live run."""
+    current = status.read(run)
+    if current["state"] not in LIVE:
+        raise LaunchRefused(f"{run.id} isn't live: it is {current['state']}.")
+    request = {
+        "action": action, "id": uuid.uuid4().hex, "wall": time.time(), "attempt": current["attempt"], **more,
+    }  # fmt: skip
+    with _as_refusal(f"The request can't be written to {run.request_json}"):
+        write_json(run.request_json, request)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,7 @@ class RunState:
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
         self.sample: dict[str, Any] | None = None
         self.updated: float | None = number(base.get("updated"))
+        self.total_steps: int | None = whole(base.get("total_steps"))
         self.begin(whole(base.get("attempt")) or 1)
 
     def begin(self, attempt: int) -> None:
@@ -61,7 +62,6 @@ class RunState:
         self.attempt = attempt
         self.state = "starting"
         self.step = 0
-        self.total_steps: int | None = None
         self.epoch: float | None = None
         self.loss: float | None = None
         self.eval_loss: float | None = None

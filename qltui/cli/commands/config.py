@@ -59,4 +59,4 @@ def _markdown(fields: list[Field]) -> str:
         values = _values(field).replace("|", "\\|")
         tables.setdefault(section, []).append(f"| {names} | {values} | {default} | {field.meaning} |")
     head = "| Field | Values | Default | Meaning |\n|---|---|---|---|"
-    return "\n\n".join(f"### {section}\n\n{head}\n" + "\n".join(rows) for section, rows in tables.items())
+    return "\n\n".join(f"## {section}\n\n{head}\n" + "\n".join(rows) for section, rows in tables.items())

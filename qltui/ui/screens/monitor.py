@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from textual import on, work
@@ -14,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
-from engine.events import RunDirectory, write_json
+from engine.events import RunDirectory
 from qltui.runs.follow import Follower, Snapshot
 from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
@@ -222,33 +220,26 @@ class Monitor(Page):
 
         def answered(agreed: bool | None) -> None:
             if agreed:
-                self._request_stop()
+                self._request("stop")
 
         question = f"Stop {words.plain(self.status['name']) if self.status else 'the run'}?"
         self.app.push_screen(Confirm(question, STOP_DETAIL, "Stop and save"), answered)
 
+    def action_checkpoint(self) -> None:
+        """Ask the run to save now and go on."""
+        self._request("checkpoint")
+
     @work(thread=True, group="request", exit_on_error=False)
-    def _request_stop(self) -> None:
-        from qltui.runs.launching import LaunchRefused, request_stop
+    def _request(self, action: str) -> None:
+        from qltui.runs.launching import LaunchRefused, request_checkpoint, request_stop
 
         try:
-            request_stop(RunDirectory(self.run_path))
+            (request_stop if action == "stop" else request_checkpoint)(RunDirectory(self.run_path))
         except LaunchRefused as error:
             self.post_message(self.Asked(str(error), refused=True))
         else:
-            self.post_message(self.Asked("Asked to save and stop after the current step."))
-
-    def action_checkpoint(self) -> None:
-        """Ask the run to save now and go on."""
-        run = RunDirectory(self.run_path)
-        attempt = self.status["attempt"] if self.status else 1
-        request = {"action": "checkpoint", "id": uuid.uuid4().hex, "wall": time.time(), "attempt": attempt}
-        try:
-            write_json(run.request_json, request)
-        except OSError as error:
-            self.post_message(self.Asked(f"The request cannot be written: {error.strerror}", refused=True))
-        else:
-            self.post_message(self.Asked("Asked to save a checkpoint after the current step."))
+            what = "save and stop" if action == "stop" else "save a checkpoint"
+            self.post_message(self.Asked(f"Asked to {what} after the current step."))
 
     @on(Asked)
     def _show_answer(self, event: Asked) -> None:
