@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.config.built import not_built
 from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem, wanted
 from engine.config.ranks import ranks_per_node, uses_gpu
-from engine.config.run_config import Attention, Compute, DataFormat, Device, StrategyName
+from engine.config.run_config import Attention, Compute, DataFormat, Device, Optimizer, StrategyName
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
 from qltui.configs.model_files import check_model, missing
@@ -60,6 +60,9 @@ def _check_hardware(config: RunConfig) -> list[Problem]:
         problems.append(Problem("", "precision.compute", "fp16 needs a GPU; use fp32 or bf16 on CPU ranks."))
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         problems.append(Problem("", "model.attention", "flash_attention_2 needs a GPU; use sdpa or auto."))
+    if config.training.optimizer is not Optimizer.ADAMW:
+        message = f"{config.training.optimizer.value} needs a GPU; use adamw on CPU ranks."
+        problems.append(Problem("", "training.optimizer", message))
     return problems
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from engine.config.ranks import ranks_per_node, uses_gpu
@@ -46,13 +43,15 @@ def create(config: RunConfig) -> RunDirectory:
                 raise LaunchRefused(f"A run named {config.name} is live: {one['id']}. {advice}")
         leased = _lease(config, live)
         run = RunDirectory(store.runs_home() / _free_id(config.name))
-        temporary = RunDirectory(store.runs_home() / f".{uuid.uuid4().hex}")
+        temporary = RunDirectory(store.runs_home() / f".{os.urandom(8).hex()}")
         try:
             temporary.path.mkdir(mode=0o700)
             write_files(temporary, config, ranks_per_node(config, len(leased)), bool(leased))
             write_json(temporary.status_json, _first_status(run, config, leased))
             temporary.path.rename(run.path)
         except BaseException:
+            import shutil  # only here: it takes time to import
+
             shutil.rmtree(temporary.path, ignore_errors=True)
             raise
     return run
@@ -66,12 +65,16 @@ def start(run: RunDirectory) -> None:
     """
     leased = status.read_written(run)["gpus"]
     options = ["--gpus", ",".join(leased)] if leased else []
-    with _as_refusal(f"The supervisor of {run.id} can't be started"), open(run.supervisor_log, "ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), *options],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-        )  # fmt: skip
+    command = [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), *options]
+    with (
+        _as_refusal(f"The supervisor of {run.id} can't be started"),
+        open(run.supervisor_log, "ab") as log,
+        open(os.devnull, "rb") as nothing,
+    ):
+        # Not subprocess: importing it costs a launch more than all this.
+        streams = [(os.POSIX_SPAWN_DUP2, source.fileno(), target) for target, source in enumerate((nothing, log, log))]
+        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        os.posix_spawn(sys.executable, command, environment, file_actions=streams, setsid=True)
 
 
 def resume(run: RunDirectory) -> None:
@@ -124,7 +127,7 @@ def _request(run: RunDirectory, action: str, **more: Any) -> None:
     if current["state"] not in LIVE:
         raise LaunchRefused(f"{run.id} isn't live: it is {current['state']}.")
     request = {
-        "action": action, "id": uuid.uuid4().hex, "wall": time.time(), "attempt": current["attempt"], **more,
+        "action": action, "id": os.urandom(8).hex(), "wall": time.time(), "attempt": current["attempt"], **more,
     }  # fmt: skip
     with _as_refusal(f"The request can't be written to {run.request_json}"):
         write_json(run.request_json, request)

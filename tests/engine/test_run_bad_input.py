@@ -43,8 +43,21 @@ def test_a_disk_that_takes_no_checkpoint(cli: Cli, small_run) -> None:
     assert cli.status()["state"] == "finished"
 
 
-def test_a_checkpoint_now(cli: Cli, small_run) -> None:
-    run_id = cli("launch", str(small_run(**{"training.max_steps": 30}))).stdout.strip()
+def test_a_disk_that_takes_nothing(cli: Cli, small_run) -> None:
+    file = small_run()
+    done = cli(
+        "launch", str(file), check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((cli.home / "runs").iterdir()) == []
+
+
+def test_a_checkpoint_now_and_metrics_in_a_tracker(cli: Cli, small_run) -> None:
+    overrides = {"training.max_steps": 30, "tracking.report_to": ["tensorboard"]}
+    run_id = cli("launch", str(small_run(**overrides))).stdout.strip()
     run = cli.directory(run_id)
     run.request_json.write_text(json.dumps({"action": "checkpoint", "id": "1", "wall": 0, "attempt": 1}))
     status = cli.wait(run_id)
@@ -52,3 +65,4 @@ def test_a_checkpoint_now(cli: Cli, small_run) -> None:
     steps = [int(Path(event["path"]).name.removeprefix("step-")) for event in events(run, "checkpoint")]
     assert steps[-1] == 30
     assert len(steps) == 2, "the request made no checkpoint, or more than one"
+    assert list((run.path / "tracking").rglob("events.out.tfevents.*"))

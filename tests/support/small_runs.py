@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,14 @@ def begin(module: str, run: RunDirectory, *options: str, **more: str) -> subproc
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(run.path), *OPTIONS, *options], env=environment(**more),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=heed_signals,
     )  # fmt: skip
+
+
+def heed_signals() -> None:
+    """Signals as a terminal's program has them, also where the tests run in the background and some are ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:

@@ -21,6 +21,7 @@ class Terminal:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             try:
+                signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, whatever the tests run under
                 os.execvpe(command[0], command, {"TERM": "xterm-256color", **environment})
             finally:
                 os._exit(127)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.runs import Cli
 from support.samples import GOOD_ROW, make_config, write_rows
+from support.small_runs import heed_signals
 
 import qltui
 from engine.config import FIELDS
@@ -159,6 +160,7 @@ def test_ctrl_c_while_watching_leaves_the_run_alone(cli: Cli) -> None:
     watching = subprocess.Popen(
         [sys.executable, "-m", "qltui", "watch", "live"],
         env=cli.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_signals,
     )  # fmt: skip
     assert watching.stdout
     assert watching.stdout.readline().split() == ["training", "step", "2/9"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,9 @@ def test_another_version_is_a_warning_and_a_missing_package_is_bad(monkeypatch: 
     assert "pip install no-such-package==1.0" in facts["no-such-package"].remedy
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_state_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    facts = {fact.name: fact for fact in doctor.examine(tmp_path / "runs")}
+    (tmp_path / "file").write_text("")  # a folder without write permission would not stop root
+    facts = {fact.name: fact for fact in doctor.examine(tmp_path / "file" / "runs")}
     assert facts["runs"].verdict == "bad"
     assert "QLTUI_HOME" in facts["runs"].remedy
 

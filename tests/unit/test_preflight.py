@@ -265,6 +265,7 @@ def test_folders_as_data(tmp_path: Path) -> None:
         ({"hardware.nodes": 2}, "hardware.nodes", "2 is not built yet; use 1."),
         ({"hardware.ranks_per_node": 2}, "strategy.name", "single runs one rank, not 2; choose ddp."),
         ({"precision.compute": "fp16"}, "precision.compute", "fp16 needs a GPU"),
+        ({"training.optimizer": "adamw_8bit"}, "training.optimizer", "adamw_8bit needs a GPU"),
         ({"hardware.gpus": ["0"]}, "hardware.gpus", "there is no GPU 0"),
         ({"tracking.report_to": ["wandb"]}, "tracking.report_to", "needs the package wandb"),
         ({"data.chat_template": "no.jinja"}, "data.chat_template", "there is no such file"),
