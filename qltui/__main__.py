@@ -1,7 +1,5 @@
 """``python -m qltui``."""
 
-import sys
+from qltui.cli.main import run
 
-from qltui.cli.main import main
-
-sys.exit(main())
+run()

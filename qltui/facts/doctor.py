@@ -92,8 +92,8 @@ def _host() -> Iterator[Fact]:
 
 
 def _state_folder(folder: Path) -> Iterator[Fact]:
-    existing = host.nearest_folder(folder)
-    if os.access(existing, os.W_OK | os.X_OK):
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         yield Fact("runs", f"{folder}, writable")
     else:
         yield Fact("runs", f"{folder}, not writable", "bad", "Set QLTUI_HOME to a folder you may write to.")

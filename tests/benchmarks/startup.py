@@ -38,7 +38,7 @@ LAUNCH_BUDGET = 10
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, help="times each command is run")
-    parser.add_argument("--launches", type=int, default=3, help="real launches, each stopped at once; 0 for none")
+    parser.add_argument("--launches", type=int, default=8, help="real launches, each stopped at once; 0 for none")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["QLTUI_HOME"] = home
