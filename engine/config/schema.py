@@ -195,4 +195,6 @@ def convert(field: Field, value: Any) -> Any:
             ) from None
         expected = str(error).split(" - at ")[0].replace("`", "")
         given = type(value).__name__ if isinstance(value, (list, dict)) else repr(value)
+        if "matching regex" in expected:  # the field's meaning says in words what the pattern allows
+            raise ValueError(f"{given} is not allowed.") from None
         raise ValueError(f"{expected} (given: {given}).") from None

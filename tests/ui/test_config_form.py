@@ -57,7 +57,7 @@ async def type_into(pilot: Pilot[Any], path: str, text: str) -> None:
         ("data.columns", "{instruction: question}", None),
         ("data.columns", "{instruction", "is not valid YAML"),
         ("method.lora.target_modules", "[q_proj, v_proj]", None),
-        ("name", "a/b", "matching regex"),
+        ("name", "a/b", "is not allowed"),
         ("model.path", "", "must be given."),
         ("strategy.name", "fsdp2", "fsdp2 is not built yet; use single or ddp."),
     ],

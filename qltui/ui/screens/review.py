@@ -129,7 +129,8 @@ class Review(Page):
 
         folder = f"{words.path(runs_home())}/{config.name}-DATE-TIME"
         files = "run.yaml, accelerate.yaml, status.json; then attempts, checkpoints, the result"
-        lines = [_row("folder", Content(folder)), _row("files", Content(files))]
+        starts = f"python -P -m engine.launch {folder}"
+        lines = [_row("folder", Content(folder)), _row("files", Content(files)), _row("starts", Content(starts))]
         if self._command:
             lines.append(_row("same as", Content.styled(self._command, "bold $primary")))
         return lines
