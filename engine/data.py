@@ -30,8 +30,6 @@ from engine.tokens import IGNORED, Encoded, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["IGNORED", "Rows", "load_tokenizer", "prepare_rows"]
-
 ROWS_AT_A_TIME = 256
 SECONDS_BETWEEN_POLLS = 0.2
 SECONDS_BETWEEN_REPORTS = 5.0

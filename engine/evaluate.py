@@ -11,6 +11,7 @@ from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
 from engine.loss import summed_loss
 from engine.templates import stop_token_ids
+from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -52,7 +53,7 @@ def evaluation_loss(session: Session) -> tuple[float, int] | None:
                 batch = {name: tensor.to(session.device) for name, tensor in batch.items()}
                 with session.accelerator.autocast():
                     loss += float(summed_loss(session.unwrapped, batch))
-                tokens += float((batch["labels"][:, 1:] != -100).sum())
+                tokens += float((batch["labels"][:, 1:] != IGNORED).sum())
     finally:
         session.unwrapped.train()
     loss, tokens = sum_over_ranks([loss, tokens], session.device)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import socket
 import sys
 import uuid
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +20,16 @@ from engine.config.built import not_built
 from engine.config.ranks import ranks_per_node, uses_gpu
 from engine.config.reading import read_file
 from engine.config.run_config import Device
+from engine.errors import EXIT_BAD_INPUT
 from engine.events import Attempt, RunDirectory, identity, write_json
 from engine.events.run_directory import RunIsLive
 from engine.rank_processes import MARK, Guard, Signals, Watch, start_rank
+from engine.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.config import RunConfig
-
-EXIT_BAD_INPUT = 3
 
 SCHEMA_VERSION = 1
 
@@ -52,8 +50,6 @@ SHOWN_VARIABLES = {
 """Variables ``launch.json`` may show: ranks inherit everything, tokens too, but nothing else is written down."""
 
 SHOWN_PREFIXES = ("NCCL_", "GLOO_", "TORCH_NCCL_")
-
-VERSIONS = ("qltui", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "datasets", "deepspeed")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -208,17 +204,6 @@ def shown(environment: Mapping[str, str]) -> dict[str, str]:
         for key, value in sorted(environment.items())
         if key in SHOWN_VARIABLES or key.startswith(SHOWN_PREFIXES)
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that are installed."""
-    installed = {"python": platform.python_version()}
-    for name in VERSIONS:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
 
 
 if __name__ == "__main__":

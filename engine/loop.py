@@ -12,6 +12,7 @@ from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
 from engine.loss import summed_loss
 from engine.model import trainable
+from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -121,7 +122,7 @@ def _due(step: int, every: int) -> bool:
 
 
 def _count_targets(batches: list[dict[str, torch.Tensor]]) -> float:
-    return float(sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches))
+    return float(sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batches))
 
 
 def _count_tokens(batches: list[dict[str, torch.Tensor]]) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import functional
 
-from engine.data import IGNORED
+from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
     import torch

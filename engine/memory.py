@@ -24,13 +24,8 @@ def usage(device: torch.device) -> dict[str, int]:
 
 
 def _resident() -> tuple[int, int]:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        with open("/proc/self/status", encoding="ascii") as file:
-            peak = next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")), resident)
-    except OSError:  # no /proc on this system
-        import psutil
-
-        resident = peak = psutil.Process().memory_info().rss
+    with open("/proc/self/statm", encoding="ascii") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/self/status", encoding="ascii") as file:
+        peak = next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")), resident)
     return resident, max(resident, peak)

@@ -10,9 +10,7 @@ import argparse
 import contextlib
 import math
 import os
-import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,10 +23,10 @@ from engine import checkpoint
 from engine.audit import AuditFailure, audit_weights, frozen_checksums
 from engine.batches import BatchPlan
 from engine.collective import from_rank_0, world
-from engine.config import ConfigError, RunConfig
+from engine.config import ConfigError, RunConfig, Tracker
 from engine.config.reading import read_file
 from engine.data import load_tokenizer, prepare_rows
-from engine.errors import BadInput
+from engine.errors import EXIT_BAD_INPUT, BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
 from engine.loop import train
@@ -38,9 +36,7 @@ from engine.reporter import Reporter
 from engine.requests import Requests
 from engine.session import Session
 from engine.strategy import Strategy, make_strategy
-
-EXIT_BAD_INPUT = 3
-LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets")
+from engine.versions import versions
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -153,10 +149,11 @@ class Rank:
             optimizer = make_optimizer(config, list(trainable(unwrapped).values()), device)
             model, optimizer = strategy.prepare(unwrapped, optimizer)
             schedule = make_schedule(config, optimizer, total_steps)
-            strategy.accelerator.init_trackers(config.tracking.project, config=flat(config))
+            start_trackers(config, self.run, strategy)
         unwrapped = strategy.accelerator.unwrap_model(model)
-        for audit in ("sharding",) if not strategy.shards else ():
-            reporter.emit("audit", audit=audit, result="not_applicable", detail="every rank holds the whole model")
+        if not strategy.shards:
+            detail = "every rank holds the whole model"
+            reporter.emit("audit", audit="sharding", result="not_applicable", detail=detail)
         session = Session(
             config=config, run=self.run, reporter=reporter, requests=Requests(self.run, self.attempt, device),
             accelerator=strategy.accelerator, device=device, tokenizer=tokenizer, rows=rows, model=model,
@@ -222,6 +219,16 @@ def describe(model: torch.nn.Module) -> dict[str, int]:
     }
 
 
+def start_trackers(config: RunConfig, run: RunDirectory, strategy: Strategy) -> None:
+    """Begin the run with the trackers it reports to, under its id; their files stay in the run directory."""
+    folder = run.path / "tracking"
+    if Tracker.WANDB in config.tracking.report_to:
+        folder.mkdir(exist_ok=True)
+        os.environ.setdefault("WANDB_DIR", str(folder))
+    named = {tracker.value: {"name": run.id} for tracker in (Tracker.WANDB, Tracker.TRACKIO)}
+    strategy.accelerator.init_trackers(config.tracking.project, config=flat(config), init_kwargs=named)
+
+
 def flat(config: RunConfig) -> dict[str, str | int | float]:
     """The configuration as trackers take it: one level, plain values."""
     from engine.config import FIELDS, get
@@ -229,15 +236,6 @@ def flat(config: RunConfig) -> dict[str, str | int | float]:
 
     values = {path: get(config, path) for path in FIELDS}
     return {path: value if isinstance(value, (int, float)) else as_text(value) for path, value in values.items()}
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide how a run behaves."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def leave(code: int) -> NoReturn:

@@ -249,7 +249,6 @@ def test_an_unknown_preset_names_the_nearest(cli: Cli) -> None:
     assert "Did you mean demo-cpu?" in done.stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_and_a_state_folder_that_is_a_file(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(run_yaml(make_config(tmp_path)))
