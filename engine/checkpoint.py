@@ -165,12 +165,18 @@ def _save_adapter(session: Session, aside: Path, folder: Path) -> None:
 
 
 def _newest_readable(session: Session) -> str | None:
+    for begun in session.run.checkpoints.glob(".*.partial"):  # of an attempt that was killed while saving
+        shutil.rmtree(begun, ignore_errors=True)
     for folder in checkpoints(session.run.checkpoints):
         try:
             torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
             saved_by = len(list(folder.glob("rank*.pt")))
         except Exception as error:  # whatever torch finds wrong with the file, an older checkpoint may be good
-            session.reporter.warn(f"{folder.name} cannot be read ({type(error).__name__}); trying an older checkpoint")
+            aside = folder.with_name(f"unreadable-{folder.name}")  # its place is needed when this step comes again
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            why = f"{folder.name} cannot be read ({type(error).__name__})"
+            session.reporter.warn(f"{why}; it is now {aside.name}, and an older checkpoint is tried")
             continue
         if saved_by != world()[1]:
             raise BadInput(f"{folder} was saved by {saved_by} ranks, this run has {world()[1]}; resume with as many.")

@@ -110,3 +110,6 @@ def test_a_corrupt_checkpoint_is_said_and_skipped(cli: Cli, small_run) -> None:
     warnings = [event["message"] for event in events(run, "warning")]
     assert any(newest.name in message for message in warnings)
     assert [event["path"] for event in events(run, "checkpoint") if event["resumed"]] == [f"checkpoints/{older.name}"]
+    assert (newest / "state.pt").stat().st_size > len(b"torn"), (
+        "the broken checkpoint still stands in the new one's place"
+    )
