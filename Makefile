@@ -55,6 +55,7 @@ docs: $(VENV)/installed-dev  ## write docs/config.md from the declared fields
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
 	@$(BIN)/python presets/demo/pretrain.py
+	@$(BIN)/python presets/demo/make_data.py
 
 demo-accuracy: $(VENV)/installed  ## run the demo with three seeds and print what it learnt
 	@$(BIN)/python presets/demo/accuracy.py
