@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 OTHER_RANKS_INTERVAL = 0.5
 """Seconds between step events of ranks above 0: their loss is rank 0's, only memory and pace are their own."""
 
+WORTH_TELLING = 1.02
+"""A phase of every step tells its memory again when its peak is more than this times the one told last."""
+
 
 class Reporter:
     """Events of one rank with the phase kept beside them."""
@@ -31,6 +34,18 @@ class Reporter:
         self.device = device
         self.phase_name = "load"
         self._last_step_event = 0.0
+        self._told: dict[str, int] = {}
+        """Peak of each phase as last written down."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rank computes, and so whose memory is measured."""
+        return self._device
+
+    @device.setter
+    def device(self, device: torch.device) -> None:
+        self._device = device
+        self._memory = memory.Meter(device)
 
     @property
     def step(self) -> int:
@@ -51,15 +66,29 @@ class Reporter:
 
     @contextlib.contextmanager
     def phase(self, name: str, detail: str = "", *, quiet: bool = False) -> Iterator[None]:
-        """Be in a phase; ``quiet`` ones happen every step and are not written down unless they fail."""
+        """Be in a phase, and tell the memory it took when it ends, failed or not.
+
+        ``quiet`` ones happen every step: their beginning is not told, and their memory only when its peak has grown.
+        """
         before, self.phase_name = self.phase_name, name
         if not quiet:
             self.emit("phase", phase=name, detail=detail)
-        yield
-        # After an exception the phase stays, so that `failed` names it.
+        meter = self._memory
+        around = meter.begin()
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk must not hide the reason
+                self._tell_memory(name, meter.end(around))
+            raise  # the phase stays, so that `failed` names it
         self.phase_name = before
-        if not quiet:
-            self.emit("memory", phase=name, **memory.usage(self.device))
+        usage = meter.end(around)
+        if not quiet or usage.memory_peak > WORTH_TELLING * self._told.get(name, -1):
+            self._tell_memory(name, usage)
+
+    def _tell_memory(self, phase: str, usage: memory.Usage) -> None:
+        self._told[phase] = usage.memory_peak
+        self.emit("memory", phase=phase, **usage._asdict())
 
     def progress(self, text: str) -> None:
         """A line for people in the log and in the phase's detail."""
@@ -79,7 +108,7 @@ class Reporter:
                 return
             fields = {"step_time": fields["step_time"], "data_time": fields["data_time"]}
         self._last_step_event = now
-        self.emit("step", **fields, **memory.usage(self.device))
+        self.emit("step", **fields, **self._memory.usage()._asdict())
 
     def failed(self, error: BaseException) -> None:
         """The last event of a rank that dies of ``error``; the traceback goes into the log too."""
@@ -94,6 +123,6 @@ class Reporter:
                 message=" ".join(lines) if bad_input else (lines[0] if lines else type(error).__name__),
                 traceback=text,
                 bad_input=bad_input,
-                **memory.usage(self.device),
+                **self._memory.usage()._asdict(),
             )
         print(f"error: {error}" if bad_input else text, file=sys.stderr, flush=True)

@@ -35,6 +35,13 @@ COMMON = {
     "monotonic": "seconds of this host's monotonic clock, never jumps",
 }
 
+MEMORY = {
+    "memory_allocated": "bytes of the CUDA allocator, or the resident set on CPU",
+    "memory_reserved": "bytes the allocator holds, or the resident set on CPU",
+    "memory_peak": "bytes, highest allocated so far: of the phase in `memory`, else of the rank; VmHWM on CPU",
+    "host_rss": "bytes, resident set of the process",
+}
+
 KINDS: dict[str, dict[str, str]] = {
     "started": {
         "world_size": "ranks in the run",
@@ -54,13 +61,14 @@ KINDS: dict[str, dict[str, str]] = {
         "dropped": "rows dropped because nothing of the answer was left", "truncated": "rows cut at max_length",
         "tokens": "tokens in the training rows", "target_tokens": "tokens the loss is taken over",
         "total_steps": "optimizer steps the run will do", "template": "how a row becomes text",
+        "labels": "names of the classes, in the order of the model's outputs (sequence classification)",
     },
     "step": {
         "loss": "mean loss per target token over all ranks, float32", "learning_rate": "rate used in this step",
         "grad_norm": "gradient norm before clipping", "epoch": "passes over the data so far",
         "tokens": "tokens seen by all ranks in this step", "target_tokens": "tokens with loss, all ranks",
         "step_time": "seconds", "data_time": "seconds of it waiting for data",
-        "memory_allocated": "bytes", "memory_reserved": "bytes", "memory_peak": "bytes, highest so far",
+        **MEMORY,
     },
     "evaluation": {
         "loss": "mean loss per target token over the evaluation rows", "rows": "evaluation rows",
@@ -77,14 +85,12 @@ KINDS: dict[str, dict[str, str]] = {
         "audit": "sharding, weights or adapter", "result": "passed, failed, pending or not_applicable",
         "detail": "what was measured", "path": "what was audited",
     },
-    "memory": {
-        "phase": "one of PHASES", "memory_allocated": "bytes", "memory_reserved": "bytes", "memory_peak": "bytes",
-    },
+    "memory": {"phase": "one of PHASES that ended", **MEMORY},
     "warning": {"message": "something the user should know"},
     "failed": {
         "phase": "one of PHASES", "error": "exception class", "message": "one line for people",
         "traceback": "full text, empty for bad input", "bad_input": "true when the user's input is the reason",
-        "memory_allocated": "bytes", "memory_reserved": "bytes", "memory_peak": "bytes",
+        **MEMORY,
     },
     "finished": {"outcome": "finished or stopped", "adapter": "folder of the result, relative to the run directory"},
 }  # fmt: skip

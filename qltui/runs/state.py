@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from engine.events import number
+from engine.events import PHASES, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ RATE_WINDOW = 20
 SERIES_LIMIT = 20_000
 """Points a series keeps; beyond it every second one of the older half is dropped."""
 WARNINGS_LIMIT = 100
+MEMORY = ("memory_allocated", "memory_reserved", "memory_peak")
 
 IDENTITY: dict[str, Any] = {
     "id": None, "name": None, "run_dir": None, "method": None, "strategy": None, "model": None, "data": None,
@@ -124,10 +125,17 @@ class RunState:
             self._point(key, step, number(event.get(key)))
 
     def _on_memory(self, event: Mapping[str, Any], rank: int) -> None:
-        """Memory of a phase, written when it ends."""
-        if event.get("phase") == self.phases.get(rank):
+        """Memory of a phase, written when it ends; of each phase the time with the highest peak is kept."""
+        phase = str(event.get("phase"))
+        if phase == self.phases.get(rank):
             self.phases.pop(rank, None)
         self._memory(event, rank)
+        if phase in PHASES:
+            usage = {key: whole(event.get(key)) for key in (*MEMORY, "host_rss")}
+            by_phase = self._rank(rank)["memory_by_phase"]
+            known = by_phase.get(phase, usage)
+            if (usage["memory_peak"] or 0) >= (known["memory_peak"] or 0):
+                by_phase[phase] = usage
 
     def _on_evaluation(self, event: Mapping[str, Any], rank: int) -> None:
         if rank != 0:
@@ -172,16 +180,17 @@ class RunState:
             rank,
             {
                 "rank": rank, "step": 0, "step_time": None,
-                "memory_allocated": None, "memory_reserved": None, "memory_peak": None,
+                **dict.fromkeys(MEMORY), "memory_by_phase": {},
             },
         )  # fmt: skip
 
     def _memory(self, event: Mapping[str, Any], rank: int) -> None:
+        """What the rank uses now; its peak only grows, for that of a phase may be lower than the rank's."""
         row = self._rank(rank)
-        for key in ("memory_allocated", "memory_reserved", "memory_peak"):
+        for key in MEMORY:
             value = whole(event.get(key))
             if value is not None:
-                row[key] = value
+                row[key] = max(value, row[key] or 0) if key == "memory_peak" else value
 
     def _set_total(self, event: Mapping[str, Any]) -> None:
         total = whole(event.get("total_steps"))
@@ -222,7 +231,9 @@ class RunState:
             "tokens_per_second": tokens / seconds if seconds else None,
             "eta_seconds": left,
             "adapter_dir": f"{run_dir}/{self.adapter}" if run_dir and self.adapter else None,
-            "ranks": [dict(self.ranks[rank]) for rank in sorted(self.ranks)],
+            "ranks": [
+                {**row, "memory_by_phase": dict(row["memory_by_phase"])} for _, row in sorted(self.ranks.items())
+            ],
             "audits": {audit: self._audit(audit) for audit in AUDITS},
             "exact_match": dict(self.exact_match),
             "sample": dict(self.sample) if self.sample else None,

@@ -59,6 +59,11 @@ def test_every_declared_kind_can_be_written(tmp_path: Path) -> None:
     assert [event["kind"] for event in EventReader(tmp_path / "rank0.jsonl").read()] == list(KINDS)
 
 
+@pytest.mark.parametrize("kind", ["memory", "step", "failed"])
+def test_what_tells_memory_tells_all_of_it(kind: str) -> None:
+    assert KINDS[kind].keys() >= {"memory_allocated", "memory_reserved", "memory_peak", "host_rss"}
+
+
 @pytest.mark.parametrize("cut", range(len(LOG) + 1))
 def test_a_line_torn_at_any_byte_is_read_once_it_is_whole(file: Path, cut: int) -> None:
     file.write_bytes(LOG[:cut])

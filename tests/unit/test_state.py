@@ -94,6 +94,35 @@ def test_a_phase_that_ended_is_not_where_a_rank_is() -> None:
     assert state.phases == {1: "load"}
 
 
+def memory(phase: str, peak: int, allocated: int = 5, rank: int = 0) -> dict[str, Any]:
+    sizes = {"memory_allocated": allocated, "memory_reserved": 8, "memory_peak": peak, "host_rss": 90}
+    return event("memory", rank=rank, phase=phase, **sizes)
+
+
+def test_memory_by_phase_keeps_the_time_with_the_highest_peak() -> None:
+    state = reduced(
+        memory("forward", 10), memory("forward", 30, allocated=7), memory("forward", 20), memory("load", 12, rank=1)
+    )
+    first, second = state.status()["ranks"]
+    highest = {"memory_allocated": 7, "memory_reserved": 8, "memory_peak": 30, "host_rss": 90}
+    assert first["memory_by_phase"] == {"forward": highest}
+    assert (second["rank"], second["memory_by_phase"]["load"]["memory_peak"]) == (1, 12)
+    state.apply(event("step", attempt=2, step=1))
+    assert state.status()["ranks"][0]["memory_by_phase"] == {}
+
+
+def test_a_phase_with_a_lower_peak_does_not_lower_the_ranks() -> None:
+    (row,) = reduced(memory("load", 30), memory("data", 10, allocated=2)).status()["ranks"]
+    assert (row["memory_peak"], row["memory_allocated"]) == (30, 2)
+
+
+def test_a_status_given_is_not_changed_by_later_events() -> None:
+    state = reduced(memory("load", 30))
+    before = state.status()
+    state.apply(memory("save", 40))
+    assert list(before["ranks"][0]["memory_by_phase"]) == ["load"]
+
+
 def test_a_loss_that_is_not_a_number_is_shown() -> None:
     loss = reduced(event("step", step=1, loss="nan")).status()["loss"]
     assert loss != loss
