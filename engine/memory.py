@@ -31,7 +31,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self._gpus = own_gpus(device)
         if self._gpus:
-            torch.cuda.init()  # before it the allocator has no figures
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # before it the allocator has no figures
         self._phase_peak = 0
         self._highest = 0
 
