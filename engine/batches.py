@@ -72,16 +72,22 @@ def _order(seed: int, epoch: int, rows: int, shuffle: bool) -> Tensor:
 
 
 def collate(rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
-    """Rows as one batch, padded on the right to the longest; padding has label -100, whichever token pads."""
+    """Rows as one batch, padded on the right to the longest; padding has label -100, whichever token pads.
+
+    Labels are (rows, tokens); of rows to classify, which have a single label each, (rows,).
+    """
     longest = max(len(row["input_ids"]) for row in rows)
 
     def padded(values: list[list[int]], filler: int) -> Tensor:
         return torch.tensor([value + [filler] * (longest - len(value)) for value in values], dtype=torch.long)
 
+    is_classification = "label" in rows[0]
     return {
         "input_ids": padded([row["input_ids"] for row in rows], pad_token_id),
         "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
-        "labels": padded([row["labels"] for row in rows], IGNORED),
+        "labels": torch.tensor([row["label"] for row in rows])
+        if is_classification
+        else padded([row["labels"] for row in rows], IGNORED),
     }
 
 

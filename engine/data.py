@@ -6,7 +6,6 @@ user's file has changed since.
 
 from __future__ import annotations
 
-import itertools
 import random
 import shutil
 import statistics
@@ -20,41 +19,47 @@ import pyarrow
 from jinja2 import TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.config import DataFormat, LossOn, RunConfig
+from engine.classification import encode_classified, find_labels, nothing_to_classify
+from engine.config import DataFormat, LossOn, RunConfig, Task
 from engine.errors import BadInput
 from engine.events import read_json, write_json
-from engine.sources import Source, checked_rows, find_format, open_source
+from engine.sources import NumberedRow, Source, checked_batches, find_format, open_source
 from engine.templates import PLAIN_CHAT_TEMPLATE, RowTemplate, TemplateProblem, row_template
-from engine.tokens import IGNORED, Encoded, encode
+from engine.tokens import TokenRow, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-ROWS_AT_A_TIME = 256
 SECONDS_BETWEEN_POLLS = 0.2
-SECONDS_BETWEEN_REPORTS = 5.0
 
-TRAIN_SCHEMA = pyarrow.schema({"input_ids": pyarrow.list_(pyarrow.int32()), "labels": pyarrow.list_(pyarrow.int32())})
-EVALUATION_SCHEMA = pyarrow.schema(
-    [
-        *TRAIN_SCHEMA,
-        ("prompt_ids", pyarrow.list_(pyarrow.int32())),
-        ("answer", pyarrow.large_string()),
-        ("question", pyarrow.large_string()),
-    ]
-)
+TOKENS = pyarrow.list_(pyarrow.int32())
+LEARNT = {
+    Task.CAUSAL_LM: {"input_ids": TOKENS, "labels": TOKENS},
+    Task.SEQUENCE_CLASSIFICATION: {"input_ids": TOKENS, "label": pyarrow.int32()},
+}
+COMPARED = {
+    Task.CAUSAL_LM: {"prompt_ids": TOKENS, "answer": pyarrow.large_string(), "question": pyarrow.large_string()},
+    Task.SEQUENCE_CLASSIFICATION: {"answer": pyarrow.large_string(), "question": pyarrow.large_string()},
+}
+"""Columns of the rows to train on, and those that rows to evaluate on have besides."""
 
 
 class Rows(NamedTuple):
     """Tokenised rows, memory-mapped."""
 
     train: datasets.Dataset
-    """Columns input_ids and labels (-100 where there is no loss)."""
+    """Columns input_ids and labels (-100 where there is no loss); of a classification input_ids and label (index of the
+    class)."""
     evaluation: datasets.Dataset | None
     """The same, and of the last answer prompt_ids (the tokens before it), answer (its text) and question; empty for
-    rows of plain text."""
+    rows of plain text. Of a classification the name of the class as answer, and the text as question."""
     summary: dict[str, Any]
     """Fields of the ``data`` event."""
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Names of the classes by index; None unless the task is a classification."""
+        return self.summary.get("labels")
 
 
 def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
@@ -156,19 +161,23 @@ def _write(
 ) -> None:
     cache = folder / "cache"
     cache.mkdir(parents=True)
-    parts = _open_parts(config, cache, progress)
-    train = _tokenise(config, tokenizer, parts[0], folder / "train.arrow", TRAIN_SCHEMA, progress)
-    counts = train.counts
-    if len(parts) > 1:
-        evaluation = _tokenise(
-            config, tokenizer, parts[1], folder / "evaluation.arrow", EVALUATION_SCHEMA, progress
-        )  # fmt: skip
-        counts["eval_rows"] = evaluation.counts["rows"]
-        counts["dropped"] += evaluation.counts["dropped"]
-        counts["truncated"] += evaluation.counts["truncated"]
+    train, *held_out = _open_sources(config, cache, progress)
+    encoder = _encoder(config, tokenizer, train, progress)
+    schema = LEARNT[config.model.task]
+    counts = _tokenise(config, train, encoder, folder / "train.arrow", schema, progress)
+    for source in held_out:
+        # Held-out rows may be laid out in another way, but their classes are those of the training rows.
+        of_held_out = _encoder(config, tokenizer, source, progress, encoder.labels)
+        schema = LEARNT[config.model.task] | COMPARED[config.model.task]
+        evaluation = _tokenise(config, source, of_held_out, folder / "evaluation.arrow", schema, progress)
+        counts["eval_rows"] = evaluation["rows"]
+        counts["dropped"] += evaluation["dropped"]
+        counts["truncated"] += evaluation["truncated"]
     names = ("rows", "eval_rows", "dropped", "truncated", "tokens", "target_tokens")
     summary: dict[str, Any] = {name: counts[name] for name in names}
-    summary |= {"format": train.row_format.value, "template": train.template}
+    summary |= {"format": encoder.row_format.value, "template": encoder.description}
+    if encoder.labels is not None:
+        summary["labels"] = encoder.labels
     shutil.rmtree(cache)
     write_json(
         folder / "rows.json",
@@ -176,15 +185,7 @@ def _write(
     )
 
 
-class _Part(NamedTuple):
-    """Rows to train on or to evaluate on."""
-
-    source: Source
-    indices: Sequence[int] | None = None
-    """Which of the source's rows; all of them if None."""
-
-
-def _open_parts(config: RunConfig, cache: Path, progress: Callable[[str], None]) -> list[_Part]:
+def _open_sources(config: RunConfig, cache: Path, progress: Callable[[str], None]) -> list[Source]:
     """The training rows and, if the configuration has any, the evaluation rows."""
     data = config.data
     progress(f"reading {data.path}")
@@ -193,104 +194,120 @@ def _open_parts(config: RunConfig, cache: Path, progress: Callable[[str], None])
         progress(f"reading {data.eval_path}")
         split = data.eval_split or data.split
         held_out = open_source(data.eval_path, field="data.eval_path", name=None, split=split, cache=cache)
-        return [_Part(source), _Part(held_out)]
+        return [source, held_out]
     if data.eval_split:
         if Path(data.path).is_file():
             raise BadInput(
                 f"{data.path}: a file has no splits (data.eval_split). Use data.eval_fraction or data.eval_path."
             )
         held_out = open_source(data.path, field="data.path", name=data.name, split=data.eval_split, cache=cache)
-        return [_Part(source), _Part(held_out)]
+        return [source, held_out]
     if data.eval_fraction:
         if len(source) < 2:
             raise BadInput(f"{source.label}: has one row, of which no share can be held out (data.eval_fraction).")
         count = min(max(1, round(len(source) * data.eval_fraction)), len(source) - 1)
         held = set(random.Random(config.training.seed).sample(range(len(source)), count))
         return [
-            _Part(source, [index for index in range(len(source)) if index not in held]),
-            _Part(source, sorted(held)),
+            source.part([index for index in range(len(source)) if index not in held]),
+            source.part(sorted(held)),
         ]
-    return [_Part(source)]
+    return [source]
 
 
-class _Tokenised(NamedTuple):
-    counts: Counter[str]
+class _Encoder(NamedTuple):
+    """How the rows of a source become tokens."""
+
     row_format: DataFormat
-    template: str
+    description: str
+    """How a row becomes text, for people."""
+    labels: list[str] | None
+    """Names of the classes; None unless the task is a classification."""
+    encode: Callable[[Sequence[NumberedRow]], list[TokenRow]]
 
 
-def _tokenise(
+def _encoder(
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase,
-    part: _Part,
-    path: Path,
-    schema: pyarrow.Schema,
+    source: Source,
     progress: Callable[[str], None],
-) -> _Tokenised:
-    """Write the part's rows to an Arrow file, cut to length, those with nothing left to learn dropped."""
-    data, source = config.data, part.source
-    row_format = find_format(source, data.format, data.columns)
+    labels: list[str] | None = None,
+) -> _Encoder:
+    """The encoder of a source; of a classification with the given classes, or else those found in its rows."""
+    data = config.data
+    row_format = find_format(source, data.format, data.columns, config.model.task)
+    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        classes = labels or find_labels(config, source, row_format, progress)
+        column = data.columns.get("label", "label")
+        return _Encoder(
+            row_format,
+            "text as the tokenizer frames it",
+            classes,
+            lambda rows: encode_classified(
+                tokenizer, rows, classes, data.max_length, source=source.label, column=column
+            ),
+        )
     try:
         template = row_template(row_format, tokenizer)
     except (TemplateProblem, TemplateSyntaxError) as problem:
         where = data.chat_template or config.model.tokenizer or config.model.path
         raise BadInput(f"{where}: the chat template cannot be used: {problem} (data.chat_template).") from None
-    encoded = _encoded(config, tokenizer, part, row_format, template, progress)
+    return _Encoder(
+        row_format, template.description, None, lambda rows: _encode_texts(config, tokenizer, source, template, rows)
+    )
+
+
+def _encode_texts(
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    source: Source,
+    template: RowTemplate,
+    rows: Sequence[NumberedRow],
+) -> list[TokenRow]:
+    rendered = []
+    for number, row in rows:
+        try:
+            rendered.append(template.render(row))
+        except TemplateProblem as problem:
+            raise BadInput(f"{source.label}: row {number} {problem}.") from None
+    encoded = encode(
+        tokenizer, rendered, add_special_tokens=not template.is_chat, loss_on_all=config.data.loss_on is LossOn.ALL
+    )
+    return [row.cut(config.data.max_length) for row in encoded]
+
+
+def _tokenise(
+    config: RunConfig,
+    source: Source,
+    encoder: _Encoder,
+    path: Path,
+    columns: dict[str, pyarrow.DataType],
+    progress: Callable[[str], None],
+) -> Counter[str]:
+    """Write the source's rows to an Arrow file, those with nothing left to learn dropped, and count them."""
+    schema = pyarrow.schema(columns)
     counts: Counter[str] = Counter()
     lengths: list[int] = []
     with pyarrow.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as file:
-        while batch := list(itertools.islice(encoded, ROWS_AT_A_TIME)):
-            kept = []
-            for row in batch:
-                lengths.append(len(row.input_ids))
-                cut = row._replace(input_ids=row.input_ids[: data.max_length], labels=row.labels[: data.max_length])
-                targets = sum(label != IGNORED for label in cut.labels[1:])  # the first token is predicted by nothing
-                if not targets:
-                    counts["dropped"] += 1
-                    continue
-                counts["rows"] += 1
-                counts["truncated"] += len(row.input_ids) > data.max_length
-                counts["tokens"] += len(cut.input_ids)
-                counts["target_tokens"] += targets
-                kept.append(cut._asdict())
-            file.write_batch(pyarrow.RecordBatch.from_pylist(kept, schema=schema))
+        for batch in checked_batches(source, encoder.row_format, config.data.columns, progress, "tokenised"):
+            rows = encoder.encode(batch)
+            kept = [row for row in rows if row.targets]
+            lengths += [row.length for row in rows]
+            counts["rows"] += len(kept)
+            counts["dropped"] += len(rows) - len(kept)
+            counts["truncated"] += sum(row.length > config.data.max_length for row in kept)
+            counts["tokens"] += sum(len(row.columns["input_ids"]) for row in kept)
+            counts["target_tokens"] += sum(row.targets for row in kept)
+            file.write_batch(pyarrow.RecordBatch.from_pylist([row.columns for row in kept], schema=schema))
     if not counts["rows"]:
-        raise BadInput(_nothing_left(source, data.max_length, lengths))
-    return _Tokenised(counts, row_format, template.description)
+        raise BadInput(_nothing_left(config, source, lengths))
+    return counts
 
 
-def _encoded(
-    config: RunConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    part: _Part,
-    row_format: DataFormat,
-    template: RowTemplate,
-    progress: Callable[[str], None],
-) -> Iterator[Encoded]:
-    """The part's rows as tokens, in order."""
-    source = part.source
-    total = len(source) if part.indices is None else len(part.indices)
-    rows = checked_rows(source, row_format, config.data.columns, part.indices)
-    done, reported = 0, time.monotonic()
-    while batch := list(itertools.islice(rows, ROWS_AT_A_TIME)):
-        rendered = []
-        for number, row in batch:
-            try:
-                rendered.append(template.render(row))
-            except TemplateProblem as problem:
-                raise BadInput(f"{source.label}: row {number} {problem}.") from None
-        yield from encode(
-            tokenizer, rendered, add_special_tokens=not template.is_chat,
-            loss_on_all=config.data.loss_on is LossOn.ALL,
-        )  # fmt: skip
-        done += len(batch)
-        if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-            reported = time.monotonic()
-            progress(f"tokenised {done:,} of {total:,} rows of {source.label}")
-
-
-def _nothing_left(source: Source, max_length: int, lengths: list[int]) -> str:
+def _nothing_left(config: RunConfig, source: Source, lengths: list[int]) -> str:
     """Why no row was kept, with the length that would do."""
+    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        return nothing_to_classify(source)
+    max_length = config.data.max_length
     if max(lengths) <= max_length:
         return f"{source.label}: no row has anything to learn. Set data.loss_on=all, or see that rows have answers."
     most = sorted(lengths)[int(0.95 * (len(lengths) - 1))]

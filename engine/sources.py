@@ -3,43 +3,77 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from engine.config import DataFormat
-from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem, wanted
+from engine.config import DataFormat, Task
+from engine.config.formats import (
+    FILE_FORMATS,
+    MAPPING_EXAMPLE,
+    ROW_FORMATS,
+    detect,
+    format_problem,
+    row_problem,
+    wanted,
+)
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+ROWS_AT_A_TIME = 256
+SECONDS_BETWEEN_REPORTS = 5.0
 MAX_CELL_CHARACTERS = 2**30
 
 
-class Source:
-    """Rows of one file or hub split, kept on disk and read when asked for."""
+Row = dict[str, Any]
+NumberedRow = tuple[int, Row]
+"""With its number, from 1 as in the file."""
 
-    def __init__(self, label: str, dataset: datasets.Dataset, columns: Sequence[str], *, is_json: bool = False) -> None:
+
+class Source:
+    """Rows of one file or hub split, or some of them, kept on disk and read when asked for."""
+
+    def __init__(
+        self,
+        label: str,
+        dataset: datasets.Dataset,
+        columns: Sequence[str],
+        *,
+        is_json: bool = False,
+        indices: Sequence[int] | None = None,
+    ) -> None:
         self.label = label
         """What messages call it: the path or hub id, with the split."""
         self.columns = columns
         self._dataset = dataset
         self._is_json = is_json
+        self._indices = range(len(dataset)) if indices is None else indices
+        kinds = dataset.features.items()
+        self._classes = {column: kind.names for column, kind in kinds if isinstance(kind, datasets.ClassLabel)}
+        """Names of the classes, by columns that hold their numbers."""
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._indices)
 
-    def rows(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(number from 1 as in the file, row) of the rows asked for, in that order; all of them by default."""
-        chosen = self._dataset if indices is None else self._dataset.select(indices)
-        for position, row in enumerate(chosen):
-            if self._is_json:
-                yield row["number"], json.loads(row["json"])
-            else:
-                yield (position if indices is None else indices[position]) + 1, row
+    def part(self, indices: Sequence[int]) -> Source:
+        """The rows at these places, counted from 0; they keep their numbers."""
+        return Source(self.label, self._dataset, self.columns, is_json=self._is_json, indices=indices)
+
+    def rows(self) -> Iterator[NumberedRow]:
+        """The rows in order."""
+        for index, row in zip(self._indices, self._dataset.select(self._indices), strict=True):
+            yield (row["number"], json.loads(row["json"])) if self._is_json else (index + 1, self._named(row))
+
+    def _named(self, row: Row) -> Row:
+        """The row with classes by name rather than number; of hub data, -1 and null are rows without a class."""
+        numbers = {column: -1 if row[column] is None else row[column] for column in self._classes}
+        return row | {column: self._classes[column][n] if n >= 0 else None for column, n in numbers.items()}
 
 
 def open_source(path: str, *, field: str, name: str | None, split: str, cache: Path) -> Source:
@@ -65,30 +99,45 @@ def open_source(path: str, *, field: str, name: str | None, split: str, cache: P
     return source
 
 
-def find_format(source: Source, given: DataFormat, mapping: dict[str, str]) -> DataFormat:
+def find_format(source: Source, given: DataFormat, mapping: dict[str, str], task: Task) -> DataFormat:
     """The format of the rows: as given, or told by their columns.
 
     Raises:
-        BadInput: the columns fit no format.
+        BadInput: the columns fit no format of the task, or the one that is given is of another task.
     """
-    found = detect(source.columns, mapping) if given is DataFormat.AUTO else given
+    if problem := format_problem(given, task):
+        raise BadInput(f"data.format: {problem}.")
+    found = detect(source.columns, mapping, task) if given is DataFormat.AUTO else given
     if found is None:
         raise BadInput(
             f"{source.label}: the columns ({', '.join(source.columns) or 'none'}) fit no format. Wanted is one of "
-            f"{wanted()}. Name yours in data.columns, as in {{prompt: question, completion: answer}}."
+            f"{wanted(task)}. Name yours in data.columns, as in {MAPPING_EXAMPLE[task]}."
         )
     return found
 
 
-def checked_rows(
-    source: Source, row_format: DataFormat, mapping: dict[str, str], indices: Sequence[int] | None = None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, row) with the columns named as the format names them.
+def checked_batches(
+    source: Source, row_format: DataFormat, mapping: dict[str, str], progress: Callable[[str], None], doing: str
+) -> Iterator[list[NumberedRow]]:
+    """All rows, some at a time, with the columns named as the format names them.
+
+    ``progress`` takes a line for people now and then, in which ``doing`` (as in 'tokenised') says what became of them.
 
     Raises:
         BadInput: a row cannot be used; the message has its number.
     """
-    for number, row in source.rows(indices):
+    rows = _checked_rows(source, row_format, mapping)
+    done, reported = 0, time.monotonic()
+    while batch := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+        yield batch
+        done += len(batch)
+        if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+            reported = time.monotonic()
+            progress(f"{doing} {done:,} of {len(source):,} rows of {source.label}")
+
+
+def _checked_rows(source: Source, row_format: DataFormat, mapping: dict[str, str]) -> Iterator[NumberedRow]:
+    for number, row in source.rows():
         problem = row_problem(row, row_format, mapping)
         if problem:
             needs = " + ".join(ROW_FORMATS[row_format].required)

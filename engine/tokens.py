@@ -15,6 +15,17 @@ IGNORED = -100
 """Label of tokens without loss."""
 
 
+class TokenRow(NamedTuple):
+    """A row as it is kept for training or evaluation."""
+
+    columns: dict[str, Any]
+    """By the names of the Arrow file."""
+    length: int
+    """In tokens, before it was cut."""
+    targets: int
+    """What the loss is taken over: tokens, or one class. A row without any teaches nothing."""
+
+
 class Encoded(NamedTuple):
     """A row as tokens, not yet cut to any length."""
 
@@ -27,6 +38,13 @@ class Encoded(NamedTuple):
     """The last answer as its tokens read, special ones left out; empty where there is no prompt."""
     question: str
     """What is asked last, for people."""
+
+    def cut(self, max_length: int) -> TokenRow:
+        """The row's first tokens; answer and prompt stay whole, to be compared with what the model writes."""
+        labels = self.labels[:max_length]
+        columns = self._asdict() | {"input_ids": self.input_ids[:max_length], "labels": labels}
+        targets = sum(label != IGNORED for label in labels[1:])  # the first token is predicted by nothing
+        return TokenRow(columns, len(self.input_ids), targets)
 
 
 def encode(tokenizer: Any, rows: Sequence[Rendered], *, add_special_tokens: bool, loss_on_all: bool) -> list[Encoded]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from engine.config.run_config import DataFormat
+from engine.config.run_config import DataFormat, Task
 
 
 class RowFormat(NamedTuple):
@@ -13,6 +13,8 @@ class RowFormat(NamedTuple):
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    task: Task = Task.CAUSAL_LM
+    """What rows of this format teach."""
 
 
 ROW_FORMATS: dict[DataFormat, RowFormat] = {
@@ -21,8 +23,15 @@ ROW_FORMATS: dict[DataFormat, RowFormat] = {
     DataFormat.ALPACA: RowFormat(("instruction", "output"), ("input",)),
     DataFormat.PROMPT_COMPLETION: RowFormat(("prompt", "completion")),
     DataFormat.TEXT: RowFormat(("text",)),
+    DataFormat.CLASSIFICATION: RowFormat(("text", "label"), ("text_pair",), Task.SEQUENCE_CLASSIFICATION),
 }
 """In the order they are looked for."""
+
+MAPPING_EXAMPLE = {
+    Task.CAUSAL_LM: "{prompt: question, completion: answer}",
+    Task.SEQUENCE_CLASSIFICATION: "{text: review, label: stars}",
+}
+"""How ``data.columns`` names columns, for error messages."""
 
 FILE_FORMATS = {
     ".jsonl": "json",
@@ -35,36 +44,56 @@ FILE_FORMATS = {
 """Builder of the ``datasets`` library by file ending."""
 
 SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+NEVER_EMPTY = {Task.CAUSAL_LM: ("output", "completion", "text"), Task.SEQUENCE_CLASSIFICATION: ("label",)}
+"""An empty prompt is a choice; an empty answer teaches nothing. Of texts to classify, some may be empty: they are
+dropped and counted."""
 ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
-def detect(columns: Iterable[str], mapping: Mapping[str, str]) -> DataFormat | None:
-    """The format whose required columns are all there, ``mapping`` (our name -> theirs) applied, or None."""
+def formats_of(task: Task) -> dict[DataFormat, RowFormat]:
+    """The formats whose rows teach this task."""
+    return {name: row_format for name, row_format in ROW_FORMATS.items() if row_format.task is task}
+
+
+def detect(columns: Iterable[str], mapping: Mapping[str, str], task: Task) -> DataFormat | None:
+    """The task's format whose required columns are all there, ``mapping`` (our name -> theirs) applied, or None."""
     present = set(columns) | {ours for ours, theirs in mapping.items() if theirs in set(columns)}
-    for name, row_format in ROW_FORMATS.items():
+    for name, row_format in formats_of(task).items():
         if present.issuperset(row_format.required):
             return name
     return None
 
 
-def wanted() -> str:
+def format_problem(row_format: DataFormat, task: Task) -> str | None:
+    """Why a format that was named does not suit the task, or None. One clause."""
+    fitting = formats_of(task)
+    if row_format is DataFormat.AUTO or row_format in fitting:
+        return None
+    return f"{row_format.value} is no format for {task.value}; use auto or {' or '.join(fitting)}"
+
+
+def wanted(task: Task) -> str:
     """What a row may look like, for error messages."""
-    return "; ".join(f"{name.value}: {' + '.join(row.required)}" for name, row in ROW_FORMATS.items())
+    return "; ".join(f"{name.value}: {' + '.join(row.required)}" for name, row in formats_of(task).items())
 
 
 def row_problem(row: Mapping[str, Any], row_format: DataFormat, mapping: Mapping[str, str]) -> str | None:
     """Why a row cannot be used, or None. One clause, naming the column as the user's file has it."""
-    for ours in ROW_FORMATS[row_format].required:
+    required, optional, task = ROW_FORMATS[row_format]
+    for ours in (*required, *optional):
         theirs = mapping.get(ours, ours)
         value = row.get(theirs)
         if value is None:
+            if ours in optional:
+                continue
             return f"has no {theirs!r}"
         if row_format in (DataFormat.MESSAGES, DataFormat.SHAREGPT):
             return _conversation_problem(value, theirs, row_format)
+        if ours == "label" and isinstance(value, int):  # true and false too
+            continue
         if not isinstance(value, str):
-            return f"{theirs!r} is {type(value).__name__}, not text"
-        # An empty prompt is a choice; an empty answer teaches nothing.
-        if not value.strip() and ours in ("output", "completion", "text"):
+            return f"{theirs!r} is {type(value).__name__}, not text" + " or a whole number" * (ours == "label")
+        if not value.strip() and ours in NEVER_EMPTY[task]:
             return f"{theirs!r} is empty"
     return None
 

@@ -68,6 +68,7 @@ class DataFormat(StrEnum):
     ALPACA = "alpaca"
     PROMPT_COMPLETION = "prompt_completion"
     TEXT = "text"
+    CLASSIFICATION = "classification"
 
 
 class LossOn(StrEnum):

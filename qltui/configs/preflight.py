@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.built import not_built
-from engine.config.formats import FILE_FORMATS, ROW_FORMATS, detect, row_problem, wanted
+from engine.config.formats import (
+    FILE_FORMATS,
+    MAPPING_EXAMPLE,
+    ROW_FORMATS,
+    detect,
+    format_problem,
+    row_problem,
+    wanted,
+)
 from engine.config.ranks import ranks_per_node, uses_gpu
 from engine.config.run_config import Attention, Compute, DataFormat, Device, Optimizer, StrategyName
 from engine.config.schema import Problem
@@ -16,7 +24,7 @@ from qltui.configs.model_files import check_model, missing
 from qltui.facts import gpus
 
 if TYPE_CHECKING:
-    from engine.config.run_config import DataConfig, RunConfig
+    from engine.config.run_config import RunConfig
 
 
 def check(config: RunConfig) -> list[Problem]:
@@ -25,9 +33,12 @@ def check(config: RunConfig) -> list[Problem]:
     problems += _check_hardware(config)
     problems += _check_packages(config)
     problems += check_model(config.model.path, config.model.tokenizer)
-    problems += _check_data(config.data.path, "data.path", config.data)
-    if config.data.eval_path is not None:
-        problems += _check_data(config.data.eval_path, "data.eval_path", config.data)
+    if format_flaw := format_problem(config.data.format, config.model.task):
+        problems.append(Problem("", "data.format", f"{format_flaw}."))
+    else:
+        problems += _check_data(config.data.path, "data.path", config)
+        if config.data.eval_path is not None:
+            problems += _check_data(config.data.eval_path, "data.eval_path", config)
     template = config.data.chat_template
     if template is not None and not Path(template).is_file():
         problems.append(Problem(template, "data.chat_template", "there is no such file."))
@@ -77,7 +88,7 @@ def _check_packages(config: RunConfig) -> list[Problem]:
     ]
 
 
-def _check_data(name: str, field: str, data: DataConfig) -> list[Problem]:
+def _check_data(name: str, field: str, config: RunConfig) -> list[Problem]:
     path = Path(name)
     if not path.exists():
         return missing(name, field, "dataset")
@@ -95,20 +106,20 @@ def _check_data(name: str, field: str, data: DataConfig) -> list[Problem]:
         sample = read_sample(path, builder)
     except UnusableData as error:
         return [Problem(_place(name, error.line), field, error.message, error.remedy)]
-    return _check_rows(sample, name, field, data)
+    return _check_rows(sample, name, field, config)
 
 
-def _check_rows(sample: Sample, name: str, field: str, data: DataConfig) -> list[Problem]:
-    row_format = data.format if data.format is not DataFormat.AUTO else detect(sample.columns, data.columns)
+def _check_rows(sample: Sample, name: str, field: str, config: RunConfig) -> list[Problem]:
+    data, task = config.data, config.model.task
+    row_format = data.format if data.format is not DataFormat.AUTO else detect(sample.columns, data.columns, task)
     if row_format is None:
         message = f"its columns ({', '.join(sample.columns)}) fit no format that is known."
-        remedy = f"Wanted is one of {wanted()}. Columns of other names: --set data.columns='{{prompt: YOURS, ...}}'."
+        remedy = (
+            f"Wanted is one of {wanted(task)}. Columns of other names: --set data.columns='{MAPPING_EXAMPLE[task]}'."
+        )
         return [Problem(name, field, message, remedy)]
-    known = (*ROW_FORMATS[row_format].required, *ROW_FORMATS[row_format].optional)
-    unknown = [column for column in data.columns if column not in known]
-    if unknown:
-        message = f"{unknown[0]!r} is no column of the format {row_format.value}."
-        return [Problem("", "data.columns", message, f"Its columns are {', '.join(known)}.")]
+    if mapping_problem := _check_mapping(sample, name, row_format, data.columns):
+        return [mapping_problem]
     flaws = [(row, flaw) for row in sample.rows if (flaw := row_problem(row.values, row_format, data.columns))]
     if not flaws:
         return []
@@ -120,6 +131,19 @@ def _check_rows(sample: Sample, name: str, field: str, data: DataConfig) -> list
         f"Correct or remove it; the format {row_format.value} needs {' + '.join(ROW_FORMATS[row_format].required)}."
     )
     return [Problem(_place(name, row.line), field, f"{message}.", remedy)]
+
+
+def _check_mapping(sample: Sample, name: str, row_format: DataFormat, mapping: dict[str, str]) -> Problem | None:
+    """``data.columns`` against the format's columns, and the optional ones against the file's, where any may lack."""
+    required, optional, _ = ROW_FORMATS[row_format]
+    for ours, theirs in mapping.items():
+        if ours not in (*required, *optional):
+            message = f"{ours!r} is no column of the format {row_format.value}."
+            return Problem("", "data.columns", message, f"Its columns are {', '.join((*required, *optional))}.")
+        if ours in optional and theirs not in sample.columns:
+            remedy = f"Its columns are {', '.join(sample.columns)}."
+            return Problem(name, "data.columns", f"has no column {theirs!r} to be {ours}.", remedy)
+    return None
 
 
 def _place(name: str, line: int | None) -> str:

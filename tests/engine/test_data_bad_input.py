@@ -55,6 +55,11 @@ def refused_rows(tmp_path: Path, *rows: Any, name: str = "rows.jsonl", **options
         (GOOD, {"prompt": ["q"], "completion": "a"}, "'prompt' is list, not text"),
         (GOOD, {"text": "another format"}, "has no 'prompt'"),
         ({"instruction": "i", "output": "o"}, {"instruction": "i", "input": "x"}, "has no 'output'"),
+        (
+            {"instruction": "i", "output": "o"},
+            {"instruction": "i", "input": 7, "output": "o"},
+            "'input' is int, not text",
+        ),
         ({"text": "t"}, {"text": ""}, "'text' is empty"),
         (
             {"messages": [{"role": "assistant", "content": "a"}]},

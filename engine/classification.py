@@ -1,0 +1,128 @@
+"""Rows to classify: which classes there are, and texts as tokens with the class they belong to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import BadInput
+from engine.sources import checked_batches
+from engine.tokens import TokenRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engine.config import DataFormat, RunConfig
+    from engine.sources import NumberedRow, Row, Source
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+LABELS_SHOWN = 10
+
+
+def find_labels(
+    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+) -> list[str]:
+    """The classes of the training rows by name, in the order of the model's outputs: sorted, numbers by value.
+
+    Raises:
+        BadInput: a row cannot be used, there are fewer than two classes, or not as many as the model is to have.
+    """
+    batches = checked_batches(source, row_format, config.data.columns, progress, "looked at the classes of")
+    found = {label_name(row["label"]) for batch in batches for _, row in batch if _has_text(row)}
+    are_numbers = all(WHOLE_NUMBER.fullmatch(name) for name in found)
+    labels = sorted(found, key=lambda name: (int(name), name) if are_numbers else (0, name))
+    column = config.data.columns.get("label", "label")
+    if not labels:
+        raise BadInput(nothing_to_classify(source))
+    if len(labels) == 1:
+        raise BadInput(
+            f"{source.label}: every row has {labels[0]!r} as its {column!r}, and a classification needs two classes or "
+            "more. Add rows of others, or name another column in data.columns, as in {label: stars}."
+        )
+    wanted = config.model.num_labels
+    if wanted not in (None, len(labels)):
+        raise BadInput(
+            f"{source.label}: {column!r} has {len(labels)} classes ({_listed(labels)}), not {wanted}. Set "
+            f"model.num_labels to {len(labels)}, or leave it empty."
+        )
+    return labels
+
+
+def nothing_to_classify(source: Source) -> str:
+    """What people are told when every row is dropped."""
+    return f"{source.label}: no row has a text to classify. See that data.columns names the column of texts."
+
+
+def label_name(label: str | int) -> str:
+    """A class by the text that stands for it in JSON; white space around it means nothing."""
+    return str(label).lower() if isinstance(label, bool) else str(label).strip()
+
+
+def encode_classified(
+    tokenizer: Any, rows: Sequence[NumberedRow], labels: Sequence[str], max_length: int, *, source: str, column: str
+) -> list[TokenRow]:
+    """Tokenise rows, special tokens included, and cut to ``max_length`` tokens, of a pair the longer text.
+
+    ``labels`` are the classes by name; ``source`` and ``column`` name the data and its column of classes in messages.
+
+    Raises:
+        BadInput: a row is of another class.
+    """
+    classes = {name: index for index, name in enumerate(labels)}
+    made = []
+    for (number, row), (ids, length) in zip(rows, _token_ids(tokenizer, rows, max_length), strict=True):
+        name = label_name(row["label"])
+        has_text = _has_text(row) and bool(ids)
+        if has_text and name not in classes:
+            raise BadInput(
+                f"{source}: row {number} has {name!r} as its {column!r}; training rows have {_listed(labels)}. Correct "
+                "or remove the row, or add rows of that class to the training data."
+            )
+        question = "\n\n".join(text for text in _texts(row) if text)
+        columns = {"input_ids": ids, "label": classes.get(name), "question": question, "answer": name}
+        made.append(TokenRow(columns, length, targets=int(has_text)))
+    return made
+
+
+def _texts(row: Row) -> tuple[str, str]:
+    """The text and the second one of a pair, empty where there is none."""
+    second = row.get("text_pair") or ""
+    return row["text"], second if second.strip() else ""
+
+
+def _has_text(row: Row) -> bool:
+    return any(text.strip() for text in _texts(row))
+
+
+def _token_ids(tokenizer: Any, rows: Sequence[NumberedRow], max_length: int) -> list[tuple[list[int], int]]:
+    """(ids after cutting, number of tokens before) of each row."""
+    texts = [_texts(row) for _, row in rows]
+    whole = _encode(tokenizer, texts)
+    lengths = [len(ids) for ids in whole]
+    long = [index for index, length in enumerate(lengths) if length > max_length]
+    cut = dict(zip(long, _encode(tokenizer, [texts[index] for index in long], max_length), strict=True))
+    return [(cut.get(index, ids), lengths[index]) for index, ids in enumerate(whole)]
+
+
+def _encode(tokenizer: Any, texts: Sequence[tuple[str, str]], max_length: int | None = None) -> list[list[int]]:
+    """Ids of texts and pairs of texts, cut where ``max_length`` is given so that special tokens stay."""
+    # One call takes either texts or pairs: an empty second text would get special tokens of its own.
+    pairs = [index for index, (_, second) in enumerate(texts) if second]
+    single = [index for index, (_, second) in enumerate(texts) if not second]
+    encoded: list[list[int]] = [[] for _ in texts]
+    cut = {"truncation": "longest_first", "max_length": max_length} if max_length else {}
+    for indices, has_pair in ((single, False), (pairs, True)):
+        if not indices:
+            continue
+        second = {"text_pair": [texts[index][1] for index in indices]} if has_pair else {}
+        batch = tokenizer([texts[index][0] for index in indices], **second, **cut, verbose=False)
+        for index, ids in zip(indices, batch["input_ids"], strict=True):
+            encoded[index] = ids
+    # Transformers leaves the limit in the tokenizer, which would be saved with it.
+    tokenizer.backend_tokenizer.no_truncation()
+    return encoded
+
+
+def _listed(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:LABELS_SHOWN])
+    return shown if len(labels) <= LABELS_SHOWN else f"{shown} and {len(labels) - LABELS_SHOWN} more"
