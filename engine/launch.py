@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import ConfigError
-from engine.config.built import not_built
-from engine.config.ranks import ranks_per_node, uses_gpu
+from engine.config.cells import refused
+from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
 from engine.config.reading import read_file
 from engine.config.run_config import Device
 from engine.errors import EXIT_BAD_INPUT
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = RunDirectory(options.run_dir)
     try:
         config = read_file(run.run_yaml)
-        if problems := not_built(config):
+        if problems := refused(config):
             raise ConfigError(problems)
         with run.claim():
             return launch(run, config, options)
@@ -79,7 +79,7 @@ def launch(run: RunDirectory, config: RunConfig, options: argparse.Namespace) ->
     signals = Signals()
     gpus = chosen_gpus(config, options.gpus)
     ranks = ranks_per_node(config, len(gpus))
-    gpus = gpus[:ranks]
+    gpus = gpus[: gpus_per_node(config, len(gpus))]
     mark = uuid.uuid4().hex
     environment = {**os.environ, **rank_environment(config, ranks, gpus), MARK: mark}
     attempt = run.new_attempt()

@@ -9,6 +9,9 @@ from engine.config.run_config import Device, StrategyName
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
 
+ONE_RANK = (StrategyName.SINGLE, StrategyName.PIPELINE)
+"""Strategies of one process."""
+
 
 def uses_gpu(config: RunConfig, gpu_count: int) -> bool:
     """Whether the ranks compute on GPUs, on a node that has ``gpu_count`` of them."""
@@ -18,13 +21,20 @@ def uses_gpu(config: RunConfig, gpu_count: int) -> bool:
 
 def ranks_per_node(config: RunConfig, gpu_count: int) -> int:
     """Processes to start on each node, on nodes that have ``gpu_count`` usable GPUs; at least 1."""
-    if config.strategy.name in (StrategyName.SINGLE, StrategyName.PIPELINE):
+    if config.strategy.name in ONE_RANK:
         return 1
     if config.hardware.ranks_per_node is not None:
         return config.hardware.ranks_per_node
     if not uses_gpu(config, gpu_count):
         return 1
     return max(1, len(config.hardware.gpus) or gpu_count)
+
+
+def gpus_per_node(config: RunConfig, gpu_count: int) -> int:
+    """GPUs to take on each node, of ``gpu_count`` usable ones: one a rank; pipeline's one rank spreads over all."""
+    if config.strategy.name is StrategyName.PIPELINE:
+        return max(2, len(config.hardware.gpus) or gpu_count)
+    return ranks_per_node(config, gpu_count)
 
 
 def world_size(config: RunConfig, gpu_count: int) -> int:

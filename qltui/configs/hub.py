@@ -36,6 +36,17 @@ def is_cached(name: str, kind: Literal["model", "dataset"]) -> bool:
     return kind == "dataset" and (_datasets_cache() / name.replace("/", "___").lower()).is_dir()
 
 
+def cached_model(name: str, revision: str | None) -> Path | None:
+    """The folder of the hub's cache that holds this revision of a model; None if it was not fetched."""
+    folder = _hub_cache() / f"models--{name.replace('/', '--')}"
+    try:
+        commit = (folder / "refs" / (revision or "main")).read_text("ascii").strip()
+    except (OSError, ValueError):
+        commit = revision or ""
+    snapshot = folder / "snapshots" / commit
+    return snapshot if commit and snapshot.is_dir() else None
+
+
 def _home() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("HF_HOME") or f"{cache}/huggingface").expanduser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,35 @@ def _check_config(folder: Path) -> list[Problem]:
     return [Problem(where, "model.path", "is no model folder: it has no config.json.", remedy)]
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files Transformers will take the weights from; empty if there are none."""
+    for whole, index in zip(WHOLE_WEIGHTS, SHARDED_WEIGHTS, strict=True):
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if (folder / index).is_file():
+            return [folder / shard for shard in _shards(folder / index)]
+    return []
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in a model's weights, by the headers of its files; those without one are taken to be 16-bit."""
+    total = 0
+    for file in weight_files(folder):
+        if file.suffix == ".safetensors":
+            total += sum(math.prod(entry["shape"]) for key, entry in _header(file).items() if key != "__metadata__")
+        else:
+            total += file.stat().st_size // 2
+    return total
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors; https://huggingface.co/docs/safetensors#format"""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header: dict[str, Any] = json.loads(stream.read(length))
+    return header
+
+
 def _check_weights(folder: Path) -> list[Problem]:
     """The file Transformers will take, in the order it looks for them."""
     for whole, index in zip(WHOLE_WEIGHTS, SHARDED_WEIGHTS, strict=True):
@@ -82,16 +112,21 @@ def _check_weights(folder: Path) -> list[Problem]:
 
 
 def _check_shards(folder: Path, index: str) -> list[Problem]:
-    weight_map = (_json_object(folder / index) or {}).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    shards = _shards(folder / index)
+    if not shards:
         return [Problem(str(folder / index), "model.path", "is no index of weights.", "Fetch the model again.")]
-    shards = sorted({str(shard) for shard in weight_map.values()})
     absent = [shard for shard in shards if not (folder / shard).is_file()]
     if absent:
         named = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
         message = f"{len(absent)} of {len(shards)} weight files are missing: {named}."
         return [Problem(str(folder), "model.path", message, "Fetch the rest of the model.")]
     return _check_weight_files(folder, shards)
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the files an index of weights names."""
+    weight_map = (_json_object(index) or {}).get("weight_map")
+    return sorted({str(shard) for shard in weight_map.values()}) if isinstance(weight_map, dict) else []
 
 
 def _check_weight_files(folder: Path, names: list[str]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""All that can be known to be wrong with a run before it is launched, without torch: files, machine, what is built."""
+"""All that can be known to be wrong with a run before it is launched, without torch: files, machine, combinations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.built import not_built
+from engine.config.cells import ZERO, refused
 from engine.config.formats import (
     FILE_FORMATS,
     MAPPING_EXAMPLE,
@@ -16,10 +16,11 @@ from engine.config.formats import (
     row_problem,
     wanted,
 )
-from engine.config.ranks import ranks_per_node, uses_gpu
-from engine.config.run_config import Attention, Compute, DataFormat, Device, Optimizer, StrategyName
+from engine.config.ranks import ONE_RANK, ranks_per_node, uses_gpu
+from engine.config.run_config import Attention, Compute, DataFormat, Device, Optimizer, StrategyName, get
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
+from qltui.configs.host_memory import check_host_memory
 from qltui.configs.model_files import check_model, missing
 from qltui.facts import gpus
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
 def check(config: RunConfig) -> list[Problem]:
     """Every problem that can be known now; empty if the run may be launched. Reads files and the GPU driver only."""
-    problems = not_built(config)
+    problems = refused(config)
     problems += _check_hardware(config)
     problems += _check_packages(config)
+    problems += _check_parent(config)
     problems += check_model(config.model.path, config.model.tokenizer)
     if format_flaw := format_problem(config.data.format, config.model.task):
         problems.append(Problem("", "data.format", f"{format_flaw}."))
@@ -57,16 +59,38 @@ def _check_hardware(config: RunConfig) -> list[Problem]:
             there = ", ".join(str(gpu.number) for gpu in visible) or "none"
             problems.append(Problem("", "hardware.gpus", f"there is no GPU {name}.", f"This machine shows: {there}."))
     ranks = config.hardware.ranks_per_node
-    if config.strategy.name is StrategyName.SINGLE and (ranks or 1) > 1:
-        problems.append(Problem("", "strategy.name", f"single runs one rank, not {ranks}; choose ddp."))
+    strategy = config.strategy.name
+    if strategy in ONE_RANK and (ranks or 1) > 1:
+        problems.append(Problem("", "strategy.name", f"{strategy.value} runs one rank, not {ranks}; choose ddp."))
     if uses_gpu(config, len(visible)):
         usable = len(config.hardware.gpus) or len(visible)
-        ranks = ranks_per_node(config, len(visible))
-        if ranks > usable:
-            remedy = "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks."
-            message = f"{ranks} ranks want a GPU each, and there are {usable}."
-            problems.append(Problem("", "hardware.ranks_per_node", message, remedy))
-        return problems
+        return problems + _check_gpus(config, usable) + check_host_memory(config)
+    return problems + _check_cpu_ranks(config)
+
+
+def _check_gpus(config: RunConfig, usable: int) -> list[Problem]:
+    """What the number of GPUs rules out."""
+    if config.strategy.name is StrategyName.PIPELINE and usable < 2:
+        message = f"pipeline spreads layers over GPUs, and there is {usable}."
+        return [Problem("", "strategy.name", message, "Use single, or two GPUs or more.")]
+    ranks = ranks_per_node(config, usable)
+    if ranks <= usable:
+        return []
+    message = f"{ranks} ranks want a GPU each, and there are {usable}."
+    remedy = "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks."
+    return [Problem("", "hardware.ranks_per_node", message, remedy)]
+
+
+def _check_cpu_ranks(config: RunConfig) -> list[Problem]:
+    """What needs a GPU, where there is none or CPU ranks are asked for."""
+    problems = []
+    if config.strategy.name is StrategyName.PIPELINE:
+        message = "pipeline spreads layers over GPUs, and the ranks compute on CPU."
+        problems.append(Problem("", "strategy.name", message, "Use single, or fsdp2 or zero3 to split the weights."))
+    for field in ("strategy.offload_optimizer", "strategy.offload_parameters"):
+        if get(config, field):
+            message = "the ranks compute on CPU, where there is no GPU memory to offload from."
+            problems.append(Problem("", field, message, "Turn it off."))
     if config.precision.compute is Compute.FP16:
         problems.append(Problem("", "precision.compute", "fp16 needs a GPU; use fp32 or bf16 on CPU ranks."))
     if config.model.attention is Attention.FLASH_ATTENTION_2:
@@ -81,11 +105,25 @@ def _check_packages(config: RunConfig) -> list[Problem]:
     needed = [("tracking.report_to", tracker.value, tracker.value) for tracker in config.tracking.report_to]
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         needed.append(("model.attention", "flash_attn", "flash-attn"))
+    if config.strategy.name in ZERO:
+        needed.append(("strategy.name", "deepspeed", "deepspeed"))
     return [
         Problem("", field, f"needs the package {package}, which is not installed.", f"Run: pip install {package}")
         for field, module, package in needed
         if importlib.util.find_spec(module) is None
     ]
+
+
+def _check_parent(config: RunConfig) -> list[Problem]:
+    if config.parent is None:
+        return []
+    from qltui.runs import store
+
+    try:
+        store.find_parent(config.parent)
+    except store.RunNotFound as error:
+        return [Problem("", "parent", str(error))]
+    return []
 
 
 def _check_data(name: str, field: str, config: RunConfig) -> list[Problem]:

@@ -25,8 +25,15 @@ def memory() -> tuple[int, int]:
     total, available = (int(lines.get(key, "0").split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
     limit, used = _text("/sys/fs/cgroup/memory.max"), _text("/sys/fs/cgroup/memory.current")
     if limit.isdigit() and used.isdigit():
-        total, available = min(total, int(limit)), min(available, int(limit) - int(used))
+        free = int(limit) - int(used) + _file_cache_of_container()
+        total, available = min(total, int(limit)), min(available, free)
     return total, available
+
+
+def _file_cache_of_container() -> int:
+    """Bytes that count as used though the system takes them back when they are needed: files it has read lately."""
+    counts = dict(line.split() for line in _text("/sys/fs/cgroup/memory.stat").splitlines())
+    return sum(int(counts.get(key, 0)) for key in ("active_file", "inactive_file"))
 
 
 def disk(path: Path) -> tuple[int, int] | None:

@@ -10,7 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from engine.config.ranks import ranks_per_node, uses_gpu
+from engine.config.quick_msgspec import msgspec
+from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
 from engine.config.reading import read_file
 from engine.config.run_config import Device
 from engine.events import RunDirectory, read_json, send_signal, write_json
@@ -33,8 +34,10 @@ def create(config: RunConfig) -> RunDirectory:
     """Make the directory of a run, whole or not at all. ``start`` then starts it.
 
     Raises:
-        LaunchRefused: a live run has the name or the GPUs, or the state folder can't be written.
+        LaunchRefused: a live run has the name or the GPUs, there is no such parent, or the state folder can't be
+            written.
     """
+    config = _with_parent_found(config)
     with _state_folder_locked():
         live = _live_runs()
         for one in live:
@@ -55,6 +58,18 @@ def create(config: RunConfig) -> RunDirectory:
             shutil.rmtree(temporary.path, ignore_errors=True)
             raise
     return run
+
+
+def _with_parent_found(config: RunConfig) -> RunConfig:
+    """The configuration with its parent as the engine looks for it: the id of a run kept here, or an absolute path."""
+    if config.parent is None:
+        return config
+    try:
+        parent = store.find_parent(config.parent)
+    except store.RunNotFound as error:
+        raise LaunchRefused(f"parent: {error}") from None
+    kept_here = parent.path.parent.resolve() == store.runs_home().resolve()
+    return msgspec.structs.replace(config, parent=parent.id if kept_here else str(parent.path))
 
 
 def start(run: RunDirectory) -> None:
@@ -173,7 +188,7 @@ def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[str]:
             advice = "Wait until it ends, stop it, or choose other GPUs with --set hardware.gpus=[...]"
             raise LaunchRefused(f"GPU {gpu.number} is in use by the live run {taken[gpu.uuid]}. {advice}")
     free = named or [gpu for gpu in visible if gpu.uuid not in taken]
-    wanted = ranks_per_node(config, len(free))
+    wanted = gpus_per_node(config, len(free))
     if len(free) < wanted:
         owners = ", ".join(sorted(set(taken.values()))) or "no run of ours"
         raise LaunchRefused(f"GPUs wanted: {wanted}, free: {len(free)}; the others are in use by {owners}.")

@@ -80,5 +80,21 @@ def find(text: str) -> RunDirectory:
     raise RunNotFound(f"There is no run {text!r}. {near}")
 
 
+def find_parent(text: str) -> RunDirectory:
+    """The run that another is to continue, named as for :func:`find`; it holds a checkpoint to go on from.
+
+    Raises:
+        RunNotFound: none fits, several do, or it has no checkpoint.
+    """
+    run = find(text)
+    try:
+        names = os.listdir(run.checkpoints)
+    except OSError:
+        names = []
+    if not any(name.removeprefix("step-").isdigit() for name in names if name.startswith("step-")):
+        raise RunNotFound(f"{run.path} holds no checkpoint to go on from (checkpoints/step-<n>). Name a run that does.")
+    return run
+
+
 def _some(runs: list[RunDirectory]) -> str:
     return ", ".join(run.id for run in runs[:5]) + (", ..." if len(runs) > 5 else "")

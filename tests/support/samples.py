@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.config import RunConfig
+from engine.config import Problem, RunConfig
 from engine.config.reading import read
 
 GOOD_ROW = {"prompt": "What sails?", "completion": "A boat."}
@@ -40,3 +40,9 @@ def make_config(folder: Path, **values: Any) -> RunConfig:
         write_rows(folder / "data.jsonl", GOOD_ROW)
     tree = {"model.path": str(folder / "model"), "data.path": str(folder / "data.jsonl"), "hardware.device": "cpu"}
     return read({**tree, **values}, where="run.yaml", base=folder)
+
+
+def only(found: list[Problem]) -> Problem:
+    """The one problem that was found; a second, or none, fails the test."""
+    (problem,) = found
+    return problem

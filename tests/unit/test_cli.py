@@ -213,7 +213,9 @@ def test_dry_run_prints_the_whole_configuration_and_leaves_nothing(cli: Cli, tmp
         (["--set", "data=empty.jsonl"], "data.path", "is empty"),
         (["--set", "data=flawed.jsonl"], "data.path", "row 2 has no 'completion'"),
         (["--set", "model=."], "model.path", "no config.json"),
-        (["--set", "strategy=fsdp2"], "strategy.name", "not built yet"),
+        (["--set", "strategy=pipeline"], "strategy.name", "the ranks compute on CPU"),
+        (["--set", "hardware.nodes=2"], "hardware.nodes", "not built yet"),
+        (["--set", "parent=no-such-run"], "parent", "There are no runs"),
         (["--set", "strategy=fsdp9"], "strategy.name", "Did you mean fsdp2"),
     ],
 )
@@ -276,7 +278,7 @@ def test_check_of_files_of_every_kind(cli: Cli, tmp_path: Path) -> None:
     assert found == {"blocked": False, "files": [own], "findings": [], "plan": None}
     flawed = tmp_path / "flawed.yaml"
     write_rows(tmp_path / "flawed.jsonl", GOOD_ROW, {"prompt": "a"})
-    flawed.write_text("model: ./no\ndata: flawed.jsonl\nstrategy: zero3\n")
+    flawed.write_text("model: ./no\ndata: flawed.jsonl\nstrategy: fsdp2\nmethod: int8\n")
     foreign = tmp_path / "accelerate.yaml"
     foreign.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\n")
     done = cli("check", str(good), str(flawed), str(foreign), "--json", check=False)

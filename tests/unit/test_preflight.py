@@ -9,17 +9,10 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from support.samples import GOOD_ROW, make_config, safetensors_bytes, write_model, write_rows
+from support.samples import GOOD_ROW, make_config, only, safetensors_bytes, write_model, write_rows
 
 from engine.config import Problem
 from qltui.configs import preflight
-from qltui.facts import gpus
-from qltui.facts.gpus import Gpu
-
-
-def only(found: list[Problem]) -> Problem:
-    (problem,) = found
-    return problem
 
 
 def test_a_good_configuration_has_no_problem(tmp_path: Path) -> None:
@@ -250,62 +243,3 @@ def test_folders_as_data(tmp_path: Path) -> None:
     assert "folder without data files" in only(preflight.check(config)).message
     write_rows(folder / "train.jsonl", GOOD_ROW)
     assert preflight.check(config) == []
-
-
-# The machine, and what is built
-
-
-@pytest.mark.parametrize(
-    ("values", "field", "message"),
-    [
-        ({"strategy.name": "fsdp2"}, "strategy.name", "fsdp2 is not built yet; use single or ddp."),
-        ({"strategy.name": "zero3"}, "strategy.name", "zero3 is not built yet"),
-        ({"model.task": "sequence_classification"}, "model.task", "not built yet; use causal_lm."),
-        ({"strategy.offload_optimizer": True}, "strategy.offload_optimizer", "true is not built yet; use false."),
-        ({"hardware.nodes": 2}, "hardware.nodes", "2 is not built yet; use 1."),
-        ({"hardware.ranks_per_node": 2}, "strategy.name", "single runs one rank, not 2; choose ddp."),
-        ({"precision.compute": "fp16"}, "precision.compute", "fp16 needs a GPU"),
-        ({"training.optimizer": "adamw_8bit"}, "training.optimizer", "adamw_8bit needs a GPU"),
-        ({"hardware.gpus": ["0"]}, "hardware.gpus", "there is no GPU 0"),
-        ({"tracking.report_to": ["wandb"]}, "tracking.report_to", "needs the package wandb"),
-        ({"data.chat_template": "no.jinja"}, "data.chat_template", "there is no such file"),
-    ],
-)
-def test_what_cannot_run_is_refused_by_its_field(
-    tmp_path: Path, values: dict[str, Any], field: str, message: str
-) -> None:
-    problem = only(preflight.check(make_config(tmp_path, **values)))
-    assert problem.field == field
-    assert message in problem.message
-
-
-def test_flash_attention_needs_its_package_and_a_gpu(tmp_path: Path) -> None:
-    found = preflight.check(make_config(tmp_path, **{"model.attention": "flash_attention_2"}))
-    assert {problem.field for problem in found} == {"model.attention"}
-    assert any("pip install flash-attn" in problem.remedy for problem in found)
-
-
-def test_ranks_and_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one thing replaced is the list of GPUs: the machine that runs the tests need not have any."""
-    there = [Gpu(number, f"GPU-{number}", "H100", 80 * 2**30) for number in range(2)]
-    monkeypatch.setattr(gpus, "visible_gpus", lambda: there)
-    ddp = {"hardware.device": "auto", "strategy.name": "ddp"}
-    assert preflight.check(make_config(tmp_path, **ddp)) == []
-    assert preflight.check(make_config(tmp_path, **ddp, **{"hardware.gpus": ["1"]})) == []
-    found = only(preflight.check(make_config(tmp_path, **ddp, **{"hardware.ranks_per_node": 3})))
-    assert found.message == "3 ranks want a GPU each, and there are 2."
-    assert only(preflight.check(make_config(tmp_path, **ddp, **{"hardware.gpus": ["GPU-7"]}))).field == "hardware.gpus"
-    there.clear()
-    assert preflight.check(make_config(tmp_path, **ddp, **{"hardware.ranks_per_node": 3})) == []
-    found = only(preflight.check(make_config(tmp_path, **{"hardware.device": "cuda"})))
-    assert (found.field, "shows no NVIDIA GPU" in found.message) == ("hardware.device", True)
-
-
-def test_visible_devices_are_those_cuda_would_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [Gpu(number, f"GPU-{number}a", "H100", 1) for number in range(4)]
-    monkeypatch.setattr(gpus, "all_gpus", lambda: there)
-    for named, seen in (("2,0", [2, 0]), ("", []), ("GPU-3", [3]), ("1,9,0", [1]), ("-1", [])):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-        assert [gpu.number for gpu in gpus.visible_gpus()] == seen
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert gpus.visible_gpus() == there

@@ -187,6 +187,45 @@ def test_gpus_of_a_live_run_are_not_given_twice(monkeypatch: pytest.MonkeyPatch)
     assert status.read(launching.create(config("on-cpu")))["gpus"] == []
 
 
+def test_pipeline_takes_every_free_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = [Gpu(number, f"GPU-{number}", "A40", 48 << 30) for number in range(3)]
+    monkeypatch.setattr("qltui.facts.gpus.visible_gpus", lambda: three)
+    first = launching.create(config("first", ranks=1, device="cuda", **{"hardware.gpus": ["1"]}))
+    spread = launching.create(config("spread", ranks=1, device="cuda", strategy="pipeline"))
+    assert status.read(spread)["gpus"] == ["GPU-0", "GPU-2"]
+    end(spread)
+    launching.create(config("second", ranks=1, device="cuda"))
+    with pytest.raises(LaunchRefused, match="GPUs wanted: 2, free: 1"):
+        launching.create(config("third", ranks=1, device="cuda", strategy="pipeline"))
+    assert read_file(first.run_yaml).strategy.name.value == "ddp"
+
+
+def test_a_parent_is_written_down_as_the_engine_finds_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ended_run("first")
+    (first.checkpoints / "step-00000004").mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere" / "moved"
+    (elsewhere / "checkpoints" / "step-00000002").mkdir(parents=True)
+    (elsewhere / "run.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, named, written in (
+        ("a", "firs", first.id), ("b", str(first.path), first.id), ("c", "elsewhere/moved", str(elsewhere)),
+    ):  # fmt: skip
+        run = launching.create(config(name, parent=named))
+        assert read_file(run.run_yaml).parent == written
+    assert read_file(launching.create(config("d")).run_yaml).parent is None
+
+
+def test_a_parent_that_cannot_be_continued_is_refused(home: Path) -> None:
+    first = ended_run("first")
+    with pytest.raises(LaunchRefused, match=r"parent: .* holds no checkpoint"):
+        launching.create(config("second", parent="first"))
+    with pytest.raises(LaunchRefused, match="parent: There is no run"):
+        launching.create(config("second", parent="nobody"))
+    assert os.listdir(home / "runs") == [first.id]
+
+
 def test_a_run_whose_processes_are_gone_is_lost() -> None:
     run = launching.create(config("tiny"))
     gone = {**identity(), "start_time": 1}

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Input, Select, Static
 
-from engine.config.built import BUILT
+from engine.config.cells import not_built
 from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Field, as_text, convert
 
@@ -38,10 +38,7 @@ def problem_with(field: Field, text: str) -> str | None:
         return error.problems[0].message
     except ValueError as error:
         return str(error)
-    built = BUILT.get(field.path)
-    if built is not None and value not in built:
-        return f"{as_text(value)} is not built yet; use {' or '.join(as_text(one) for one in built)}."
-    return None
+    return not_built(field.path, value)
 
 
 def help_text(field: Field) -> str:

@@ -1,0 +1,146 @@
+"""Which combinations are refused, and why: declared once, for the launch check, the engine's launcher and the form.
+
+Every method runs on every strategy for every task but for what stands here. What depends on the machine (GPUs, memory)
+is the launch check's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.run_config import LoraInit, Method, Optimizer, Storage, StrategyName, Task, get
+from engine.config.schema import Problem, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Any
+
+    from engine.config.run_config import RunConfig
+
+ZERO = (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3)
+OFFLOADS_OPTIMIZER = (*ZERO, StrategyName.FSDP2)
+OFFLOADS_PARAMETERS = (StrategyName.FSDP2, StrategyName.ZERO3)
+QUANTIZED = (Method.QLORA, Method.INT8)
+
+BUILT: dict[str, Collection[Any]] = {"hardware.nodes": (1,)}
+"""Values that work whatever the others are, by dotted path; fields that are not named here work with all they allow."""
+
+
+class Refusal(NamedTuple):
+    """A combination that does not run."""
+
+    field: str
+    """The field the problem is told of."""
+    when: Callable[[RunConfig], bool]
+    message: str
+    """Why; ``{value}`` stands for the field's value, ``{strategy}`` and ``{method}`` for theirs."""
+    remedy: str
+
+
+def _is(config: RunConfig, method: Method, strategy: StrategyName) -> bool:
+    return config.method.name is method and config.strategy.name is strategy
+
+
+def _is_8bit(optimizer: Optimizer) -> bool:
+    return optimizer in (Optimizer.ADAMW_8BIT, Optimizer.PAGED_ADAMW_8BIT)
+
+
+def _stored_as_other_than(config: RunConfig, strategies: Collection[StrategyName], exact: Storage) -> bool:
+    storage = config.method.quantization.storage
+    concerned = config.method.name is Method.QLORA and config.strategy.name in strategies
+    return concerned and storage not in (Storage.AUTO, exact)
+
+
+REFUSALS = (
+    Refusal(
+        "strategy.name",
+        lambda config: _is(config, Method.FULL, StrategyName.PIPELINE),
+        "pipeline places weights alone; full keeps gradients and optimizer states beside every one of them.",
+        "Use fsdp2 or zero3, which split all of it, or method.name=lora.",
+    ),
+    Refusal(
+        "strategy.name",
+        lambda config: _is(config, Method.INT8, StrategyName.FSDP2),
+        "int8 weights do not survive fsdp2's sharding yet: it drops the scales they carry.",
+        "Use method.name=qlora, or strategy.name=zero3.",
+    ),
+    Refusal(
+        "strategy.offload_optimizer",
+        lambda config: config.strategy.offload_optimizer and config.strategy.name not in OFFLOADS_OPTIMIZER,
+        "{strategy} cannot keep optimizer states in host memory.",
+        "Turn it off, or use zero1, zero2 or zero3.",
+    ),
+    Refusal(
+        "strategy.offload_optimizer",
+        lambda config: (
+            config.strategy.offload_optimizer
+            and config.strategy.name is StrategyName.FSDP2
+            and not config.strategy.offload_parameters
+        ),
+        "fsdp2 offloads optimizer states only together with the parameters.",
+        "Set strategy.offload_parameters=true as well, or use zero1, zero2 or zero3.",
+    ),
+    Refusal(
+        "strategy.offload_parameters",
+        lambda config: config.strategy.offload_parameters and config.strategy.name not in OFFLOADS_PARAMETERS,
+        "{strategy} cannot keep parameters in host memory.",
+        "Turn it off, or use fsdp2 or zero3.",
+    ),
+    Refusal(
+        "training.optimizer",
+        lambda config: _is_8bit(config.training.optimizer) and config.strategy.name is StrategyName.FSDP2,
+        "{value} has no kernels for fsdp2's sharded parameters.",
+        "Use adamw, or zero1, zero2 or zero3.",
+    ),
+    Refusal(
+        "training.optimizer",
+        lambda config: (
+            _is_8bit(config.training.optimizer) and config.strategy.offload_optimizer and config.strategy.name in ZERO
+        ),
+        "{value} runs on the GPU alone; with offload DeepSpeed would put another in its place.",
+        "Use adamw, or strategy.offload_optimizer=false.",
+    ),
+    Refusal(
+        "method.lora.init",
+        lambda config: config.method.lora.init is LoraInit.PISSA and config.method.name in QUANTIZED,
+        "pissa decomposes 16-bit weights, and those of {method} are quantised.",
+        "Use olora or default, or method.name=lora.",
+    ),
+    Refusal(
+        "method.quantization.storage",
+        lambda config: _stored_as_other_than(config, (StrategyName.FSDP2,), Storage.FLOAT32),
+        "fsdp2 does not move 4-bit weights stored as {value} bit by bit.",
+        "Use auto or float32.",
+    ),
+    Refusal(
+        "method.quantization.storage",
+        lambda config: _stored_as_other_than(config, ZERO, Storage.UINT8),
+        "DeepSpeed casts floating parameters by value, which would rewrite 4-bit weights stored as {value}.",
+        "Use auto or uint8.",
+    ),
+    Refusal(
+        "training.generate_answers",
+        lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and config.training.generate_answers > 0,
+        "a sequence classification chooses a class and writes no answers.",
+        "Set it to 0.",
+    ),
+)
+
+
+def refused(config: RunConfig) -> list[Problem]:
+    """A problem for each reason why a configuration would not run on any machine; empty if it would."""
+    problems = [Problem("", path, why) for path in BUILT if (why := not_built(path, get(config, path)))]
+    words = {"strategy": config.strategy.name.value, "method": config.method.name.value}
+    for refusal in REFUSALS:
+        if refusal.when(config):
+            message = refusal.message.format(value=as_text(get(config, refusal.field)), **words)
+            problems.append(Problem("", refusal.field, message, refusal.remedy))
+    return problems
+
+
+def not_built(path: str, value: Any) -> str | None:
+    """Why a field cannot have this value, whatever the others are; None if it can."""
+    built = BUILT.get(path)
+    if built is None or value in built:
+        return None
+    return f"{as_text(value)} is not built yet; use {' or '.join(as_text(one) for one in built)}."
