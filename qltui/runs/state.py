@@ -144,8 +144,9 @@ class RunState:
         if loss is not None:
             self.eval_loss = loss
             self._point("eval_loss", number(event.get("step")) or 0, loss)
-        if event.get("when") in self.exact_match and event.get("exact_match") is not None:
-            self.exact_match[event["when"]] = number(event["exact_match"])
+        when = str(event.get("when"))
+        if when in self.exact_match and event.get("exact_match") is not None:
+            self.exact_match[when] = number(event["exact_match"])
 
     def _on_sample(self, event: Mapping[str, Any], rank: int) -> None:
         """Keep the first row answered, with what the model wrote before and after."""
@@ -159,8 +160,9 @@ class RunState:
             self.sample[event["when"]] = event.get("answer")
 
     def _on_audit(self, event: Mapping[str, Any], rank: int) -> None:
-        if event.get("audit") in self._audits:
-            self._audits[event["audit"]][rank] = str(event.get("result"))
+        audit = str(event.get("audit"))
+        if audit in self._audits:
+            self._audits[audit][rank] = str(event.get("result"))
 
     def _on_warning(self, event: Mapping[str, Any], rank: int) -> None:
         message = str(event.get("message"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.events.event_log import COMMON, KINDS
@@ -149,6 +149,7 @@ ODD_EVENTS = st.builds(
 
 
 @given(st.lists(ODD_EVENTS, max_size=6))
+@example([event("evaluation", when=[]), event("audit", audit={}), event("memory", phase=[]), event("sample", when=[])])
 def test_no_event_however_odd_stops_the_reader(events: list[dict[str, Any]]) -> None:
     status = reduced(*events).status()
     assert status["state"] in reducer.LIVE
