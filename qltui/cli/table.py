@@ -58,6 +58,13 @@ COMMANDS = (
         argument("files", nargs="+", metavar="FILE", help="a run file (run.yaml)"),
         JSON,
     ),
+    Command(
+        "rehearse", "rehearse", "try a configuration on CPU ranks with a small model of the same architecture",
+        argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
+        SET,
+        argument("--ranks", type=count, metavar="N", help="how many; without it as many as memory and cores allow"),
+        JSON,
+    ),
     Command("runs", "runs", "list the runs, live ones first", JSON),
     Command("status", "runs", "say how a run stands", RUN, JSON),
     Command(

@@ -1,0 +1,87 @@
+"""Whole rehearsals through the real command, launcher, ranks and audits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.runs import DEMO, Cli, events
+
+PRESET = Path(__file__).parents[2] / "presets" / "demo-cpu.yaml"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """A plan for two GPUs on the demo's data, with a model folder that holds no weights."""
+    shutil.copytree(DEMO / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    data = {"path": str(DEMO / "data" / "train.jsonl"), "eval_path": str(DEMO / "data" / "heldout.jsonl")}
+    values = {
+        "name": "plan", "model": "model", "data": {**data, "max_length": 512}, "strategy": "ddp",
+        "method": {"name": "qlora", "lora": {"rank": 8}}, "precision": "fp16",
+        "hardware": {"device": "cuda", "ranks_per_node": 2},
+        "training": {"gradient_accumulation_steps": 8, "generate_answers": 4},
+    }  # fmt: skip
+    file = tmp_path / "plan.yaml"
+    file.write_text(json.dumps(values))
+    return file
+
+
+def test_a_plan_for_gpus_is_trained_saved_stopped_resumed_and_audited(cli: Cli, plan: Path) -> None:
+    done = cli("rehearse", str(plan), "--ranks", "2", "--json")
+    report = json.loads(done.stdout)
+    assert report["ok"] is True
+    assert report["failure"] is None
+    assert report["ranks"] == 2
+    assert report["audits"] == {"sharding": "not_applicable", "weights": "passed", "adapter": "passed"}
+    changed = {one["field"]: (one["from"], one["to"]) for one in report["changed"]}
+    assert changed["hardware.device"] == ("cuda", "cpu")
+    assert changed["precision.compute"] == ("fp16", "fp32")
+    proven = {one["what"]: one["detail"] for one in report["proven"]}
+    assert {"architecture", "data", "training", "evaluation", "resuming", "adapter audit", "result"} <= set(proven)
+    assert "6 steps on 2 ranks, ddp, qlora" in proven["training"]
+    assert "num_hidden_layers 4 to 2" in proven["architecture"]
+    assert any("NCCL" in point for point in report["unproven"])
+    assert not any("could be stopped" in point for point in report["unproven"])
+
+    run = cli.directory(report["run"])
+    assert len(run.attempts()) == 2
+    assert events(run, "finished", attempt=1)[0]["outcome"] == "stopped"
+    assert events(run, "finished", attempt=2)[0]["outcome"] == "finished"
+    assert 0 < events(run, "step", attempt=1)[-1]["step"] < 6
+    assert (run.adapter / "adapter_model.safetensors").is_file()
+    assert [one["id"] for one in json.loads(cli("runs", "--json").stdout)] == [report["run"]]
+    assert [path.name for path in (cli.home / "runs").iterdir()] == [report["run"]], "the small model was left"
+    assert "resuming" in done.stderr
+
+
+def test_a_rehearsal_that_fails_says_why(cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        "rehearse", str(PRESET), "--set", "method.lora.target_modules=[no_such_module]", "--set", "strategy=single",
+        "--set", "hardware.ranks_per_node=null", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Failed: method.lora.target_modules" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert cli.status()["state"] == "failed"
+    assert len(list((cli.home / "runs").iterdir())) == 1
+
+
+def test_what_cannot_be_rehearsed(cli: Cli, plan: Path) -> None:
+    config = json.loads((plan.parent / "model" / "config.json").read_text())
+    (plan.parent / "model" / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
+    done = cli("rehearse", str(plan), "--json", check=False)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["run"]) == (False, None)
+    assert "a t5 model cannot be shrunk" in report["failure"]["message"]
+    assert list((cli.home / "runs").iterdir()) == []
+
+    for ranks in ("0", "1"):
+        done = cli("rehearse", str(plan), "--ranks", ranks, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "ddp is rehearsed on two ranks or more" in done.stderr
+    done = cli("rehearse", str(plan), "--set", "data=nothing.jsonl", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no such file" in done.stderr
