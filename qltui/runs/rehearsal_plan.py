@@ -126,6 +126,7 @@ def unproven(config: RunConfig, ranks: int, gpu_count: int) -> list[str]:
         f"the weights of {config.model.path}: the small model has the architecture, and random numbers",
         *_unproven_data(config),
         *(_unproven_gpu(config, gpu_count) if config.hardware.device is not Device.CPU else _unproven_cpu()),
+        *_unproven_choices(config),
         *_unproven_scale(config, ranks, gpu_count),
     ]
 
@@ -156,14 +157,19 @@ def _unproven_gpu(config: RunConfig, gpu_count: int) -> Iterator[str]:
             yield "FSDP2's copies of the 4-bit bytes on CUDA (the weights audit of the real run measures them)"
     if method.name is Method.INT8:
         yield "bitsandbytes' CUDA kernels for int8"
-    if method.name is not Method.FULL and method.lora.init is not LoraInit.DEFAULT:
-        yield f"the initialisation {method.lora.init.value} on the real weights, and how long it takes"
-    if config.precision.compute is Compute.FP16:
-        yield "fp16: its range, and the scaling of the loss"
     if config.precision.compute is Compute.AUTO:
         yield "16-bit computation, which auto chooses on GPUs"
     if config.precision.deterministic:
         yield "deterministic kernels on GPUs"
+
+
+def _unproven_choices(config: RunConfig) -> Iterator[str]:
+    """What a rehearsal sets otherwise, wherever the run is to compute."""
+    method, strategy = config.method, config.strategy
+    if method.name is not Method.FULL and method.lora.init is not LoraInit.DEFAULT:
+        yield f"the initialisation {method.lora.init.value} on the real weights, and how long it takes"
+    if config.precision.compute is Compute.FP16:
+        yield "fp16: its range, and the scaling of the loss"
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         yield "flash attention"
     if config.training.optimizer is not Optimizer.ADAMW:

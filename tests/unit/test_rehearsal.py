@@ -129,6 +129,8 @@ SAID_ONLY_WHEN_TRUE = [
     ("flash attention", {"model.attention": "flash_attention_2", "device": "cuda"}),
     ("offload", {"strategy": "zero3", "strategy.offload_parameters": True, "device": "cuda"}),
     ("adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cuda"}),
+    ("adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cpu"}),
+    ("where the pipeline", {"strategy": "pipeline", "device": "auto"}),
     ("16 ranks: 2 were", {"strategy": "ddp", "hardware.ranks_per_node": 8, "hardware.nodes": 2}),
     ("2 machines", {"strategy": "ddp", "hardware.nodes": 2}),
     ("wandb", {"tracking.report_to": ["wandb"]}),
