@@ -1,0 +1,117 @@
+"""What a cell is, and the list of all cells, riskiest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.config import Method, StrategyName, Task
+from engine.config.ranks import ONE_RANK
+
+STEPS = 4
+SAVE_EVERY = 2
+
+BY_RISK = (
+    StrategyName.FSDP2, StrategyName.ZERO3, StrategyName.ZERO2, StrategyName.ZERO1, StrategyName.DDP,
+    StrategyName.PIPELINE, StrategyName.SINGLE,
+)  # fmt: skip
+METHODS = (Method.QLORA, Method.INT8, Method.LORA, Method.FULL)
+SHARDING = (StrategyName.FSDP2, StrategyName.ZERO3)
+ZERO = (StrategyName.ZERO3, StrategyName.ZERO2, StrategyName.ZERO1)
+SPREAD = (StrategyName.FSDP2, StrategyName.ZERO3, StrategyName.DDP)
+ADAPTERS = (Method.QLORA, Method.LORA)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A combination to prove."""
+
+    strategy: StrategyName
+    method: Method
+    task: Task = Task.CAUSAL_LM
+    option: str = ""
+    """Name of what differs from the defaults; empty where nothing does."""
+    overrides: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Fields the option sets, by dotted path."""
+    needs_gpu: bool = False
+
+    @property
+    def name(self) -> str:
+        task = "-classification" if self.task is Task.SEQUENCE_CLASSIFICATION else ""
+        return f"{self.strategy.value}-{self.method.value}{task}" + (f"+{self.option}" if self.option else "")
+
+    @property
+    def company(self) -> str:
+        """Cells of the same company share their processes.
+
+        One-rank strategies must not find a process group, pipeline sees all GPUs, and gradients on the host need
+        another group of processes than those on GPUs.
+        """
+        if self.strategy in ONE_RANK:
+            return self.strategy.value
+        on_host = self.strategy is StrategyName.FSDP2 and self.overrides.get("strategy.offload_parameters", False)
+        return "ranks with gradients on the host" if on_host else "ranks"
+
+    def values(self) -> dict[str, Any]:
+        """RunConfig fields by dotted path."""
+        return {
+            "name": "cell", "strategy.name": self.strategy.value, "method.name": self.method.value,
+            "model.task": self.task.value, "training.max_steps": STEPS, "training.save_every": SAVE_EVERY,
+            **self.overrides,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice beyond method, strategy and task, and where it is tried."""
+
+    name: str
+    overrides: dict[str, Any]
+    strategies: tuple[StrategyName, ...]
+    methods: tuple[Method, ...] = ADAPTERS
+    needs_gpu: bool = False
+
+    def cells(self) -> list[Cell]:
+        return [
+            Cell(strategy, method, Task.CAUSAL_LM, self.name, self.overrides, self.needs_gpu or on_gpu_only(strategy))
+            for strategy in self.strategies for method in self.methods
+        ]  # fmt: skip
+
+
+def on_gpu_only(strategy: StrategyName) -> bool:
+    return strategy is StrategyName.PIPELINE
+
+
+OPTIONS = (
+    Option("dora", {"method.lora.use_dora": True}, SPREAD),
+    Option("rslora", {"method.lora.use_rslora": True}, SPREAD, (Method.QLORA,)),
+    Option("dropout", {"method.lora.dropout": 0.1}, SPREAD, (Method.QLORA,)),
+    Option("new-tokens", {"model.new_tokens": ["<tide>"]}, SPREAD, (Method.QLORA,)),
+    Option("checkpointing", {"training.gradient_checkpointing": "all"}, (*SPREAD, StrategyName.PIPELINE), METHODS),
+    Option("checkpointing-2", {"training.gradient_checkpointing": 2}, SPREAD, (Method.QLORA,)),
+    Option("fp4", {"method.quantization.type": "fp4"}, SHARDING, (Method.QLORA,)),
+    Option("scales-plain", {"method.quantization.double_quantization": False}, SHARDING, (Method.QLORA,)),
+    Option("deterministic", {"precision.deterministic": True}, SPREAD, (Method.QLORA,), needs_gpu=True),
+    Option("offload", {"strategy.offload_optimizer": True, "strategy.offload_parameters": True}, SHARDING, METHODS,
+           True),
+    Option("offload-optimizer", {"strategy.offload_optimizer": True}, ZERO, (Method.QLORA, Method.FULL), True),
+    Option("adamw-8bit", {"training.optimizer": "adamw_8bit"}, (*ZERO, StrategyName.DDP, StrategyName.SINGLE),
+           (Method.QLORA, Method.FULL), True),
+    Option("adamw-8bit-paged", {"training.optimizer": "paged_adamw_8bit"}, (*ZERO, StrategyName.DDP), (Method.FULL,),
+           True),
+    Option("fp16", {"precision.compute": "fp16"}, BY_RISK, ADAPTERS, True),
+    Option("fp32", {"precision.compute": "fp32"}, BY_RISK, (Method.LORA,), True),
+)  # fmt: skip
+
+
+def all_cells() -> list[Cell]:
+    """Every cell of the list: the matrix, classification, options."""
+    matrix = [
+        Cell(strategy, method, needs_gpu=on_gpu_only(strategy)) for strategy in BY_RISK for method in METHODS
+    ]  # fmt: skip
+    classification = [
+        Cell(strategy, method, Task.SEQUENCE_CLASSIFICATION)
+        for method, strategies in ((Method.QLORA, (*SPREAD, StrategyName.SINGLE)), (Method.LORA, (StrategyName.ZERO3,)))
+        for strategy in strategies
+    ]
+    return [*matrix, *classification, *(cell for option in OPTIONS for cell in option.cells())]
