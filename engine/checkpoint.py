@@ -5,40 +5,29 @@ from __future__ import annotations
 import errno
 import os
 import random
-import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import set_seed
 
-from engine.audit import AuditFailure, audit_adapter
+from engine.audit import AuditFailure, audit_adapter, report_audit
 from engine.collective import barrier, from_rank_0, world
-from engine.config import Method
 from engine.errors import BadInput
-from engine.model import trainable
+from engine.strategy.base import DTYPES
+from engine.trained_state import checkpoints, read_trained_state, seal, write_trained_state
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from engine.session import Session
-
-STEP_FOLDER = re.compile(r"step-(\d+)$")
+    from engine.trained_state import Chosen
 
 
 class SaveFailed(RuntimeError):
     """Nothing was saved this time; what was saved before is untouched."""
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints in ``folder``, newest first."""
-    found = [path for path in folder.glob("step-*") if STEP_FOLDER.match(path.name)] if folder.is_dir() else []
-    return sorted(found, key=_step_of, reverse=True)
-
-
-def _step_of(path: Path) -> int:
-    match = STEP_FOLDER.match(path.name)
-    return int(match.group(1)) if match else -1
 
 
 def save(session: Session) -> Path:
@@ -53,13 +42,15 @@ def save(session: Session) -> Path:
             started = time.monotonic()
             partial = _fresh_aside(folder)
             with _nothing_half_written(partial, folder):
-                torch.save(_random_state(session.device), partial / f"rank{world()[0]}.pt")
+                torch.save(_rank_state(session), partial / f"rank{world()[0]}.pt")
+                weights = write_trained_state(session.strategy.trained_state(), partial, session.keeps_adapter)
                 if world()[0] == 0:
-                    _write_state(session, partial)
-                    if session.config.method.name is not Method.FULL:
-                        _save_adapter(session, partial / "adapter", folder / "adapter")
+                    torch.save(_run_state(session), partial / "state.pt")
+                    if session.keeps_adapter:
+                        _save_adapter(session, weights, partial / "adapter", folder / "adapter")
                 barrier()
                 if world()[0] == 0:
+                    seal(partial)
                     _publish(partial, folder)
                     _prune(session.run.checkpoints, session.config.training.keep_checkpoints)
             if world()[0] == 0:
@@ -71,20 +62,20 @@ def save(session: Session) -> Path:
 
 def save_result(session: Session) -> Path:
     """Write what the run was for: ``adapter/``, or ``model/`` after full fine-tuning, with the tokenizer beside it."""
-    full = session.config.method.name is Method.FULL
-    folder = session.run.model if full else session.run.adapter
+    folder = session.run.adapter if session.keeps_adapter else session.run.model
     with session.reporter.phase("save", f"result in {folder.name}/"):
+        weights = _whole_weights(session)
         if world()[0] == 0:
             partial = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             with _nothing_half_written(partial, folder):
-                if full:
-                    session.unwrapped.to(session.weights_dtype).save_pretrained(partial)
+                if session.keeps_adapter:
+                    _save_adapter(session, weights, partial, folder)
+                else:
+                    session.strategy.unwrapped.save_pretrained(partial, state_dict=weights)
                     session.reporter.emit(
                         "audit", audit="adapter", result="not_applicable", detail="a whole model was saved"
                     )
-                else:
-                    _save_adapter(session, partial, folder)
                 session.tokenizer.save_pretrained(partial)
                 shutil.rmtree(folder, ignore_errors=True)
                 _publish(partial, folder)
@@ -92,96 +83,114 @@ def save_result(session: Session) -> Path:
     return folder
 
 
-def restore(session: Session) -> bool:
-    """Go on from the newest checkpoint that can be read; false if there is none.
+def _whole_weights(session: Session) -> dict[str, torch.Tensor]:
+    """Every trained weight whole, on rank 0's host; a collective. Of a whole model in the precision it computes in."""
+    dtype = None if session.keeps_adapter else DTYPES[session.strategy.compute]
+    weights: dict[str, torch.Tensor] = {}
+    same: dict[int, str] = {}  # tied weights are one parameter under two names
+    for name, parameter in session.strategy.unwrapped.named_parameters(remove_duplicate=False):
+        if not parameter.requires_grad:
+            continue
+        first = same.setdefault(id(parameter), name)
+        if first != name:
+            if world()[0] == 0:
+                weights[name] = weights[first]
+            continue
+        value = session.strategy.full(parameter)
+        if world()[0] == 0:
+            weights[name] = value.to("cpu", dtype, copy=True).contiguous()
+    if not session.keeps_adapter and world()[0] == 0:
+        model = session.strategy.unwrapped
+        kept = {name for name, _ in model.named_buffers()} & set(model.state_dict())
+        weights |= {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    return weights
 
-    A checkpoint that cannot be read is said and skipped; all ranks take the same one, rank 0's choice.
-    """
-    chosen = from_rank_0(_newest_readable(session) if world()[0] == 0 else None)
+
+def restore(session: Session, chosen: Chosen | None) -> bool:
+    """Go on from a checkpoint; false if there is none. All ranks were given the same one."""
     if chosen is None:
         return False
     started = time.monotonic()
-    folder = session.run.checkpoints / chosen
-    state = torch.load(folder / "state.pt", map_location=session.device, weights_only=True)
-    parameters = trainable(session.unwrapped)
-    if set(parameters) != set(state["trainable"]):
-        raise AuditFailure(f"{folder}: holds other trainable parameters than this run has")
-    with torch.no_grad():
-        for name, value in state["trainable"].items():
-            parameters[name].copy_(value)
-    session.optimizer.load_state_dict(state["optimizer"])
+    state, trained = chosen.state, read_trained_state(chosen.folder)
+    _check_same_parameters(session, chosen, trained)
+    session.strategy.load_trained_state(trained)
     session.schedule.load_state_dict(state["schedule"])
-    if session.accelerator.scaler is not None:
-        session.accelerator.scaler.load_state_dict(state["scaler"])
+    for group, rate in zip(session.strategy.optimizer.param_groups, session.schedule.get_last_lr(), strict=True):
+        group["lr"] = rate
+    session.strategy.load_scaler_state(state["scaler"])
     session.reporter.step, session.updates, session.sample_row = state["step"], state["updates"], state["sample_row"]
     if world()[0] == 0:
-        relative = str(folder.relative_to(session.run.path))
-        session.reporter.emit("checkpoint", path=relative, seconds=time.monotonic() - started, resumed=True)
-    session.random_state = torch.load(folder / f"rank{world()[0]}.pt", weights_only=True)
+        session.reporter.emit(
+            "checkpoint", path=_relative(chosen.folder, session.run.path), seconds=time.monotonic() - started,
+            resumed=True,
+        )  # fmt: skip
+    mine = chosen.folder / f"rank{world()[0]}.pt"
+    if state["world_size"] == world()[1] and mine.exists():
+        own = torch.load(mine, weights_only=True)
+        session.strategy.load_rank_state(own["optimizer"])
+        session.random_state = own
+    else:
+        set_seed(session.config.training.seed + world()[0] + state["step"])
     return True
 
 
-def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+def _check_same_parameters(session: Session, chosen: Chosen, trained: Mapping[str, Any]) -> None:
+    shapes = {
+        name: tuple(getattr(one, "ds_shape", one.shape))
+        for name, one in session.strategy.unwrapped.named_parameters() if one.requires_grad
+    }  # fmt: skip
+    saved = {name: tuple(values["weight"].shape) for name, values in trained.items()}
+    different = sorted(name for name in shapes.keys() | saved.keys() if shapes.get(name) != saved.get(name))
+    if different:
+        raise BadInput(
+            f"{chosen.folder}: {len(different)} of its {len(saved)} trained weights are not those of this run"
+            f" (first: {different[0]}); resume with the model, method and adapter settings it was saved with."
+        )
+
+
+def restore_random_state(state: dict[str, Any], devices: list[torch.device]) -> None:
     """Set this rank's generators as they were saved; last thing before the first step."""
     torch.set_rng_state(state["torch"].cpu())
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-    if device.type == "cuda" and state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+    for device, saved in zip((one for one in devices if one.type == "cuda"), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(saved.cpu(), device)
 
 
-def _random_state(device: torch.device) -> dict[str, Any]:
+def _rank_state(session: Session) -> dict[str, Any]:
+    """What each rank keeps for itself: its generators, and of its optimizer what no other rank could use."""
     return {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "cuda": [torch.cuda.get_rng_state(one) for one in session.strategy.devices if one.type == "cuda"],
+        "optimizer": session.strategy.rank_state(),
     }
 
 
-def _write_state(session: Session, folder: Path) -> None:
-    scaler = session.accelerator.scaler
-    state = {
+def _run_state(session: Session) -> dict[str, Any]:
+    return {
         "step": session.reporter.step,
-        "trainable": {name: parameter.detach() for name, parameter in trainable(session.unwrapped).items()},
-        "optimizer": session.optimizer.state_dict(),
         "schedule": session.schedule.state_dict(),
-        "scaler": scaler.state_dict() if scaler is not None else None,
+        "scaler": session.strategy.scaler_state(),
         "updates": session.updates,
         "sample_row": session.sample_row,
+        "strategy": session.config.strategy.name.value,
+        "world_size": world()[1],
+        "global_batch_size": session.global_batch_size,
+        "needs_same_ranks": session.strategy.rank_state() is not None,
     }
-    torch.save(state, folder / "state.pt")
 
 
-def _save_adapter(session: Session, aside: Path, folder: Path) -> None:
+def _save_adapter(session: Session, weights: dict[str, torch.Tensor], aside: Path, folder: Path) -> None:
     """Save the adapter ``aside`` and audit the file before it may become ``folder``; a failed audit ends the run."""
-    session.unwrapped.save_pretrained(aside)
-    path = str(folder.relative_to(session.run.path))
-    try:
-        detail = audit_adapter(aside, session.unwrapped, session.updates)
-    except AuditFailure as error:
-        session.reporter.emit("audit", audit="adapter", result="failed", detail=str(error), path=path)
-        raise
-    session.reporter.emit("audit", audit="adapter", result="passed", detail=detail, path=path)
+    # Rows of new tokens travel as trained rows of the adapter, so whole embeddings need not.
+    session.strategy.unwrapped.save_pretrained(aside, state_dict=dict(weights), save_embedding_layers=False)
+    path = _relative(folder, session.run.path)
+    report_audit(session.reporter, "adapter", lambda: audit_adapter(aside, weights, session.updates), path)
 
 
-def _newest_readable(session: Session) -> str | None:
-    for begun in session.run.checkpoints.glob(".*.partial"):  # of an attempt that was killed while saving
-        shutil.rmtree(begun, ignore_errors=True)
-    for folder in checkpoints(session.run.checkpoints):
-        try:
-            torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-            saved_by = len(list(folder.glob("rank*.pt")))
-        except Exception as error:  # whatever torch finds wrong with the file, an older checkpoint may be good
-            aside = folder.with_name(f"unreadable-{folder.name}")  # its place is needed when this step comes again
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
-            why = f"{folder.name} cannot be read ({type(error).__name__})"
-            session.reporter.warn(f"{why}; it is now {aside.name}, and an older checkpoint is tried")
-            continue
-        if saved_by != world()[1]:
-            raise BadInput(f"{folder} was saved by {saved_by} ranks, this run has {world()[1]}; resume with as many.")
-        return folder.name
-    return None
+def _relative(path: Path, to: Path) -> str:
+    return str(path.relative_to(to)) if path.is_relative_to(to) else str(path)
 
 
 def _fresh_aside(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,11 +10,12 @@ import torch
 
 from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
-from engine.loss import summed_loss
+from engine.loss import count_targets, loss_and_hits, summed_loss
 from engine.templates import stop_token_ids
-from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from engine.session import Session
 
 
@@ -30,34 +32,57 @@ class Answer(NamedTuple):
         return self.answer == self.wanted
 
 
-@torch.no_grad()
-def evaluation_loss(session: Session) -> tuple[float, int] | None:
-    """(mean loss per target token, rows) over all evaluation rows; None if a stop was asked for meanwhile.
+class Score(NamedTuple):
+    """What an evaluation found."""
 
-    Every rank takes part in every batch, with an empty one where the rows do not come out even, so that all agree on
-    a stop at the same batch.
+    loss: float
+    """Mean over all targets."""
+    rows: int
+    accuracy: float | None
+    """Share of rows whose class was found; None where rows have no class."""
+
+
+@torch.no_grad()
+def evaluation_score(session: Session) -> Score | None:
+    """The score over all evaluation rows; None if a stop was asked for meanwhile.
+
+    Every rank takes part in every batch, with a row that does not count where the rows do not come out even: gathering
+    sharded weights takes all ranks, and all agree on a stop at the same batch.
     """
     rows = session.rows.evaluation
     assert rows is not None
     rank, world_size = world()
     size = session.config.training.micro_batch_size
-    loss, tokens = 0.0, 0.0
-    session.unwrapped.eval()
-    try:
+    strategy = session.strategy
+    loss, targets, hits = 0.0, 0.0, 0.0
+    with evaluating(session):
         for start in range(0, len(rows), size * world_size):
             if session.requests.stop_wanted():
                 return None
             mine = range(start + rank * size, min(start + (rank + 1) * size, len(rows)))
+            if not len(mine) and not strategy.shards_parameters:
+                continue
+            batch = collate([rows[index] for index in mine or [0]], session.tokenizer.pad_token_id)
+            batch = {name: tensor.to(session.device) for name, tensor in batch.items()}
+            with strategy.autocast():
+                if session.classifies:
+                    batch_loss, batch_hits = loss_and_hits(strategy.unwrapped, batch)
+                else:
+                    batch_loss, batch_hits = float(summed_loss(strategy.unwrapped, batch)), 0.0
             if len(mine):
-                batch = collate([rows[index] for index in mine], session.tokenizer.pad_token_id)
-                batch = {name: tensor.to(session.device) for name, tensor in batch.items()}
-                with session.accelerator.autocast():
-                    loss += float(summed_loss(session.unwrapped, batch))
-                tokens += float((batch["labels"][:, 1:] != IGNORED).sum())
+                loss, targets, hits = loss + batch_loss, targets + count_targets(batch), hits + batch_hits
+    loss, targets, hits = sum_over_ranks([loss, targets, hits], session.device)
+    return Score(loss / max(targets, 1.0), len(rows), hits / len(rows) if session.classifies else None)
+
+
+@contextlib.contextmanager
+def evaluating(session: Session) -> Iterator[None]:
+    """The model in evaluation mode."""
+    session.strategy.model.eval()
+    try:
+        yield
     finally:
-        session.unwrapped.train()
-    loss, tokens = sum_over_ranks([loss, tokens], session.device)
-    return loss / max(tokens, 1.0), len(rows)
+        session.strategy.model.train()
 
 
 @torch.no_grad()
@@ -72,15 +97,15 @@ def generate_answers(session: Session, count: int) -> list[Answer] | None:
     answerable = [index for index, prompt in enumerate(rows["prompt_ids"]) if len(prompt)][:count]
     size = max(8, session.config.training.micro_batch_size)
     answers: list[Answer] = []
-    session.unwrapped.eval()
-    try:
+    with evaluating(session):
         for start in range(0, len(answerable), size * world_size):
             if session.requests.stop_wanted():
                 return None
-            if mine := answerable[start + rank * size : start + (rank + 1) * size]:
+            mine = answerable[start + rank * size : start + (rank + 1) * size]
+            if mine:
                 answers += _answer(session, mine)
-    finally:
-        session.unwrapped.train()
+            elif session.strategy.shards_parameters:
+                _answer(session, answerable[:1])  # gathering weights takes all ranks
     return sorted(answer for part in gathered(answers) for answer in part)
 
 
@@ -93,13 +118,14 @@ def _answer(session: Session, indices: list[int]) -> list[Answer]:
     pad = tokenizer.pad_token_id
     input_ids = torch.tensor([[pad] * gap + list(row["prompt_ids"]) for gap, row in zip(padding, rows, strict=True)])
     mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in padding])
-    with session.accelerator.autocast():
-        output = session.unwrapped.generate(
+    with session.strategy.autocast():
+        output = session.strategy.unwrapped.generate(
             input_ids=input_ids.to(session.device),
             attention_mask=mask.to(session.device),
             max_new_tokens=session.config.training.answer_max_tokens,
             do_sample=False,
             use_cache=True,
+            synced_gpus=session.strategy.shards_parameters,
             pad_token_id=pad,
             eos_token_id=_stop_tokens(session),
         )
@@ -112,7 +138,7 @@ def _answer(session: Session, indices: list[int]) -> list[Answer]:
 
 def _stop_tokens(session: Session) -> list[int]:
     """Where an answer ends: as the tokenizer and its chat template say, and the model's generation config."""
-    configured: Any = session.unwrapped.generation_config.eos_token_id
+    configured: Any = session.strategy.unwrapped.generation_config.eos_token_id
     more = configured if isinstance(configured, list) else [configured]
     return sorted({*stop_token_ids(session.tokenizer), *(token for token in more if token is not None)})
 
@@ -130,25 +156,26 @@ def report_evaluation(session: Session, when: str) -> bool:
     session.reporter.state("evaluating")
     started = time.monotonic()
     with session.reporter.phase("eval", f"{when} training"):
-        result = evaluation_loss(session)
+        result = evaluation_score(session)
         answers = generate_answers(session, count) if result is not None and count else []
     if result is None or answers is None:
         return False
     if session.reporter.rank == 0:
-        loss, rows = result
-        scores: dict[str, Any] = {}
+        scores: dict[str, Any] = {} if result.accuracy is None else {"accuracy": result.accuracy}
         if answers:
-            scores = {"exact_match": sum(answer.exact for answer in answers) / len(answers), "answers": len(answers)}
+            scores |= {"exact_match": sum(answer.exact for answer in answers) / len(answers), "answers": len(answers)}
         seconds = time.monotonic() - started
-        session.reporter.emit("evaluation", loss=loss, rows=rows, when=when, seconds=seconds, **scores)
-        session.accelerator.log({"eval_loss": loss, **scores}, step=session.reporter.step)
-        print(f"evaluation {when} training: loss {loss:.4f}" + _share(answers), flush=True)
+        session.reporter.emit("evaluation", loss=result.loss, rows=result.rows, when=when, seconds=seconds, **scores)
+        session.strategy.accelerator.log({"eval_loss": result.loss, **scores}, step=session.reporter.step)
+        print(f"evaluation {when} training: loss {result.loss:.4f}" + _share(result, answers), flush=True)
     if answers:
         _show_sample(session, answers, when)
     return True
 
 
-def _share(answers: list[Answer]) -> str:
+def _share(score: Score, answers: list[Answer]) -> str:
+    if score.accuracy is not None:
+        return f", {score.accuracy:.1%} of {score.rows} rows right"
     right = sum(answer.exact for answer in answers)
     return f", {right} of {len(answers)} answers exact" if answers else ""
 

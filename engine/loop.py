@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from engine import checkpoint
+from engine.audit import AuditFailure, audit_sharding, report_audit
 from engine.batches import BatchPlan, micro_batches
 from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
-from engine.loss import summed_loss
-from engine.model import trainable
-from engine.tokens import IGNORED
+from engine.loss import count_targets, summed_loss
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,45 +32,44 @@ def train(session: Session, plan: BatchPlan) -> bool:
         session.config.data.num_workers,
     )  # fmt: skip
     if session.random_state is not None:
-        checkpoint.restore_random_state(session.random_state, session.device)
-    parameters = list(trainable(session.unwrapped).values())
-    session.model.train()
+        checkpoint.restore_random_state(session.random_state, session.strategy.devices)
+    session.strategy.model.train()
     reporter.state("training")
     with contextlib.closing(stream):
-        _steps(session, plan, stream, parameters)
+        _steps(session, plan, stream)
     _save(session)
     return reporter.step >= session.total_steps and not session.requests.stop
 
 
-def _steps(
-    session: Session,
-    plan: BatchPlan,
-    stream: Generator[list[dict[str, torch.Tensor]]],
-    parameters: list[torch.nn.Parameter],
-) -> None:
+def _steps(session: Session, plan: BatchPlan, stream: Generator[list[dict[str, torch.Tensor]]]) -> None:
     """Optimizer steps until the last, or until a stop."""
     reporter, training = session.reporter, session.config.training
+    first = reporter.step
     while reporter.step < session.total_steps:
         started = time.monotonic()
         with reporter.phase("data", quiet=True):
             batches = next(stream)
         data_time = time.monotonic() - started
         target_tokens, tokens, *flags = sum_over_ranks(
-            [_count_targets(batches), _count_tokens(batches), *session.requests.poll()], session.device
+            [sum(map(count_targets, batches)), _count_tokens(batches), *session.requests.poll()], session.device
         )
         checkpoint_wanted = session.requests.agree(flags)
         if session.requests.stop:
             break
+        audited = reporter.step in (first, session.total_steps - 1)
+        if audited:
+            session.watch.arm()
         loss = _accumulate_gradients(session, batches, target_tokens)
+        if audited:
+            report_audit(reporter, "weights", session.watch.verify)
         learning_rate = session.schedule.get_last_lr()[0]
         with reporter.phase("optimizer", quiet=True):
-            limit = training.max_grad_norm or float("inf")
-            grad_norm = float(session.accelerator.clip_grad_norm_(parameters, limit))
-            session.optimizer.step()
-            if not session.accelerator.optimizer_step_was_skipped:  # fp16 skips steps whose gradients overflow
+            grad_norm, applied = session.strategy.update(training.max_grad_norm)
+            if applied:  # fp16 skips steps whose gradients overflow
                 session.schedule.step()
                 session.updates += learning_rate > 0
-            session.optimizer.zero_grad()
+        if reporter.step == first:
+            check_sharding(session, stepped=True)
         loss = sum_over_ranks([loss], session.device)[0] / max(target_tokens, 1.0)
         reporter.step += 1
         step_time = time.monotonic() - started
@@ -94,22 +92,40 @@ def _steps(
 def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor]], target_tokens: float) -> float:
     """Forward and backward over the micro batches; this rank's summed loss.
 
-    DDP averages gradients over ranks, so each rank's loss is scaled by their number: the sum over ranks and micro
-    batches is then the mean over all target tokens of the step.
+    Every strategy averages gradients over ranks, so each rank's loss is scaled by their number: the sum over ranks and
+    micro batches is then the mean over all target tokens of the step.
     """
-    reporter, accelerator = session.reporter, session.accelerator
+    reporter, strategy = session.reporter, session.strategy
     scale = world()[1] / max(target_tokens, 1.0)
     total = 0.0
     for number, batch in enumerate(batches, 1):
-        last = number == len(batches)
-        with contextlib.nullcontext() if last else accelerator.no_sync(session.model):
-            with reporter.phase("forward", quiet=True):
+        with strategy.micro_batch(last=number == len(batches)):
+            with reporter.phase("forward", quiet=True), strategy.autocast():
                 batch = {name: tensor.to(session.device, non_blocking=True) for name, tensor in batch.items()}
-                loss = summed_loss(session.model, batch)
+                loss = summed_loss(strategy.model, batch)
             with reporter.phase("backward", quiet=True):
-                accelerator.backward(loss * scale)
+                strategy.backward(loss * scale)
             total += float(loss.detach())
     return total
+
+
+def check_sharding(session: Session, *, stepped: bool) -> None:
+    """Prove that this rank holds its share only; a run that holds more ends, unless full copies were allowed."""
+    strategy, reporter = session.strategy, session.reporter
+    if not (strategy.shards_parameters or strategy.shards_optimizer):
+        detail = f"{session.config.strategy.name.value} keeps every weight whole"
+        reporter.emit("audit", audit="sharding", result="not_applicable", detail=detail)
+        return
+    if not (strategy.shards_parameters or stepped):
+        detail = "optimizer states come with the first step"
+        reporter.emit("audit", audit="sharding", result="pending", detail=detail)
+        return
+    try:
+        report_audit(reporter, "sharding", lambda: audit_sharding(strategy, stepped=stepped))
+    except AuditFailure as failure:
+        if not session.config.strategy.allow_replicated:
+            raise
+        reporter.warn(f"{failure} (allowed by strategy.allow_replicated)")
 
 
 def _save(session: Session) -> None:
@@ -119,10 +135,6 @@ def _save(session: Session) -> None:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _count_targets(batches: list[dict[str, torch.Tensor]]) -> float:
-    return float(sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batches))
 
 
 def _count_tokens(batches: list[dict[str, torch.Tensor]]) -> float:
@@ -145,4 +157,4 @@ def _say(session: Session, loss: float, learning_rate: float, grad_norm: float, 
         "grad_norm": grad_norm,
         "tokens_per_second": tokens_per_second,
     }
-    session.accelerator.log(values, step=reporter.step)
+    session.strategy.accelerator.log(values, step=reporter.step)

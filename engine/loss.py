@@ -13,14 +13,38 @@ if TYPE_CHECKING:
 
 
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropy summed over the target tokens of a batch (a float32 scalar).
+    """Cross-entropy summed over the targets of a batch (a float32 scalar).
 
-    ``batch``: input_ids, attention_mask and labels, each (rows, tokens); labels are ``IGNORED`` where no loss is taken.
-    Summed rather than averaged, so that dividing by the tokens of all ranks and micro batches weighs each token alike.
+    ``batch``: input_ids and attention_mask, each (rows, tokens); labels (rows, tokens), ``IGNORED`` where no loss is
+    taken, or (rows,) with a class each. Summed rather than averaged, so that dividing by the targets of all ranks and
+    micro batches weighs each alike.
     """
+    return _cross_entropy(logits_of(model, batch), batch["labels"])
+
+
+def logits_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What the model answers: (rows, tokens, vocabulary), or (rows, classes)."""
     output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
-    logits = output.logits[:, :-1].float()
-    targets = batch["labels"][:, 1:]
+    logits: torch.Tensor = output.logits
+    return logits
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if labels.dim() == 2:  # each token is predicted by those before it
+        logits, labels = logits[:, :-1], labels[:, 1:]
     return functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
+        logits.float().reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=IGNORED, reduction="sum"
     )
+
+
+def loss_and_hits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
+    """(summed loss, rows whose class was found) of a batch with a class for each row."""
+    logits = logits_of(model, batch)
+    hits = (logits.argmax(-1) == batch["labels"]).sum()
+    return float(_cross_entropy(logits, batch["labels"])), float(hits)
+
+
+def count_targets(batch: dict[str, torch.Tensor]) -> float:
+    """How many targets the summed loss is over."""
+    labels = batch["labels"][:, 1:] if batch["labels"].dim() == 2 else batch["labels"]
+    return float((labels != IGNORED).sum())

@@ -8,18 +8,20 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from engine.config import Attention, Checkpointing, Compute, LoraInit, Method, RunConfig, Storage
+from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
 from engine.errors import BadInput
+from engine.int8 import make_shardable
+from engine.strategy.base import DTYPES
 
 if TYPE_CHECKING:
     from torch import nn
 
-DTYPES = {Compute.BF16: torch.bfloat16, Compute.FP16: torch.float16, Compute.FP32: torch.float32}
+    from engine.strategy import Strategy
+
 STORAGE = {
-    Storage.AUTO: torch.uint8,  # exact wherever weights are not sharded
     Storage.UINT8: torch.uint8,
     Storage.FLOAT32: torch.float32,
     Storage.BFLOAT16: torch.bfloat16,
@@ -27,50 +29,72 @@ STORAGE = {
 }
 
 
-def load_model(config: RunConfig, compute: Compute, device: torch.device) -> Any:
-    """The model on ``device``, adapters attached, only what is trained requiring gradients.
+def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: list[str] | None) -> Any:
+    """The model where ``strategy`` wants it loaded, adapters attached, only what is trained requiring gradients.
+
+    ``labels`` are the classes of a sequence classification.
 
     Raises:
         BadInput: the folder holds no such model, or no module has a name that adapters were wanted on.
     """
-    model = _base_model(config, compute, device)
+    model = _base_model(config, strategy, labels)
     model.config.use_cache = False
+    model.config.pad_token_id = tokenizer.pad_token_id  # a classifier finds the last token of a row by it
+    new_rows = _fit_vocabulary(model, config, tokenizer)
     _checkpoint_layers(model, config.training.gradient_checkpointing)
     if config.method.name is Method.FULL:
         return model
-    if device.type == "cpu":
+    if strategy.device.type == "cpu":
         _keep_4bit_weights_plain(model)
-    return _with_adapters(model, config)
+    if config.method.name is Method.INT8 and strategy.shards_parameters:
+        make_shardable(model)
+    return _with_adapters(model, config, new_rows)
 
 
-def _base_model(config: RunConfig, compute: Compute, device: torch.device) -> Any:
+def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> Any:
     arguments: dict[str, Any] = {}
     if config.model.attention is not Attention.AUTO:
         arguments["attn_implementation"] = config.model.attention.value
+    kind: Any = AutoModelForCausalLM
+    if labels is not None:
+        kind = AutoModelForSequenceClassification
+        arguments |= {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: index for index, label in enumerate(labels)},
+        }
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        return kind.from_pretrained(
             config.model.path,
             revision=config.model.revision,
             trust_remote_code=config.model.trust_remote_code,
-            # Trained in full, weights stay float32: small updates vanish when added to 16-bit ones.
-            dtype=torch.float32 if config.method.name is Method.FULL else DTYPES[compute],
-            quantization_config=_quantization(config, compute),
-            device_map={"": device},
+            dtype=strategy.load_dtype,
+            quantization_config=_quantization(config, strategy),
+            device_map=strategy.device_map,
             **arguments,
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(f"model.path: {config.model.path} cannot be loaded: {_first_line(error)}") from error
 
 
-def _quantization(config: RunConfig, compute: Compute) -> BitsAndBytesConfig | None:
+def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any) -> list[int]:
+    """Give every token of the tokenizer an embedding; the rows nothing was learnt for yet, which are to be trained."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer))
+    added = tokenizer.convert_tokens_to_ids(config.model.new_tokens)
+    return sorted({*added, *range(rows, len(tokenizer))})
+
+
+def _quantization(config: RunConfig, strategy: Strategy) -> BitsAndBytesConfig | None:
     wanted = config.method.quantization
     if config.method.name is Method.QLORA:
         return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type=wanted.type.value,
             bnb_4bit_use_double_quant=wanted.double_quantization,
-            bnb_4bit_compute_dtype=DTYPES[compute],
-            bnb_4bit_quant_storage=STORAGE[wanted.storage],
+            bnb_4bit_compute_dtype=DTYPES[strategy.compute],
+            bnb_4bit_quant_storage=STORAGE.get(wanted.storage, strategy.packed_dtype),
         )
     if config.method.name is Method.INT8:
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=wanted.int8_threshold)
@@ -100,9 +124,10 @@ def _checkpoint_layers(model: Any, wanted: Checkpointing | int) -> None:
             layer.gradient_checkpointing = False
 
 
-def _with_adapters(model: Any, config: RunConfig) -> Any:
+def _with_adapters(model: Any, config: RunConfig, new_rows: list[int]) -> Any:
     wanted = config.method.lora
     initialisation: bool | str = True if wanted.init is LoraInit.DEFAULT else wanted.init.value
+    classifies = config.model.task is Task.SEQUENCE_CLASSIFICATION
     adapters = PeftLoraConfig(
         r=wanted.rank,
         lora_alpha=wanted.alpha,
@@ -112,7 +137,8 @@ def _with_adapters(model: Any, config: RunConfig) -> Any:
         use_rslora=wanted.use_rslora,
         use_dora=wanted.use_dora,
         init_lora_weights=initialisation,
-        task_type=TaskType.CAUSAL_LM,
+        trainable_token_indices=_rows_to_train(model, wanted.modules_to_save, new_rows),
+        task_type=TaskType.SEQ_CLS if classifies else TaskType.CAUSAL_LM,
     )
     try:
         adapted = get_peft_model(model, adapters)
@@ -120,7 +146,21 @@ def _with_adapters(model: Any, config: RunConfig) -> Any:
         raise BadInput(f"method.lora.target_modules: {_first_line(error)}") from error
     if not any(isinstance(module, LoraLayer) for module in adapted.modules()):
         raise BadInput(f"method.lora.target_modules: {wanted.target_modules} matches no module of this model.")
+    for parameter in trainable(adapted).values():
+        # PEFT makes its own weights float32 and leaves copies of whole modules as they were; one type for all that is
+        # trained is more exact, and what sharding strategies need.
+        parameter.data = parameter.data.float()
     return adapted
+
+
+def _rows_to_train(model: Any, trained_whole: list[str], rows: list[int]) -> dict[str, list[int]] | None:
+    """Rows of the embedding, and of a head of its own, that are trained beside the adapters."""
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    names = {name: module for name, module in model.named_modules() if any(module is end for end in ends)}
+    if model.config.get_text_config().tie_word_embeddings:
+        names = {name: module for name, module in names.items() if module is ends[0]}
+    chosen = {name: rows for name in names if name.rpartition(".")[2] not in trained_whole}
+    return chosen if rows else None
 
 
 def adapted_modules(model: nn.Module) -> int:

@@ -13,16 +13,17 @@ from engine.errors import BadInput
 SCHEDULES = {Schedule.LINEAR: "linear", Schedule.COSINE: "cosine", Schedule.CONSTANT: "constant_with_warmup"}
 
 
-def make_optimizer(config: RunConfig, parameters: list[torch.nn.Parameter], device: torch.device) -> Any:
+def make_optimizer(config: RunConfig, parameters: list[torch.nn.Parameter]) -> Any:
     """AdamW over ``parameters``; never silently another one than was asked for."""
-    training = config.training
+    training, device = config.training, parameters[0].device
     common: dict[str, Any] = {
         "lr": training.learning_rate,
         "betas": (training.adam_beta1, training.adam_beta2),
         "weight_decay": training.weight_decay,
     }
     if training.optimizer is Optimizer.ADAMW:
-        return torch.optim.AdamW(parameters, fused=device.type == "cuda", **common)
+        fused = device.type == "cuda" and not config.strategy.offload_optimizer
+        return torch.optim.AdamW(parameters, fused=fused, **common)
     if device.type == "cpu":
         raise BadInput(f"training.optimizer: {training.optimizer.value} needs a GPU; use adamw on CPU ranks.")
     import bitsandbytes

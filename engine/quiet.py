@@ -20,6 +20,8 @@ class _WithoutKernelHint(logging.Filter):
 
 
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_WithoutKernelHint())
+# It says at every 8-bit product that its input is cast to float16, which is how the method works.
+logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
 def quiet_transformers() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.config import Method, Task
+
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
-    from torch import nn
 
+    from engine.audit import WeightWatch
     from engine.config import RunConfig
     from engine.data import Rows
     from engine.events import RunDirectory
     from engine.reporter import Reporter
     from engine.requests import Requests
+    from engine.strategy import Strategy
 
 
 @dataclass
@@ -25,22 +27,31 @@ class Session:
     run: RunDirectory
     reporter: Reporter
     requests: Requests
-    accelerator: Accelerator
-    device: torch.device
+    strategy: Strategy
+    """Holds the model and steps the optimizer."""
     tokenizer: Any
     rows: Rows
-    model: nn.Module
-    """As prepared by the strategy: what is called."""
-    unwrapped: Any
-    """The model inside the wrapper: what is saved, audited and generated with."""
-    optimizer: Any
     schedule: Any
-    weights_dtype: torch.dtype
-    """Type a whole model is saved in."""
+    watch: WeightWatch
     total_steps: int
+    global_batch_size: int
     updates: int = 0
     """Steps that changed weights: neither at rate zero, where warm-up begins, nor skipped because fp16 overflowed."""
     sample_row: int = 0
     """Evaluation row shown before and after training."""
     random_state: dict[str, Any] | None = None
     """Generators as a checkpoint had them, to be set before the first step."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.strategy.device
+
+    @property
+    def keeps_adapter(self) -> bool:
+        """The result is an adapter, not a whole model."""
+        return self.config.method.name is not Method.FULL
+
+    @property
+    def classifies(self) -> bool:
+        """Rows have one label each, rather than a target for every token."""
+        return self.config.model.task is Task.SEQUENCE_CLASSIFICATION

@@ -20,22 +20,23 @@ import torch
 from accelerate.utils import set_seed
 
 from engine import checkpoint
-from engine.audit import AuditFailure, audit_weights, frozen_checksums
+from engine.audit import WeightWatch, loaded_checksums
 from engine.batches import BatchPlan
-from engine.collective import from_rank_0, world
+from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
 from engine.config.reading import read_file
 from engine.data import load_tokenizer, prepare_rows
 from engine.errors import EXIT_BAD_INPUT, BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
-from engine.loop import train
-from engine.model import DTYPES, adapted_modules, load_model, trainable
+from engine.loop import check_sharding, train
+from engine.model import adapted_modules, load_model, trainable
 from engine.optimizer import make_optimizer, make_schedule
 from engine.reporter import Reporter
 from engine.requests import Requests
 from engine.session import Session
 from engine.strategy import Strategy, make_strategy
+from engine.trained_state import checkpoints, choose
 from engine.versions import versions
 
 
@@ -57,6 +58,21 @@ class Rank:
         self.attempt = attempt
         self.reporter: Reporter | None = None
         self.session: Session | None = None
+
+    def once(self) -> None:
+        """Run and let go of everything, for a process that goes on to another run; raises what went wrong."""
+        with contextlib.ExitStack() as held:
+            try:
+                self._open_attempt(held)
+                self._run(read_config(self.run))
+            except Exception as error:
+                if self.reporter is not None:
+                    self.reporter.failed(error)
+                raise
+            finally:
+                if self.session is not None:
+                    self.session.strategy.release()
+                    self.session = None
 
     def live(self) -> NoReturn:
         """Run; whatever happens, say it in an event before the process ends. Does not return."""
@@ -92,33 +108,35 @@ class Rank:
     def _run(self, config: RunConfig) -> None:
         reporter = self.reporter
         assert reporter is not None
-        assert self.attempt is not None
         with reporter.phase("prepare", "process group"):
             strategy = make_strategy(config, tracking_folder=str(self.run.path / "tracking"))
             reporter.device = strategy.device
         reporter.emit(
             "started", world_size=world()[1], device=str(strategy.device), pid=os.getpid(), versions=versions()
         )
+        check_same_config(config)
         reporter.state("loading")
         make_deterministic(config)
+        parent = parent_checkpoints(config, self.run)
+        chosen = choose(self.run.checkpoints, parent, config.strategy.name.value, reporter)
         session, plan = self._prepare(config, strategy)
         self.session = session  # kept until the process ends, see leave()
-        loaded = frozen_checksums(session.unwrapped)
+        check_sharding(session, stepped=False)
         reached = True
-        if not checkpoint.restore(session):
+        if not checkpoint.restore(session, chosen):
             # Same adapters on every rank, then each rank's own dropout.
             set_seed(config.training.seed + world()[0])
             reached = report_evaluation(session, "before")
         reached = train(session, plan) and reached
-        self._check_weights(session, loaded)
         if reached:
             reached = report_evaluation(session, "after")
         if reached:
             reporter.state("saving")
             result = checkpoint.save_result(session)
         else:
-            result = checkpoint.checkpoints(self.run.checkpoints)[0] / "adapter"
-        session.accelerator.end_training()
+            result = checkpoints(self.run.checkpoints)[0] / "adapter"
+        for tracker in strategy.accelerator.trackers:
+            tracker.finish()
         relative = str(result.relative_to(self.run.path)) if result.exists() else None
         reporter.emit("finished", outcome="finished" if reached else "stopped", adapter=relative)
 
@@ -127,9 +145,9 @@ class Rank:
         reporter = self.reporter
         assert reporter is not None
         assert self.attempt is not None
-        device = strategy.device
         with reporter.phase("data", "tokenising"):
             tokenizer = load_tokenizer(config)
+            tokenizer.add_tokens(config.model.new_tokens)
             rows = prepare_rows(
                 config, tokenizer, self.run.data, is_main=self.rank == 0, progress=reporter.progress
             )  # fmt: skip
@@ -143,37 +161,22 @@ class Rank:
         reporter.emit("data", total_steps=total_steps, **rows.summary)
         with reporter.phase("load", "model"):
             set_seed(training.seed)
-            unwrapped = load_model(config, strategy.compute, device)
-        reporter.emit("model", **describe(unwrapped))
+            model = load_model(config, strategy, tokenizer, rows.labels)
+            loaded = loaded_checksums(model, strategy.frozen_dtype)
+        reporter.emit("model", **describe(model))
         with reporter.phase("prepare", "optimizer and strategy"):
-            optimizer = make_optimizer(config, list(trainable(unwrapped).values()), device)
-            model, optimizer = strategy.prepare(unwrapped, optimizer)
-            schedule = make_schedule(config, optimizer, total_steps)
+            strategy.prepare(model, lambda parameters: make_optimizer(config, parameters))
+            schedule = make_schedule(config, strategy.optimizer, total_steps)
             start_trackers(config, self.run, strategy)
-        unwrapped = strategy.accelerator.unwrap_model(model)
-        if not strategy.shards:
-            detail = "every rank holds the whole model"
-            reporter.emit("audit", audit="sharding", result="not_applicable", detail=detail)
-        session = Session(
-            config=config, run=self.run, reporter=reporter, requests=Requests(self.run, self.attempt, device),
-            accelerator=strategy.accelerator, device=device, tokenizer=tokenizer, rows=rows, model=model,
-            unwrapped=unwrapped, optimizer=optimizer, schedule=schedule, weights_dtype=DTYPES[strategy.compute],
-            total_steps=total_steps,
-        )  # fmt: skip
-        return session, plan
-
-    def _check_weights(self, session: Session, loaded: dict[str, int]) -> None:
-        """Prove that what was frozen is, byte for byte and on every rank, what was loaded."""
-        reporter = session.reporter
         if not loaded:
             reporter.emit("audit", audit="weights", result="not_applicable", detail="every weight is trained")
-            return
-        try:
-            detail = audit_weights(loaded, session.unwrapped)
-        except AuditFailure as error:
-            reporter.emit("audit", audit="weights", result="failed", detail=str(error))
-            raise
-        reporter.emit("audit", audit="weights", result="passed", detail=detail)
+        session = Session(
+            config=config, run=self.run, reporter=reporter,
+            requests=Requests(self.run, self.attempt, strategy.device), strategy=strategy, tokenizer=tokenizer,
+            rows=rows, schedule=schedule, watch=WeightWatch(strategy.unwrapped, loaded), total_steps=total_steps,
+            global_batch_size=plan.global_batch_size,
+        )  # fmt: skip
+        return session, plan
 
 
 def read_config(run: RunDirectory) -> RunConfig:
@@ -183,6 +186,28 @@ def read_config(run: RunDirectory) -> RunConfig:
         ConfigError: ``run.yaml`` is missing or wrong.
     """
     return read_file(run.run_yaml)
+
+
+def parent_checkpoints(config: RunConfig, run: RunDirectory) -> Path | None:
+    """Where the run this one continues keeps its checkpoints: ``parent`` is a path, or an id beside this run."""
+    return None if config.parent is None else RunDirectory(run.path.parent / config.parent).checkpoints
+
+
+def check_same_config(config: RunConfig) -> None:
+    """See that every rank was given the same run: on other machines ``run.yaml`` may be another file.
+
+    Raises:
+        BadInput: naming the fields that differ.
+    """
+    mine = flat(config)
+    for rank, theirs in enumerate(everyone := gathered(mine)):
+        different = [path for path in mine if theirs.get(path) != everyone[0].get(path)]
+        if different:
+            path = different[0]
+            raise BadInput(
+                f"{path}: rank {rank} was given {theirs.get(path)}, rank 0 {everyone[0].get(path)}"
+                f" ({len(different)} fields differ); start all ranks with the same run.yaml."
+            )
 
 
 def agree_on_attempt(run: RunDirectory, mine: int | None) -> int:

@@ -138,6 +138,9 @@ class ModelConfig(Section, frozen=True, kw_only=True):
     trust_remote_code: Annotated[
         bool, about("Trust remote code", "Run Python code that comes with the model; off by default.", advanced=True)
     ] = False  # fmt: skip
+    new_tokens: Annotated[
+        list[str], about("New tokens", "Tokens added to the tokenizer; their embeddings are trained.", advanced=True)
+    ] = []  # fmt: skip
     attention: Annotated[
         Attention, about("Attention", "Attention kernel; auto lets Transformers choose.", advanced=True)
     ] = Attention.AUTO

@@ -72,6 +72,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "evaluation": {
         "loss": "mean loss per target token over the evaluation rows", "rows": "evaluation rows",
+        "accuracy": "share of the rows whose class was found, 0 to 1 (classification)",
         "exact_match": "share of generated answers equal to the wanted ones, 0 to 1",
         "answers": "answers generated", "seconds": "duration",
         "when": "before, during or after training",

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
-from engine.audit import AuditFailure, audit_adapter, audit_weights, checksum, frozen_checksums, saved_name
-from engine.model import trainable
+from engine.audit import AuditFailure, WeightWatch, audit_adapter, loaded_checksums
+from engine.audit.adapter import saved_name
+from engine.audit.weights import checksum
+from engine.model import _keep_4bit_weights_plain, trainable
+
+
+def small() -> LlamaForCausalLM:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, tie_word_embeddings=False,
+        )
+    )  # fmt: skip
 
 
 def adapted(**lora: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    base = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=64,
-            hidden_size=64,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            tie_word_embeddings=False,
-        )
-    )
+    base = small()
     model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **lora))
     with torch.no_grad():  # as after some training
         for name, parameter in trainable(model).items():
@@ -41,7 +44,7 @@ def adapted(**lora: object) -> torch.nn.Module:
 def test_a_sound_adapter_passes(lora: dict, tmp_path: Path) -> None:
     model = adapted(**lora)
     model.save_pretrained(tmp_path)
-    assert "equal to memory" in audit_adapter(tmp_path, model, updates=3)
+    assert "equal to memory" in audit_adapter(tmp_path, trainable(model), updates=3)
 
 
 def damage_value(tensors: dict[str, torch.Tensor]) -> None:
@@ -80,7 +83,7 @@ def test_a_damaged_adapter_fails(damage, words: str, tmp_path: Path) -> None:
     damage(tensors)
     save_file(tensors, file)
     with pytest.raises(AuditFailure, match=words):
-        audit_adapter(tmp_path, model, updates=3)
+        audit_adapter(tmp_path, trainable(model), updates=3)
 
 
 def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(tmp_path: Path) -> None:
@@ -90,9 +93,9 @@ def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(tmp_path: Pat
             if "lora_B" in name:
                 parameter.zero_()
     model.save_pretrained(tmp_path)
-    audit_adapter(tmp_path, model, updates=0)
+    audit_adapter(tmp_path, trainable(model), updates=0)
     with pytest.raises(AuditFailure, match="nothing was learnt"):
-        audit_adapter(tmp_path, model, updates=1)
+        audit_adapter(tmp_path, trainable(model), updates=1)
 
 
 def test_saved_names_are_those_peft_writes() -> None:
@@ -100,14 +103,66 @@ def test_saved_names_are_those_peft_writes() -> None:
     assert saved_name("base_model.model.head.modules_to_save.default.weight") == "base_model.model.head.weight"
 
 
-def test_one_changed_frozen_byte_fails() -> None:
-    model = adapted()
-    before = frozen_checksums(model)
-    assert audit_weights(before, model).startswith(f"{len(before)} frozen tensors")
-    frozen = next(parameter for parameter in model.parameters() if not parameter.requires_grad)
-    frozen.data.view(-1).view(torch.uint8)[5] ^= 1
+def quantised() -> torch.nn.Module:
+    """A model of 4-bit layers with adapters, as loading gives it."""
+    folder = Path(tempfile.mkdtemp())
+    torch.manual_seed(0)
+    small().save_pretrained(folder)
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    base = LlamaForCausalLM.from_pretrained(folder, quantization_config=settings, device_map={"": "cpu"})
+    shutil.rmtree(folder)
+    _keep_4bit_weights_plain(base)
+    return get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+def computed(model: torch.nn.Module, watch: WeightWatch) -> str | None:
+    watch.arm()
+    model(input_ids=torch.arange(8).view(1, -1)).logits.sum().backward()
+    return watch.verify()
+
+
+def packed(model: torch.nn.Module) -> torch.Tensor:
+    weight: torch.Tensor = model.base_model.model.model.layers[1].mlp.up_proj.base_layer.weight
+    return weight
+
+
+def flip_a_packed_byte(model: torch.nn.Module) -> None:
+    packed(model).data.view(-1)[5] ^= 1
+
+
+def flip_a_scale(model: torch.nn.Module) -> None:
+    packed(model).quant_state.absmax.view(-1)[0] ^= 1
+
+
+def flip_an_embedding(model: torch.nn.Module) -> None:
+    model.get_input_embeddings().weight.data.view(-1).view(torch.uint8)[7] ^= 1
+
+
+def test_frozen_weights_are_seen_while_they_are_computed_with() -> None:
+    model = quantised()
+    loaded = loaded_checksums(model)
+    linear = sum(name.endswith(".absmax of absmax") for name in loaded)
+    assert linear == 14
+    detail = computed(model, WeightWatch(model, loaded))
+    assert detail == f"{len(loaded)} frozen tensors computed with as loaded, byte for byte, on 1 rank"
+
+
+@pytest.mark.parametrize("damage", [flip_a_packed_byte, flip_a_scale, flip_an_embedding])
+def test_one_changed_frozen_byte_fails(damage) -> None:
+    model = quantised()
+    watch = WeightWatch(model, loaded_checksums(model))
+    computed(model, watch)
+    damage(model)
     with pytest.raises(AuditFailure, match="1 of"):
-        audit_weights(before, model)
+        computed(model, watch)
+
+
+def test_a_watch_that_saw_nothing_fails() -> None:
+    model = adapted()
+    watch = WeightWatch(model, loaded_checksums(model))
+    watch.arm()
+    with pytest.raises(AuditFailure, match="no module"):
+        watch.verify()
 
 
 def test_the_checksum_knows_places() -> None:

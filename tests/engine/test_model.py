@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from support import small_tokenizers
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from engine.config import Compute, RunConfig
+from engine.config import RunConfig
 from engine.config.reading import read
 from engine.errors import BadInput
 from engine.model import load_model, trainable
-
-CPU = torch.device("cpu")
+from engine.strategy import make_strategy
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +22,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("base")
     config = LlamaConfig(
-        vocab_size=128, hidden_size=128, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2,
+        vocab_size=280, hidden_size=128, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2,
         num_key_value_heads=1, tie_word_embeddings=True,
     )  # fmt: skip
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    small_tokenizers.byte_level(pad_token="<s>").save_pretrained(folder)
     return folder
 
 
@@ -32,9 +34,17 @@ def config(base: Path, **settings: object) -> RunConfig:
     return read({"model": str(base), "data": "none.jsonl"}, where="test", base=base, assignments=settings)
 
 
+def load(config: RunConfig, labels: list[str] | None = None) -> Any:
+    """The model as a run of one rank loads it."""
+    strategy = make_strategy(config, tracking_folder="")
+    tokenizer = AutoTokenizer.from_pretrained(config.model.path)
+    tokenizer.add_tokens(config.model.new_tokens)
+    return load_model(config, strategy, tokenizer, labels)
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "qlora", "int8"])
 def test_only_what_is_trained_has_gradients(method: str, base: Path) -> None:
-    model = load_model(config(base, method=method), Compute.FP32, CPU)
+    model = load(config(base, method=method))
     names = trainable(model)
     assert names
     assert all("lora_" in name for name in names) == (method != "full")
@@ -48,7 +58,7 @@ def test_only_what_is_trained_has_gradients(method: str, base: Path) -> None:
 def test_gradients_are_the_same_after_an_evaluation(quantization: str, base: Path) -> None:
     """bitsandbytes repacks 4-bit weights in eval mode on some CPUs, and gradients then stop at them in silence."""
     settings = {"method.quantization.type": quantization}
-    model = load_model(config(base, **settings), Compute.FP32, CPU)
+    model = load(config(base, **settings))
     ids = torch.arange(16).view(1, -1)
 
     def gradients() -> dict[str, torch.Tensor]:
@@ -69,7 +79,7 @@ def test_gradients_are_the_same_after_an_evaluation(quantization: str, base: Pat
 @pytest.mark.parametrize(("wanted", "layers"), [("none", 0), ("all", 3), (2, 2)])
 def test_as_many_layers_are_checkpointed_as_wanted(wanted: object, layers: int, base: Path) -> None:
     settings = {"training.gradient_checkpointing": wanted}
-    model = load_model(config(base, **settings), Compute.FP32, CPU)
+    model = load(config(base, **settings))
     blocks = [module for module in model.modules() if type(module).__name__ == "LlamaDecoderLayer"]
     assert sum(bool(block.gradient_checkpointing) for block in blocks) == layers
 
@@ -77,10 +87,11 @@ def test_as_many_layers_are_checkpointed_as_wanted(wanted: object, layers: int, 
 def test_adapters_on_no_module_are_refused(base: Path) -> None:
     settings = {"method.lora.target_modules": ["query_proj"]}
     with pytest.raises(BadInput, match=r"method\.lora\.target_modules.*query_proj"):
-        load_model(config(base, **settings), Compute.FP32, CPU)
+        load(config(base, **settings))
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     LlamaConfig().save_pretrained(tmp_path)
+    small_tokenizers.byte_level().save_pretrained(tmp_path)
     with pytest.raises(BadInput, match=r"model\.path"):
-        load_model(config(tmp_path), Compute.FP32, CPU)
+        load(config(tmp_path))

@@ -1,0 +1,57 @@
+"""How the ranks share the work: one class a strategy, the same for the loop whichever it drives."""
+
+from __future__ import annotations
+
+import os
+
+from engine.config import RunConfig, StrategyName
+from engine.config.ranks import ONE_RANK
+from engine.errors import BadInput
+from engine.strategy.base import Strategy, resolve_compute, use_cpu
+
+__all__ = ["Strategy", "make_strategy", "resolve_compute", "use_cpu"]
+
+
+def make_strategy(config: RunConfig, *, tracking_folder: str) -> Strategy:
+    """The strategy of a run, its process group initialised.
+
+    Raises:
+        BadInput: the ranks that were started, or the hardware, do not fit it.
+    """
+    name = config.strategy.name
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if name in ONE_RANK and world_size > 1:
+        raise BadInput(f"strategy.name: {name.value} runs one rank, {world_size} were started; choose ddp.")
+    wanted = (config.hardware.ranks_per_node or 0) * config.hardware.nodes
+    if name not in ONE_RANK and wanted and wanted != world_size:
+        raise BadInput(
+            f"hardware.ranks_per_node: {wanted} ranks are wanted, {world_size} were started;"
+            " start as many (torchrun --nproc-per-node), or leave it empty."
+        )
+    offloads = config.strategy.offload_optimizer or config.strategy.offload_parameters
+    if offloads and use_cpu(config):
+        raise BadInput("strategy: offload moves data off a GPU, and the ranks compute on CPU; turn it off.")
+    return _kind(name)(config, tracking_folder=tracking_folder)
+
+
+def _kind(name: StrategyName) -> type[Strategy]:
+    """The class of a strategy; each imports its own libraries, so that none waits for another's."""
+    if name is StrategyName.SINGLE:
+        from engine.strategy.data_parallel import Single
+
+        return Single
+    if name is StrategyName.DDP:
+        from engine.strategy.data_parallel import DataParallel
+
+        return DataParallel
+    if name is StrategyName.PIPELINE:
+        from engine.strategy.pipeline import Pipeline
+
+        return Pipeline
+    if name is StrategyName.FSDP2:
+        from engine.strategy.fully_sharded import FullySharded
+
+        return FullySharded
+    from engine.strategy.zero import ZERO_STAGES
+
+    return ZERO_STAGES[name]

@@ -1,0 +1,113 @@
+"""torch's FSDP2: every rank holds a part of every weight and gathers a layer at a time.
+
+The model is sharded with ``fully_shard`` itself rather than through Accelerate, whose preparation leaves integer 4-bit
+weights unsharded, needs other ranks than CPU ones, and casts packed bytes by value (accelerate 1.15.0
+utils/fsdp_utils.py ``fsdp2_prepare_model``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+from engine.collective import world
+from engine.config import Method
+from engine.strategy.base import DTYPES, Strategy, _trained
+from engine.strategy.cpu_ranks import check_tested
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from engine.config import RunConfig
+    from engine.strategy.base import MakeOptimizer
+
+
+class FullySharded(Strategy):
+    """FSDP2 over all ranks; one group a decoder layer, the rest in the root's."""
+
+    shards_parameters = True
+    shards_optimizer = True
+
+    def __init__(self, config: RunConfig, *, tracking_folder: str) -> None:
+        if config.strategy.offload_parameters:
+            self._ask_for_gloo_too()
+        super().__init__(config, tracking_folder=tracking_folder)
+        if self.device.type == "cpu":
+            check_tested("fsdp2", "torch")
+
+    @staticmethod
+    def _ask_for_gloo_too() -> None:
+        """Offloaded gradients live on the host, and clipping sums them there: NCCL alone cannot."""
+        import os
+
+        import torch.distributed as distributed
+
+        if not distributed.is_initialized():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            distributed.init_process_group("cpu:gloo,cuda:nccl")
+
+    @property
+    def packed_dtype(self) -> torch.dtype:
+        """float32: the one type that FSDP2 of every supported torch shards and moves bit by bit.
+
+        On CUDA its copy into the gather buffer rewrites NaN patterns of 16-bit types, which packed bytes contain;
+        integer parameters are refused by torch 2.11.
+        """
+        return torch.float32
+
+    @property
+    def device_map(self) -> Any:
+        """Plain weights stay on the host, mapped from their file, until sharding takes them up layer by layer."""
+        return {"": self.device if self.is_quantized else "cpu"}
+
+    def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
+        mesh = init_device_mesh(self.device.type, (world()[1],))
+        root = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+        options: dict[str, Any] = {
+            "mesh": mesh,
+            "mp_policy": self._mixed_precision(),
+            "offload_policy": CPUOffloadPolicy() if self.config.strategy.offload_parameters else OffloadPolicy(),
+        }
+        for unit in sharding_units(root):
+            fully_shard(unit, **options)
+        fully_shard(root, **options)
+        self.model = self.unwrapped = model
+        self.optimizer = self.accelerator.prepare(make_optimizer(_trained(model)))
+
+    def _mixed_precision(self) -> MixedPrecisionPolicy:
+        """A casting policy only where every weight is trained: it would rewrite packed bytes by value."""
+        if self.config.method.name is Method.FULL:
+            return MixedPrecisionPolicy(param_dtype=DTYPES[self.compute], reduce_dtype=torch.float32)
+        return MixedPrecisionPolicy()
+
+    @contextlib.contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Gradients are reduced with every micro batch: kept for the last, each rank would hold all of them whole."""
+        yield
+
+    def expected_bytes(self, parameter: nn.Parameter) -> int:
+        return _share(parameter) * parameter.element_size()
+
+    def _optimizer_share(self, trained: list[nn.Parameter]) -> int:
+        return sum(_share(parameter) for parameter in trained)
+
+
+def _share(parameter: nn.Parameter) -> int:
+    """Numbers of this rank's part of a parameter that is cut along its first dimension into equal parts."""
+    rows = parameter.shape[0] if parameter.dim() else 1
+    return math.ceil(rows / world()[1]) * (parameter.numel() // max(rows, 1))
+
+
+def sharding_units(root: Any) -> list[nn.Module]:
+    """Modules gathered as one, inner ones first: the layers that Transformers says must not be split."""
+    names = set(root._no_split_modules or ())
+    units = [module for module in root.modules() if type(module).__name__ in names]
+    inside = {inner for unit in units for inner in unit.modules() if inner is not unit}
+    return [unit for unit in units if unit not in inside]

@@ -1,0 +1,271 @@
+"""DeepSpeed's ZeRO: optimizer states (1), gradients too (2), weights too (3) split over the ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from engine.collective import world
+from engine.config import Compute, Method, StrategyName
+from engine.config.deepspeed import deepspeed_config
+from engine.strategy.base import Strategy, Update, _trained, use_cpu
+from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from engine.config import RunConfig
+    from engine.strategy.base import MakeOptimizer
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Zero(Strategy):
+    """The model in a DeepSpeed engine, which reduces, clips and steps by itself."""
+
+    shards_optimizer = True
+    stage: ClassVar[int]
+
+    def __init__(self, config: RunConfig, *, tracking_folder: str) -> None:
+        on_cpu = use_cpu(config)
+        if on_cpu:
+            choose_deepspeed_accelerator()
+        super().__init__(config, tracking_folder=tracking_folder)
+        import deepspeed
+
+        deepspeed.utils.logger.setLevel(logging.ERROR)
+        deepspeed.init_distributed(dist_backend="gloo" if on_cpu else "nccl", auto_mpi_discovery=False)
+        self._last = True
+
+    @property
+    def load_dtype(self) -> torch.dtype:
+        """Trained in full in 16 bit, DeepSpeed keeps float32 masters of its own."""
+        if self.config.method.name is Method.FULL and self.compute is not Compute.FP32:
+            return torch.bfloat16 if self.compute is Compute.BF16 else torch.float16
+        return super().load_dtype
+
+    @property
+    def frozen_dtype(self) -> torch.dtype | None:
+        return torch.float16 if self.compute is Compute.FP16 else None
+
+    def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
+        import deepspeed
+
+        hidden_size = model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
+        config = deepspeed_config(self.config, self.compute, hidden_size)
+        self._persistence_threshold = hidden_size
+        self._partition(model, config)
+        self.optimizer = make_optimizer(_trained(model))
+        self.model, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
+        self.unwrapped = self.model.module
+
+    def _partition(self, model: nn.Module, config: dict[str, Any]) -> None:
+        """Split the weights before DeepSpeed would move them to the device whole; only stage 3 has to."""
+
+    @contextlib.contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        self._last = last
+        yield
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The engine has its own; outside of it, in evaluations, Accelerate's is the same."""
+        with contextlib.nullcontext() if self.model.training else self.accelerator.autocast():
+            yield
+
+    def backward(self, loss: Tensor) -> None:
+        self.model.set_gradient_accumulation_boundary(self._last)
+        self.model.backward(loss, scale_wrt_gas=False)
+
+    def update(self, max_grad_norm: float) -> Update:
+        self.model.step()
+        norm = self.model.get_global_grad_norm()
+        return Update(float(norm) if norm is not None else 0.0, bool(self.model.was_step_applied()))
+
+    # The trained state
+
+    @property
+    def _keeps_adam_states(self) -> bool:
+        """Whether the optimizer's states are numbers per weight; 8-bit ones are blocks of the partition instead."""
+        return isinstance(self.optimizer, torch.optim.AdamW)
+
+    def full(self, parameter: nn.Parameter) -> Tensor:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return _shaped(safe_get_full_fp32_param(parameter), parameter).detach()
+
+    def trained_state(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        steps = [state["step"] for state in self.optimizer.state.values() if "step" in state]
+        for name, parameter in self.unwrapped.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            values: dict[str, Any] = {"weight": self.full(parameter)}
+            if self._keeps_adam_states and steps:
+                values["step"] = torch.as_tensor(float(steps[0]))
+                for key in MOMENTS:
+                    values[key] = _shaped(safe_get_full_optimizer_state(parameter, key), parameter)
+            yield name, values
+
+    def load_trained_state(self, state: dict[str, dict[str, Any]]) -> None:
+        steps = [float(values["step"]) for values in state.values() if "step" in values]
+        if steps and self._keeps_adam_states:
+            self._make_adam_states(steps[0])
+        for name, parameter in self.unwrapped.named_parameters():
+            if parameter.requires_grad:
+                saved = {key: value for key, value in state[name].items() if torch.is_tensor(value)}
+                self._load(parameter, {key: value.to(self.device) for key, value in saved.items()})
+
+    def _make_adam_states(self, step: float) -> None:
+        """States as the optimizer makes them at its first step, for a saved run's to be put into."""
+        for flat in self._flat_partitions:
+            zeros = {key: torch.zeros_like(flat) for key in MOMENTS}
+            where = flat.device if self.optimizer.defaults["fused"] else "cpu"
+            self.optimizer.state[flat] = {"step": torch.tensor(step, dtype=torch.float32, device=where), **zeros}
+
+    @property
+    def _flat_partitions(self) -> list[Tensor]:
+        """This rank's float32 masters, a flat tensor a group: what the optimizer really steps."""
+        flat: list[Tensor] = self.model.optimizer.single_partition_of_fp32_groups
+        return flat
+
+    def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        with torch.no_grad():
+            parameter.copy_(values["weight"])
+        safe_set_full_fp32_param(parameter, values["weight"])
+        for key in MOMENTS:
+            if key in values:
+                safe_set_full_optimizer_state(parameter, values[key], key)
+
+    def rank_state(self) -> Any:
+        return None if self._keeps_adam_states else [self.optimizer.state[flat] for flat in self._flat_partitions]
+
+    def load_rank_state(self, state: Any) -> None:
+        for number, (flat, saved) in enumerate(zip(self._flat_partitions, state or (), strict=False)):
+            # Made by the optimizer itself, so that paged states are paged again.
+            self.optimizer.init_state(self.optimizer.param_groups[0], flat, 0, number)
+            for key, value in saved.items():
+                if torch.is_tensor(value):
+                    self.optimizer.state[flat][key].copy_(value)
+                else:
+                    self.optimizer.state[flat][key] = value
+
+    def scaler_state(self) -> dict[str, Any] | None:
+        if self.compute is not Compute.FP16:
+            return None
+        kept = vars(self.model.optimizer.loss_scaler).items()
+        return {name: value for name, value in kept if isinstance(value, (bool, int, float))}
+
+    def load_scaler_state(self, state: dict[str, Any] | None) -> None:
+        if self.compute is Compute.FP16 and state:
+            vars(self.model.optimizer.loss_scaler).update(state)
+
+    def _optimizer_share(self, trained: list[nn.Parameter]) -> int:
+        """Stages 1 and 2 cut all weights as one row, aligned; stage 3 each weight by itself."""
+        ranks = world()[1]
+        if self.shards_parameters:
+            return sum(math.ceil(one.ds_numel / ranks) for one in trained)  # type: ignore[attr-defined]
+        return math.ceil(sum(one.numel() for one in trained) / ranks) + 4 * ranks
+
+    def release(self) -> None:
+        if self.model is not None:
+            self.model.destroy()
+        super().release()
+
+
+class _Flat(Zero):
+    """Stages that keep weights whole and cut what the optimizer keeps, laid end to end."""
+
+    def _make_adam_states(self, step: float) -> None:
+        super()._make_adam_states(step)
+        # Normally at the first step: ties each weight to its place in the flat states.
+        self.model.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+class Zero1(_Flat):
+    """Optimizer states are split."""
+
+    stage = 1
+
+
+class Zero2(_Flat):
+    """Optimizer states and gradients are split."""
+
+    stage = 2
+
+
+class Zero3(Zero):
+    """Weights are split too; each module's are gathered when it is used."""
+
+    stage = 3
+    shards_parameters = True
+
+    @property
+    def device_map(self) -> Any:
+        """Plain weights stay on the host, mapped from their file, until they are split one by one."""
+        return {"": self.device if self.is_quantized else "cpu"}
+
+    @property
+    def _flat_partitions(self) -> list[Tensor]:
+        flat: list[Tensor] = self.model.optimizer.fp32_partitioned_groups_flat
+        return flat
+
+    def _partition(self, model: nn.Module, config: dict[str, Any]) -> None:
+        import deepspeed
+
+        # On the host every rank may share the file's pages; the split must not write to them.
+        deepspeed.zero.Init(
+            module=model,
+            config_dict_or_path=config,
+            remote_device="cpu" if self.config.strategy.offload_parameters else None,
+            pin_memory=self.config.strategy.offload_parameters,
+        )
+        for buffer in model.buffers():
+            buffer.data = buffer.data.to(self.device)
+
+    def expected_bytes(self, parameter: Any) -> int:
+        kept_whole = parameter.ds_numel <= self._persistence_threshold
+        share = parameter.ds_numel if kept_whole else math.ceil(parameter.ds_numel / world()[1])
+        return int(share * parameter.element_size())
+
+    def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
+        import deepspeed
+        from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
+
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
+            parameter.copy_(values["weight"])
+        safe_set_local_fp32_param(parameter, _partition_of(parameter, values["weight"]))
+        for key in MOMENTS:
+            if key in values:
+                safe_set_local_optimizer_state(parameter, _partition_of(parameter, values[key]), key)
+
+
+ZERO_STAGES: dict[StrategyName, type[Zero]] = {
+    StrategyName.ZERO1: Zero1,
+    StrategyName.ZERO2: Zero2,
+    StrategyName.ZERO3: Zero3,
+}
+
+
+def _shaped(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Without the padding of the partitions, in the parameter's own shape."""
+    shape = getattr(parameter, "ds_shape", parameter.shape)
+    return value.flatten()[: shape.numel()].view(shape)
+
+
+def _partition_of(parameter: Any, value: Tensor) -> Tensor:
+    """This rank's partition of a whole value, padded as DeepSpeed pads it."""
+    size = parameter.ds_tensor.ds_numel
+    flat = value.flatten()
+    start = min(size * world()[0], flat.numel())
+    mine = flat[start : start + size]
+    return torch.nn.functional.pad(mine, (0, size - mine.numel()))
