@@ -39,7 +39,8 @@ def main() -> NoReturn:
             measured = live(RunDirectory(folder), forget)
         except BaseException as error:
             traceback.print_exc()
-            write_json(folder / f"error-rank{rank}.json", {"error": f"{type(error).__name__}: {error}"})
+            first_line = (str(error).strip().splitlines() or [""])[0]
+            write_json(folder / f"error-rank{rank}.json", {"error": f"{type(error).__name__}: {first_line}"})
             leave(1)
         if rank == 0:
             write_json(folder / "measured.json", measured)

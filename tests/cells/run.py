@@ -128,13 +128,14 @@ class Prover:
         entry = self._results.add(cell, result, reason, world_size, measured)
         numbers = ""
         if measured:
-            losses = " ".join(f"{loss:.4f}" for loss in entry["losses"])
+            losses = " ".join(f"{float(loss):.4f}" for loss in entry["losses"])
             numbers = f" {entry['seconds']:5.1f} s  {losses}  resumed {'equal' if entry['resumed_equal'] else 'near'}"
             if entry["memory_peak"]:
                 numbers += f"  {max(entry['memory_peak']) / 2**20:,.0f} MiB  {entry['tokens_per_second']:,.0f} tok/s"
         print(f"{result:8} {cell.name:32}{numbers}" + (f"  {reason}" if reason else ""), flush=True)
-        if result == "passed":  # a checkpoint of a whole model is gigabytes
-            shutil.rmtree(self._run_of(cell), ignore_errors=True)
+        # A checkpoint of a whole model is gigabytes; what a failed cell said is kept.
+        for big in ("checkpoints", "adapter", "model", "first-result") if result == "failed" else (".",):
+            shutil.rmtree(self._run_of(cell) / big, ignore_errors=True)
 
     def _run_of(self, cell: Cell) -> Path:
         return self._folder / "runs" / cell.name

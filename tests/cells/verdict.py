@@ -21,8 +21,8 @@ RESUMED_TOLERANCE = 1e-2
 def complaints(cell: Cell, device: str, measured: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a cell that went through its life; nothing if it passed. ``device``: cpu or cuda."""
     yield from _audits(cell, measured["audits"])
-    losses, again = measured["losses"], measured["resumed_losses"]
-    if len(losses) != STEPS or not all(map(math.isfinite, map(float, losses))):
+    losses, again = ([float(loss) for loss in measured[name]] for name in ("losses", "resumed_losses"))
+    if len(losses) != STEPS or not all(map(math.isfinite, losses)):
         yield f"{len(losses)} losses of {STEPS} steps, or not all are numbers: {losses}"
     elif len(set(losses)) == 1:
         yield f"the loss does not move: {losses}"

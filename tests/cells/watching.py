@@ -37,8 +37,9 @@ class Outcome:
 
 
 def watch(job: Path, config: RunConfig, options: argparse.Namespace, environment: dict[str, str]) -> Iterator[Outcome]:
-    """Start the ranks of a job and yield each cell's outcome as it comes; ends at the first cell that failed.
+    """Start the ranks of a job and yield each cell's outcome as it comes.
 
+    Ends at the first cell that failed, or where the ranks ask for fresh ones; a new job goes on with the rest.
     ``config`` is any of the cells': they share ranks and devices. Nothing of the ranks is left at the end.
     """
     folders = [Path(folder) for folder in (read_json(job / "job.json") or {})["folders"]]
@@ -51,11 +52,11 @@ def watch(job: Path, config: RunConfig, options: argparse.Namespace, environment
             if measured is not None:
                 yield Outcome(folders.pop(0), measured, None)
                 began = time.monotonic()
-            elif failed_ranks(folders[0]) or set(codes) - {None, 0, START_ANEW}:
+            elif START_ANEW in codes:
+                return
+            elif failed_ranks(folders[0]) or None not in codes or any(codes):
                 yield end_of_failure(folders[0], processes)
                 return
-            elif None not in codes:
-                return  # a new set goes on with the rest
             elif time.monotonic() - began > options.seconds:
                 yield Outcome(folders[0], {}, hung(processes, options.seconds, job))
                 return
@@ -97,7 +98,7 @@ def end_of_failure(folder: Path, processes: list[RankProcess]) -> Outcome:
     said = failed_ranks(folder)
     for one in processes:
         code = one.process.poll()
-        if code not in (None, 0, 1) and f"rank{one.rank}" not in said:
+        if code not in (None, 1) and f"rank{one.rank}" not in said:
             said[f"rank{one.rank}"] = f"ended with {code}"
     by_error: dict[str, list[str]] = {}
     for rank, error in said.items():
