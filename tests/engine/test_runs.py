@@ -77,35 +77,6 @@ def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> No
     assert [p.name for p in run.path.glob(".*")] == []
 
 
-def test_full_fine_tuning_saves_a_model(cli: Cli, small_run) -> None:
-    overrides = {
-        "method": {"name": "full"}, "strategy.name": "single", "hardware.ranks_per_node": 1, "training.max_steps": 3,
-        "training.learning_rate": 1e-4,
-    }  # fmt: skip
-    cli("launch", str(small_run(**overrides)), "--wait")
-    status, run = cli.status(), cli.directory()
-    assert status["audits"]["adapter"] == "not_applicable"
-    assert not run.adapter.exists()
-    model = AutoModelForCausalLM.from_pretrained(run.model)
-    base = AutoModelForCausalLM.from_pretrained(DEMO / "model", dtype=model.dtype)
-    trained, before = model.state_dict(), base.state_dict()
-    assert trained.keys() == before.keys()
-    assert any(not torch.equal(trained[name], before[name]) for name in before)
-
-
-def test_same_losses_with_one_rank_and_two(cli: Cli, small_run) -> None:
-    """The same rows in the same order, weighed by token: how they are spread must not matter."""
-    cli("launch", str(small_run(**{"method.lora.dropout": 0.0})), "--wait")
-    two = [event["loss"] for event in events(cli.directory(), "step")]
-    one_rank = {
-        "strategy.name": "single", "hardware.ranks_per_node": 1, "training.gradient_accumulation_steps": 4,
-        "method.lora.dropout": 0.0, "name": "single",
-    }  # fmt: skip
-    cli("launch", str(small_run(**one_rank)), "--wait")
-    one = [event["loss"] for event in events(cli.directory(), "step")]
-    assert one == pytest.approx(two, rel=1e-5)
-
-
 @pytest.mark.parametrize(
     "command",
     [

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from support.runs import Cli, events, wait_for
+from support.runs import Cli, events, wait_for, write_run
 
 from engine.events import RunDirectory, start_time
 
 STEPS = 12
+ADAPTED_MODULES = 4 * 7
+"""Layers of the demo's model x linear modules of each."""
 
 
 def weights(status: dict) -> dict[str, bytes]:
@@ -32,24 +37,47 @@ def nothing_left(run: RunDirectory) -> bool:
     return all(start_time(rank["pid"]) != rank["start_time"] for rank in ranks_of(run))
 
 
+def overrides(strategy: str) -> dict[str, Any]:
+    """A run long enough to be disturbed. Under ddp it also evaluates, for those who want to disturb that."""
+    return {
+        "strategy.name": strategy, "training.max_steps": STEPS, "training.save_every": 3, "data.num_workers": 1,
+        **({} if strategy == "ddp" else {"data.eval_path": None}),
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The adapter of a run nobody touched."""
-    from support.runs import write_run
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
+    """By strategy the adapter of a run nobody touched, launched as a user does; each is made once."""
 
-    folder = tmp_path_factory.mktemp("undisturbed")
-    cli = Cli(folder / "home")
-    file = write_run(folder, **{"training.max_steps": STEPS, "training.save_every": 3, "data.num_workers": 1})
-    cli("launch", str(file), "--wait")
-    return weights(cli.status())
+    @functools.cache
+    def adapter(strategy: str) -> dict[str, bytes]:
+        folder = tmp_path_factory.mktemp(strategy)
+        cli = Cli(folder / "home")
+        cli("launch", str(write_run(folder, **overrides(strategy))), "--wait")
+        status = cli.status()
+        sharding = "not_applicable" if strategy == "ddp" else "passed"
+        assert status["state"] == "finished"
+        assert status["audits"] == {"sharding": sharding, "weights": "passed", "adapter": "passed"}
+        assert [rank["step"] for rank in status["ranks"]] == [STEPS, STEPS]
+        return weights(status)
+
+    return adapter
 
 
-def test_killed_rank_then_resume_is_bit_equal(cli: Cli, small_run, undisturbed) -> None:
-    run_id = cli("launch", str(small_run(**{
-        "training.max_steps": STEPS, "training.save_every": 3, "data.num_workers": 1,
-    }))).stdout.strip()  # fmt: skip
+@pytest.mark.parametrize("strategy", ["zero1", "zero2"])
+def test_strategies_through_the_launcher(strategy: str, undisturbed) -> None:
+    """Those that are killed below are launched there."""
+    assert len(undisturbed(strategy)) == 2 * ADAPTED_MODULES
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero3"])
+def test_killed_rank_then_resume_is_bit_equal(strategy: str, cli: Cli, small_run, undisturbed) -> None:
+    seed = int(os.environ.get("KILL_SEED", random.randrange(1 << 32)))
+    print(f"to repeat: KILL_SEED={seed}")
+    chance = random.Random(seed)
+    victim, step = chance.randrange(2), chance.randrange(4, STEPS - 3)
+    run_id = cli("launch", str(small_run(**overrides(strategy)))).stdout.strip()
     run = cli.directory(run_id)
-    victim, step = random.randrange(2), random.randrange(4, STEPS - 1)
     wait_for(lambda: run.attempts() and events(run, "step") and events(run, "step")[-1]["step"] >= step, 120, "a step")
     os.kill(ranks_of(run)[victim]["pid"], signal.SIGKILL)
     status = cli.wait(run_id, 60)
@@ -65,15 +93,13 @@ def test_killed_rank_then_resume_is_bit_equal(cli: Cli, small_run, undisturbed) 
     assert status["attempt"] == 2
     resumed = [event for event in events(run, "checkpoint") if event["resumed"]]
     assert resumed, "the second attempt began anew"
-    assert weights(status) == undisturbed
+    assert weights(status) == undisturbed(strategy)
 
 
 @pytest.mark.parametrize("moment", ["training", "evaluating", "saving"])
 def test_stop_saves_and_resume_ends_the_same(moment: str, cli: Cli, small_run, undisturbed) -> None:
-    overrides = {"training.max_steps": STEPS, "training.save_every": 3, "data.num_workers": 1}
-    if moment == "evaluating":
-        overrides["training.eval_every"] = 4
-    run_id = cli("launch", str(small_run(**overrides))).stdout.strip()
+    evaluations = {"training.eval_every": 4} if moment == "evaluating" else {}
+    run_id = cli("launch", str(small_run(**overrides("ddp"), **evaluations))).stdout.strip()
     run = cli.directory(run_id)
 
     def reached() -> bool:
@@ -93,7 +119,7 @@ def test_stop_saves_and_resume_ends_the_same(moment: str, cli: Cli, small_run, u
 
     cli("resume", run_id, "--wait")
     assert cli.status(run_id)["state"] == "finished"
-    assert weights(cli.status(run_id)) == undisturbed
+    assert weights(cli.status(run_id)) == undisturbed("ddp")
 
 
 def test_a_corrupt_checkpoint_is_said_and_skipped(cli: Cli, small_run) -> None:
