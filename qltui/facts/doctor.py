@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from qltui import words
-from qltui.facts import gpus, host, versions
+from qltui.facts import gpus, host, verified, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ def examine(state_folder: Path) -> list[Fact]:
         *_gpus(),
         *_host(),
         *_state_folder(state_folder),
+        Fact("verified on", verified.summary()),
         _session(),
     ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cells.cells import Cell
+from engine.config import Method
 from engine.config.ranks import ONE_RANK
 
 DEMO = Path(__file__).parents[2] / "presets" / "demo"
@@ -31,14 +32,17 @@ class Scale:
     learning_rate: dict[str, float]
     """By method."""
 
-    def model(self, folder: Path) -> Path:
-        return DEMO / "model" if self.name == "tiny" else folder / f"model-{self.name}"
+    def model(self, folder: Path, method: Method) -> Path:
+        """Of the large one a few layers where all is trained: its checkpoints, 12 bytes a weight, fill disks."""
+        if self.name == "tiny":
+            return DEMO / "model"
+        return folder / f"model-{self.name}{'-shallow' if method is Method.FULL else ''}"
 
     def values(self, cell: Cell, folder: Path, device: str, ranks: int) -> dict[str, Any]:
         """The configuration of a cell, by dotted path; data and model lie in ``folder``."""
         alone = cell.strategy in ONE_RANK
         return {
-            "model.path": str(self.model(folder)),
+            "model.path": str(self.model(folder, cell.method)),
             "data.path": str(folder / f"{cell.task.value}-train.jsonl"),
             "data.eval_path": str(folder / f"{cell.task.value}-evaluation.jsonl"),
             "data.max_length": self.max_length,
@@ -77,14 +81,14 @@ def write_rows(scale: Scale, folder: Path) -> None:
             (folder / f"{task}-{part}.jsonl").write_text(lines, "utf-8")
 
 
-def make_billion(folder: Path) -> None:
-    """A Llama of 0.89 B random weights in bf16, with the demo's tokenizer."""
+def make_llama(folder: Path, layers: int) -> None:
+    """A Llama of random weights in bf16 (0.89 B with 16 layers), with the demo's tokenizer."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(DEMO / "model")
     config = LlamaConfig(
-        vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=16, num_attention_heads=16,
+        vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=layers, num_attention_heads=16,
         num_key_value_heads=8, max_position_embeddings=2048, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, dtype="bfloat16",
     )  # fmt: skip
@@ -103,8 +107,9 @@ def main() -> None:
 
     scale, folder = SCALES[sys.argv[1]], Path(sys.argv[2])
     write_rows(scale, folder)
-    if not scale.model(folder).exists():
-        make_billion(scale.model(folder))
+    for method, layers in ((Method.LORA, 16), (Method.FULL, 4)):
+        if not scale.model(folder, method).exists():
+            make_llama(scale.model(folder, method), layers)
     print(json.dumps([torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]))
 
 

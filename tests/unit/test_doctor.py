@@ -22,6 +22,11 @@ def test_another_version_is_a_warning_and_a_missing_package_is_bad(monkeypatch: 
     assert "pip install no-such-package==1.0" in facts["no-such-package"].remedy
 
 
+def test_what_was_proven_and_where_is_said() -> None:
+    facts = {fact.name: fact for fact in doctor.examine(Path("/tmp"))}
+    assert "CPU ranks (torch" in facts["verified on"].value
+
+
 def test_a_state_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")  # a folder without write permission would not stop root
     facts = {fact.name: fact for fact in doctor.examine(tmp_path / "file" / "runs")}
