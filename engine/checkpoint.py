@@ -93,7 +93,7 @@ def _whole_weights(session: Session) -> dict[str, torch.Tensor]:
             continue
         first = same.setdefault(id(parameter), name)
         if first != name:
-            if world()[0] == 0:
+            if not session.keeps_adapter and world()[0] == 0:
                 weights[name] = weights[first]
             continue
         value = session.strategy.full(parameter)

@@ -34,6 +34,8 @@ def deepspeed_config(config: RunConfig, compute: Compute, hidden_size: int) -> d
     }
     if stage == 3:
         zero |= {
+            # It would replace torch's own linear function for the whole process, with other roundings under autocast.
+            "memory_efficient_linear": False,
             # Norms and biases stay whole on every rank; everything wider is partitioned.
             "stage3_param_persistence_threshold": hidden_size,
             # Gathered weights go as soon as a layer is through: kept for reuse, models below 1e9 never get smaller.
@@ -53,6 +55,9 @@ def deepspeed_config(config: RunConfig, compute: Compute, hidden_size: int) -> d
         # torch's AdamW is what was asked for; on the host DeepSpeed would put its own in its place.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
+        # Gradients are summed as exactly as under every other strategy.
+        "communication_data_type": "fp32",
+        "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": None,
         **_precision(compute, full=full),
     }
@@ -66,7 +71,7 @@ def _precision(compute: Compute, *, full: bool) -> dict[str, Any]:
     if compute is Compute.FP16:
         return {"fp16": {"enabled": True}}
     if compute is Compute.BF16 and full:
-        return {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}}
+        return {"bf16": {"enabled": True}}
     if compute is Compute.BF16:
         return {"torch_autocast": {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}}
     return {}

@@ -76,7 +76,8 @@ class Zero(Strategy):
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """The engine has its own; outside of it, in evaluations, Accelerate's is the same."""
-        with contextlib.nullcontext() if self.model.training else self.accelerator.autocast():
+        # Asked of the model: the engine's own flag stays as it was in evaluations.
+        with contextlib.nullcontext() if self.unwrapped.training else self.accelerator.autocast():
             yield
 
     def backward(self, loss: Tensor) -> None:
@@ -133,7 +134,10 @@ class Zero(Strategy):
     @property
     def _flat_partitions(self) -> list[Tensor]:
         """This rank's float32 masters, a flat tensor a group: what the optimizer really steps."""
-        flat: list[Tensor] = self.model.optimizer.single_partition_of_fp32_groups
+        optimizer = self.model.optimizer
+        # Stage 1 in bf16 with sums in float32 is another optimizer of DeepSpeed's, with names of its own.
+        names = ("single_partition_of_fp32_groups", "fp32_groups_flat_partition")
+        flat: list[Tensor] = next(getattr(optimizer, name) for name in names if hasattr(optimizer, name))
         return flat
 
     def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
@@ -231,6 +235,9 @@ class Zero3(Zero):
         )
         for buffer in model.buffers():
             buffer.data = buffer.data.to(self.device)
+        if self.device.type == "cpu":
+            for parameter in model.parameters():
+                _keep_in_place(parameter)
 
     def expected_bytes(self, parameter: Any) -> int:
         kept_whole = parameter.ds_numel <= self._persistence_threshold
@@ -254,6 +261,21 @@ ZERO_STAGES: dict[StrategyName, type[Zero]] = {
     StrategyName.ZERO2: Zero2,
     StrategyName.ZERO3: Zero3,
 }
+
+
+def _keep_in_place(parameter: Any) -> None:
+    """Make ``to`` its own device give the parameter itself.
+
+    For DoRA PEFT sets ``weight = weight.to("cpu")`` on modules whose weight is there (peft 0.21.2 utils/integrations.py
+    ``dequantize_module_weight``); a 4-bit weight gives a copy, which would take the place of DeepSpeed's parameter.
+    """
+
+    def to(*arguments: Any, **options: Any) -> Any:
+        if arguments == (parameter.device,) and not options:
+            return parameter
+        return type(parameter).to(parameter, *arguments, **options)
+
+    parameter.to = to
 
 
 def _shaped(value: Tensor, parameter: nn.Parameter) -> Tensor:
