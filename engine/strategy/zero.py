@@ -213,6 +213,11 @@ class Zero3(Zero):
     stage = 3
     shards_parameters = True
 
+    def __init__(self, config: RunConfig, *, tracking_folder: str) -> None:
+        super().__init__(config, tracking_folder=tracking_folder)
+        # A cast kept from a weight's first use would take the second one's gradient after the weight is gone (DoRA).
+        torch.set_autocast_cache_enabled(False)
+
     @property
     def device_map(self) -> Any:
         """Plain weights stay on the host, mapped from their file, until they are split one by one."""
@@ -243,6 +248,10 @@ class Zero3(Zero):
         kept_whole = parameter.ds_numel <= self._persistence_threshold
         share = parameter.ds_numel if kept_whole else math.ceil(parameter.ds_numel / world()[1])
         return int(share * parameter.element_size())
+
+    def release(self) -> None:
+        torch.set_autocast_cache_enabled(True)
+        super().release()
 
     def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
         import deepspeed
