@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 from engine.config import RunConfig, StrategyName
 from engine.config.ranks import ONE_RANK
 from engine.errors import BadInput
@@ -28,10 +30,21 @@ def make_strategy(config: RunConfig, *, tracking_folder: str) -> Strategy:
             f"hardware.ranks_per_node: {wanted} ranks are wanted, {world_size} were started;"
             " start as many (torchrun --nproc-per-node), or leave it empty."
         )
+    _check_devices(config)
     offloads = config.strategy.offload_optimizer or config.strategy.offload_parameters
     if offloads and use_cpu(config):
         raise BadInput("strategy: offload moves data off a GPU, and the ranks compute on CPU; turn it off.")
     return _kind(name)(config, tracking_folder=tracking_folder)
+
+
+def _check_devices(config: RunConfig) -> None:
+    """Each rank of a node needs a GPU of its own; NCCL hangs or dies in its own words otherwise."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not use_cpu(config) and ranks > torch.cuda.device_count():
+        raise BadInput(
+            f"hardware.ranks_per_node: {ranks} ranks want a GPU each, and {torch.cuda.device_count()} are visible;"
+            " start as many as there are, or set hardware.device=cpu."
+        )
 
 
 def _kind(name: StrategyName) -> type[Strategy]:

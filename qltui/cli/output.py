@@ -70,6 +70,7 @@ def describe(status: dict[str, Any]) -> str:
         ("speed", _if_known(status["tokens_per_second"], lambda value: f"{words.number(value)} tokens/s")),
         *((f"rank {rank['rank']}", _rank(rank)) for rank in status["ranks"]),
         ("audits", ", ".join(f"{name} {result}" for name, result in status["audits"].items())),
+        ("accuracy", _if_known(status.get("accuracy"), words.share)),
         *_answers(status),
         ("adapter", status["adapter_dir"]),
         ("folder", status["run_dir"]),

@@ -53,6 +53,7 @@ class RunState:
         self.identity = {key: base.get(key, default) for key, default in IDENTITY.items()}
         self.series: dict[str, list[Point]] = {key: [] for key in SERIES}
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
+        self.accuracy: float | None = None
         self.sample: dict[str, Any] | None = None
         self.updated: float | None = number(base.get("updated"))
         self.total_steps: int | None = whole(base.get("total_steps"))
@@ -144,6 +145,8 @@ class RunState:
         if loss is not None:
             self.eval_loss = loss
             self._point("eval_loss", number(event.get("step")) or 0, loss)
+        accuracy = number(event.get("accuracy"))
+        self.accuracy = self.accuracy if accuracy is None else accuracy
         when = str(event.get("when"))
         if when in self.exact_match and event.get("exact_match") is not None:
             self.exact_match[when] = number(event["exact_match"])
@@ -237,6 +240,7 @@ class RunState:
                 {**row, "memory_by_phase": dict(row["memory_by_phase"])} for _, row in sorted(self.ranks.items())
             ],
             "audits": {audit: self._audit(audit) for audit in AUDITS},
+            "accuracy": self.accuracy,
             "exact_match": dict(self.exact_match),
             "sample": dict(self.sample) if self.sample else None,
             "reason": None,

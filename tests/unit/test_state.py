@@ -45,7 +45,7 @@ def test_a_run_from_its_start_to_its_adapter() -> None:
         event("step", step=2, loss=1.0, tokens=300, step_time=0.5, memory_peak=20),
         event("step", rank=1, step=2, step_time=0.6, memory_allocated=7),
         event("evaluation", step=2, loss=1.5, exact_match=0.25, when="before"),
-        event("evaluation", step=2, loss=1.2, exact_match=0.75, when="after"),
+        event("evaluation", step=2, loss=1.2, exact_match=0.75, accuracy=0.5, when="after"),
     )
     status = state.status()
     assert (status["step"], status["total_steps"], status["loss"], status["eval_loss"]) == (2, 4, 1.0, 1.2)
@@ -54,6 +54,7 @@ def test_a_run_from_its_start_to_its_adapter() -> None:
     assert [(row["rank"], row["step"], row["step_time"]) for row in status["ranks"]] == [(0, 2, 0.5), (1, 2, 0.6)]
     assert (status["ranks"][0]["memory_peak"], status["ranks"][1]["memory_allocated"]) == (20, 7)
     assert status["exact_match"] == {"before": 0.25, "after": 0.75}
+    assert status["accuracy"] == 0.5
     assert status["adapter_dir"] is None
     state.apply(event("finished", outcome="finished", adapter="adapter"))
     assert state.status()["adapter_dir"] == "/runs/tiny-1/adapter"

@@ -23,6 +23,8 @@ def verdict(status: dict[str, Any], elapsed_seconds: float | None, width: int) -
     head, *rest = facts
     lines = [Content.assemble((head, f"bold {colour}"), ("  " + " · ".join(rest), "$muted"))]
     lines += _failure(status)
+    if status["accuracy"] is not None:
+        lines.append(_row("accuracy", Content.styled(words.share(status["accuracy"]), "bold")))
     match = status["exact_match"]
     if match["after"] is not None:
         before = f"{words.share(match['before'])} → " if match["before"] is not None else ""
