@@ -10,6 +10,7 @@ TESTED = {
     "peft": "0.21.2",
     "bitsandbytes": "0.50.2",
     "accelerate": "1.15.0",
+    "deepspeed": "0.19.8",
     "datasets": "5.2.0",
     "textual": "8.2.8",
 }
