@@ -185,8 +185,11 @@ def _save_adapter(session: Session, weights: dict[str, torch.Tensor], aside: Pat
     """Save the adapter ``aside`` and audit the file before it may become ``folder``; a failed audit ends the run."""
     # Rows of new tokens travel as trained rows of the adapter, so whole embeddings need not.
     session.strategy.unwrapped.save_pretrained(aside, state_dict=dict(weights), save_embedding_layers=False)
-    path = _relative(folder, session.run.path)
-    report_audit(session.reporter, "adapter", lambda: audit_adapter(aside, weights, session.updates), path)
+
+    def audit() -> str:
+        return audit_adapter(aside, weights, session.updates, session.begun)
+
+    report_audit(session.reporter, "adapter", audit, _relative(folder, session.run.path))
 
 
 def _relative(path: Path, to: Path) -> str:

@@ -33,6 +33,8 @@ class Session:
     rows: Rows
     schedule: Any
     watch: WeightWatch
+    begun: dict[str, int]
+    """Checksums of the adapters before the first step, for the audit to find that something was learnt."""
     total_steps: int
     global_batch_size: int
     updates: int = 0

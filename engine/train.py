@@ -20,7 +20,7 @@ import torch
 from accelerate.utils import set_seed
 
 from engine import checkpoint
-from engine.audit import WeightWatch, loaded_checksums
+from engine.audit import WeightWatch, begun_checksums, loaded_checksums
 from engine.batches import BatchPlan
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
@@ -162,7 +162,7 @@ class Rank:
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
-            loaded = loaded_checksums(model, strategy.frozen_dtype)
+            loaded, begun = loaded_checksums(model, strategy.frozen_dtype), begun_checksums(model)
         reporter.emit("model", **describe(model))
         with reporter.phase("prepare", "optimizer and strategy"):
             strategy.prepare(model, lambda parameters: make_optimizer(config, parameters))
@@ -173,8 +173,8 @@ class Rank:
         session = Session(
             config=config, run=self.run, reporter=reporter,
             requests=Requests(self.run, self.attempt, strategy.device), strategy=strategy, tokenizer=tokenizer,
-            rows=rows, schedule=schedule, watch=WeightWatch(strategy.unwrapped, loaded), total_steps=total_steps,
-            global_batch_size=plan.global_batch_size,
+            rows=rows, schedule=schedule, watch=WeightWatch(strategy.unwrapped, loaded), begun=begun,
+            total_steps=total_steps, global_batch_size=plan.global_batch_size,
         )  # fmt: skip
         return session, plan
 

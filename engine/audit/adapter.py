@@ -9,12 +9,16 @@ import torch
 from safetensors import safe_open
 
 from engine.audit.failure import AuditFailure
+from engine.audit.weights import checksum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+FIRST_TO_MOVE = re.compile(r"\.lora_(B|embedding_A)\.")
+"""Halves of adapters that the first step changes: the other half's gradient is zero as long as these are."""
 
 
 def saved_name(name: str) -> str:
@@ -24,10 +28,20 @@ def saved_name(name: str) -> str:
     return re.sub(r"\.default(\.|$)", r"\1", name)
 
 
-def audit_adapter(folder: Path, trained: Mapping[str, Tensor], updates: int) -> str:
+def begun_checksums(model: nn.Module) -> dict[str, int]:
+    """Checksums of the adapters' first halves to move, in a model not trained yet, by the keys they are saved under.
+
+    Normally they begin as zero; pissa and olora take them from the weights.
+    """
+    begun = {name: one for name, one in model.named_parameters() if FIRST_TO_MOVE.search(name)}
+    return {saved_name(name): int(checksum(parameter)) for name, parameter in begun.items()}
+
+
+def audit_adapter(folder: Path, trained: Mapping[str, Tensor], updates: int, begun: Mapping[str, int]) -> str:
     """Reopen a saved adapter and compare it with the weights in memory, tensor by tensor.
 
-    ``trained`` holds every trained parameter whole, by its name in the PEFT model. Returns what was measured.
+    ``trained`` holds every trained parameter whole, by its name in the PEFT model; ``begun`` is what
+    :func:`begun_checksums` gave. Returns what was measured.
 
     Raises:
         AuditFailure: tensors are missing, foreign, of another shape or value, or untrained after ``updates``.
@@ -54,8 +68,8 @@ def audit_adapter(folder: Path, trained: Mapping[str, Tensor], updates: int) -> 
                 raise AuditFailure(f"{path}: {key} has shape {tuple(saved.shape)}, in memory {tuple(memory.shape)}")
             if not torch.equal(saved, memory.to(saved.dtype)):
                 raise AuditFailure(f"{path}: {key} is not what is in memory")
-            learnt |= "lora_B" in key and bool(saved.count_nonzero())
+            learnt |= key in begun and int(checksum(saved)) != begun[key]
     if updates > 0 and not learnt:
-        raise AuditFailure(f"{path}: every lora_B is zero after {updates} updates: nothing was learnt")
+        raise AuditFailure(f"{path}: every adapter is as it began after {updates} updates: nothing was learnt")
     numbers = sum(value.numel() for value in wanted.values())
     return f"{len(wanted)} tensors, {numbers:,} numbers, equal to memory"

@@ -71,9 +71,9 @@ def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield "absmax", state.absmax
         if state.nested:
             yield "absmax of absmax", state.state2.absmax
-    # bitsandbytes' own layer takes the scales of its int8 weight over at its first forward.
-    scale = getattr(own.get("state"), "SCB", None)
-    scale = getattr(own["_parameters"].get("weight"), "SCB", None) if scale is None else scale
+    # bitsandbytes' own layer takes the scales of its int8 weight over at its first forward; older ones may be there.
+    scale = getattr(own["_parameters"].get("weight"), "SCB", None)
+    scale = getattr(own.get("state"), "SCB", None) if scale is None else scale
     if isinstance(scale, torch.Tensor):
         yield "SCB", scale
 

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
-from engine.audit import AuditFailure, WeightWatch, audit_adapter, loaded_checksums
+from engine.audit import AuditFailure, WeightWatch, audit_adapter, begun_checksums, loaded_checksums
 from engine.audit.adapter import saved_name
 from engine.audit.weights import checksum
 from engine.model import _keep_4bit_weights_plain, trainable
@@ -28,14 +28,20 @@ def small() -> LlamaForCausalLM:
 
 
 def adapted(**lora: object) -> torch.nn.Module:
+    """As before the first step."""
     torch.manual_seed(0)
-    base = small()
-    model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **lora))
-    with torch.no_grad():  # as after some training
+    return get_peft_model(small(), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **lora))
+
+
+def audit(folder: Path, model: torch.nn.Module, updates: int) -> str:
+    return audit_adapter(folder, trainable(model), updates, begun_checksums(adapted()))
+
+
+def learn(model: torch.nn.Module) -> None:
+    with torch.no_grad():
         for name, parameter in trainable(model).items():
             if "lora_B" in name:
                 parameter.normal_()
-    return model
 
 
 @pytest.mark.parametrize(
@@ -43,8 +49,9 @@ def adapted(**lora: object) -> torch.nn.Module:
 )
 def test_a_sound_adapter_passes(lora: dict, tmp_path: Path) -> None:
     model = adapted(**lora)
+    learn(model)
     model.save_pretrained(tmp_path)
-    assert "equal to memory" in audit_adapter(tmp_path, trainable(model), updates=3)
+    assert "equal to memory" in audit(tmp_path, model, updates=3)
 
 
 def damage_value(tensors: dict[str, torch.Tensor]) -> None:
@@ -77,25 +84,28 @@ def damage_shape(tensors: dict[str, torch.Tensor]) -> None:
 )  # fmt: skip
 def test_a_damaged_adapter_fails(damage, words: str, tmp_path: Path) -> None:
     model = adapted()
+    learn(model)
     model.save_pretrained(tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     tensors = load_file(file)
     damage(tensors)
     save_file(tensors, file)
     with pytest.raises(AuditFailure, match=words):
-        audit_adapter(tmp_path, trainable(model), updates=3)
+        audit(tmp_path, model, updates=3)
 
 
-def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(tmp_path: Path) -> None:
-    model = adapted()
-    with torch.no_grad():
-        for name, parameter in trainable(model).items():
-            if "lora_B" in name:
-                parameter.zero_()
+@pytest.mark.parametrize("init", [True, "pissa", "olora"])
+def test_an_adapter_that_learnt_nothing_fails_after_the_first_step(init: bool | str, tmp_path: Path) -> None:
+    """Also where adapters begin as a part of the weights, and no half is zero."""
+    model = adapted(init_lora_weights=init)
+    begun = begun_checksums(model)
     model.save_pretrained(tmp_path)
-    audit_adapter(tmp_path, trainable(model), updates=0)
+    audit_adapter(tmp_path, trainable(model), 0, begun)
     with pytest.raises(AuditFailure, match="nothing was learnt"):
-        audit_adapter(tmp_path, trainable(model), updates=1)
+        audit_adapter(tmp_path, trainable(model), 1, begun)
+    learn(model)
+    model.save_pretrained(tmp_path)
+    audit_adapter(tmp_path, trainable(model), 1, begun)
 
 
 def test_saved_names_are_those_peft_writes() -> None:
