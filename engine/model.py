@@ -45,10 +45,15 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     if config.method.name is Method.FULL:
         return model
     if strategy.device.type == "cpu":
+        if config.method.name is Method.INT8 and config.method.lora.use_dora:
+            # Here PEFT puts a copy without scales in the weight's place (0.21.2 utils/integrations.py
+            # ``dequantize_module_weight``).
+            raise BadInput("method.lora.use_dora: DoRA on int8 weights needs a GPU; turn it off, or use qlora.")
         _keep_4bit_weights_plain(model)
+    adapted = _with_adapters(model, config, new_rows)
     if config.method.name is Method.INT8 and strategy.shards_parameters:
-        make_shardable(model)
-    return _with_adapters(model, config, new_rows)
+        make_shardable(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
+    return adapted
 
 
 def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> Any:

@@ -24,11 +24,11 @@ def make_optimizer(config: RunConfig, parameters: list[torch.nn.Parameter]) -> A
     if training.optimizer is Optimizer.ADAMW:
         fused = device.type == "cuda" and not config.strategy.offload_optimizer
         return torch.optim.AdamW(parameters, fused=fused, **common)
-    if device.type == "cpu":
-        raise BadInput(f"training.optimizer: {training.optimizer.value} needs a GPU; use adamw on CPU ranks.")
+    paged = training.optimizer is Optimizer.PAGED_ADAMW_8BIT
+    if paged and device.type == "cpu":  # bitsandbytes would leave the paging out, with a warning
+        raise BadInput("training.optimizer: paged_adamw_8bit needs a GPU; use adamw_8bit on CPU ranks.")
     import bitsandbytes
 
-    paged = training.optimizer is Optimizer.PAGED_ADAMW_8BIT
     kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
     return kind(parameters, **common)
 

@@ -102,9 +102,17 @@ REFUSALS = (
     ),
     Refusal(
         "method.lora.init",
+        # peft 0.21.2 tuners/lora/layer.py pissa_init raises
         lambda config: config.method.lora.init is LoraInit.PISSA and config.method.name in QUANTIZED,
         "pissa decomposes 16-bit weights, and those of {method} are quantised.",
         "Use olora or default, or method.name=lora.",
+    ),
+    Refusal(
+        "method.lora.use_dora",
+        # peft 0.21.2 utils/integrations.py dequantize_module_weight goes by the parameter's class
+        lambda config: config.method.lora.use_dora and _is(config, Method.INT8, StrategyName.ZERO3),
+        "DoRA takes norms of the weights, and PEFT reads no scales of int8 ones that zero3 splits.",
+        "Turn it off, or use zero2 or method.name=qlora.",
     ),
     Refusal(
         "method.quantization.storage",

@@ -17,7 +17,7 @@ from engine.config.formats import (
     wanted,
 )
 from engine.config.ranks import ONE_RANK, ranks_per_node, uses_gpu
-from engine.config.run_config import Attention, Compute, DataFormat, Device, Optimizer, StrategyName, get
+from engine.config.run_config import Attention, Compute, DataFormat, Device, Method, Optimizer, StrategyName, get
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
 from qltui.configs.host_memory import check_host_memory
@@ -95,9 +95,12 @@ def _check_cpu_ranks(config: RunConfig) -> list[Problem]:
         problems.append(Problem("", "precision.compute", "fp16 needs a GPU; use fp32 or bf16 on CPU ranks."))
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         problems.append(Problem("", "model.attention", "flash_attention_2 needs a GPU; use sdpa or auto."))
-    if config.training.optimizer is not Optimizer.ADAMW:
-        message = f"{config.training.optimizer.value} needs a GPU; use adamw on CPU ranks."
+    if config.training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
+        message = "paged_adamw_8bit needs a GPU; use adamw_8bit on CPU ranks."
         problems.append(Problem("", "training.optimizer", message))
+    if config.method.name is Method.INT8 and config.method.lora.use_dora:
+        message = "DoRA on int8 weights needs a GPU; turn it off, or use qlora on CPU ranks."
+        problems.append(Problem("", "method.lora.use_dora", message))
     return problems
 
 

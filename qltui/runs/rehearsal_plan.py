@@ -95,7 +95,6 @@ def _wishes(config: RunConfig, model: str, ranks: int) -> dict[str, tuple[Any, s
         "training.save_every": (SAVE_EVERY, "to be stopped and resumed on the way"),
         "training.eval_every": (0, "one evaluation shows whether it works, the one at the end"),
         "training.generate_answers": (min(training.generate_answers, MOST_ANSWERS), "a random model answers nothing"),
-        "training.optimizer": (Optimizer.ADAMW, "8-bit optimizers compute on GPUs alone"),
         "recovery.auto": (0, "what fails is to be seen"),
         "tracking.report_to": ([], "a rehearsal is no result"),
     }
@@ -111,6 +110,10 @@ def _wishes(config: RunConfig, model: str, ranks: int) -> dict[str, tuple[Any, s
         wishes["hardware.threads_per_rank"] = (None, "this machine's cores are shared evenly")
     if config.precision.compute in (Compute.AUTO, Compute.FP16):
         wishes["precision.compute"] = (Compute.FP32, "CPU ranks compute in fp32 or bf16")
+    if training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
+        wishes["training.optimizer"] = (Optimizer.ADAMW_8BIT, "CPU ranks have no GPU memory to page out of")
+    if config.method.name is Method.INT8 and config.method.lora.use_dora:
+        wishes["method.lora.use_dora"] = (False, "PEFT computes DoRA on int8 weights on GPUs alone")
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         wishes["model.attention"] = (Attention.AUTO, "flash attention computes on GPUs alone")
     if data.max_length > MAX_LENGTH and config.model.task is Task.CAUSAL_LM:
@@ -157,6 +160,8 @@ def _unproven_gpu(config: RunConfig, gpu_count: int) -> Iterator[str]:
             yield "FSDP2's copies of the 4-bit bytes on CUDA (the weights audit of the real run measures them)"
     if method.name is Method.INT8:
         yield "bitsandbytes' CUDA kernels for int8"
+    if config.training.optimizer is not Optimizer.ADAMW:
+        yield f"bitsandbytes' CUDA kernels for {config.training.optimizer.value}"
     if config.precision.compute is Compute.AUTO:
         yield "16-bit computation, which auto chooses on GPUs"
     if config.precision.deterministic:
@@ -172,8 +177,10 @@ def _unproven_choices(config: RunConfig) -> Iterator[str]:
         yield "fp16: its range, and the scaling of the loss"
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         yield "flash attention"
-    if config.training.optimizer is not Optimizer.ADAMW:
-        yield f"the optimizer {config.training.optimizer.value}"
+    if method.name is Method.INT8 and method.lora.use_dora:
+        yield "DoRA on int8 weights"
+    if config.training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
+        yield "paging of the optimizer's states"
     if strategy.offload_optimizer or strategy.offload_parameters:
         yield "offload to host memory"
     if strategy.name is StrategyName.PIPELINE:

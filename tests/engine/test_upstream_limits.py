@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.distributed as distributed
 from peft import LoraConfig, get_peft_model
+from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -20,6 +21,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from engine.config import Compute
 from engine.config.deepspeed import deepspeed_config
 from engine.config.reading import read
+from engine.int8 import make_shardable
 from engine.strategy import cpu_ranks
 
 
@@ -80,6 +82,28 @@ def test_pissa_cannot_decompose_packed_weights() -> None:
     model = nn.Sequential(quantised(torch.uint8))
     with pytest.raises(TypeError, match="float32, float16, or bfloat16"):
         get_peft_model(model, LoraConfig(r=4, target_modules=["0"], init_lora_weights="pissa"))
+
+
+def int8_layer() -> bitsandbytes.nn.Linear8bitLt:
+    layer = bitsandbytes.nn.Linear8bitLt(128, 128, bias=False, has_fp16_weights=False)
+    return layer.to("cpu").requires_grad_(False)
+
+
+def test_dora_on_int8_weights_fails_on_cpu_after_the_first_forward() -> None:
+    """peft 0.21.2 utils/integrations.py ``dequantize_module_weight`` puts a copy without scales in its place."""
+    model = get_peft_model(nn.Sequential(int8_layer()), LoraConfig(r=4, target_modules=["0"], use_dora=True))
+    model(torch.ones(1, 128))
+    with pytest.raises(AttributeError, match="unsqueeze"):
+        model(torch.ones(1, 128))
+
+
+def test_dora_takes_int8_weights_that_can_be_split_for_numbers() -> None:
+    """peft 0.21.2 utils/integrations.py ``dequantize_module_weight`` goes by the parameter's class."""
+    model = nn.Sequential(int8_layer())
+    numbers = dequantize_module_weight(model[0])
+    make_shardable(model)
+    torch.testing.assert_close(model[0].dequantized(torch.float32), numbers)
+    assert dequantize_module_weight(model[0]) is model[0].weight
 
 
 def test_deepspeed_is_told_to_keep_the_optimizer_that_was_asked_for(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_what_a_plan_for_gpus_becomes(tmp_path: Path) -> None:
     training = small.training
     assert (training.micro_batch_size, training.gradient_accumulation_steps) == (1, 2)
     assert training.save_every < training.max_steps < 10
-    assert training.optimizer is Optimizer.ADAMW
+    assert training.optimizer is Optimizer.ADAMW_8BIT
     assert training.generate_answers == 2
     assert small.method.lora.rank == 16
     assert (small.data.max_length, small.data.loss_on) == (64, LossOn.ALL)
@@ -60,7 +60,7 @@ def test_every_change_is_told_with_its_reason_and_nothing_else_changes(tmp_path:
     assert all(change.why and change.before != change.after for change in changed)
     told = {change.field: (change.before, change.after) for change in changed}
     assert told["precision.compute"] == ("fp16", "fp32")
-    assert told["training.optimizer"] == ("paged_adamw_8bit", "adamw")
+    assert told["training.optimizer"] == ("paged_adamw_8bit", "adamw_8bit")
     assert told["hardware.gpus"] == ("[0, 1]", "[]")
 
 
@@ -77,6 +77,7 @@ def test_a_small_plan_for_the_cpu_stays_nearly_as_it_is(tmp_path: Path) -> None:
     [
         {**GPU_PLAN, "strategy": "ddp"},
         {"strategy": "single", "device": "cuda"},
+        {"strategy": "ddp", "device": "cuda", "method": "int8", "method.lora.use_dora": True},
         {"strategy": "pipeline", "device": "cuda"},
         {"strategy": "ddp", "name": "n" * 64},
     ],
@@ -128,8 +129,9 @@ SAID_ONLY_WHEN_TRUE = [
     ("16-bit computation", {"precision": "auto", "device": "auto", "strategy": "ddp"}),
     ("flash attention", {"model.attention": "flash_attention_2", "device": "cuda"}),
     ("offload", {"strategy": "zero3", "strategy.offload_parameters": True, "device": "cuda"}),
-    ("adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cuda"}),
-    ("adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cpu"}),
+    ("kernels for adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cuda"}),
+    ("paging", {"training.optimizer": "paged_adamw_8bit", "device": "cpu"}),
+    ("DoRA on int8", {"method": "int8", "method.lora.use_dora": True, "device": "cuda"}),
     ("where the pipeline", {"strategy": "pipeline", "device": "auto"}),
     ("16 ranks: 2 were", {"strategy": "ddp", "hardware.ranks_per_node": 8, "hardware.nodes": 2}),
     ("2 machines", {"strategy": "ddp", "hardware.nodes": 2}),
