@@ -154,14 +154,19 @@ class Zero(Strategy):
         return None if self._keeps_adam_states else [self.optimizer.state[flat] for flat in self._flat_partitions]
 
     def load_rank_state(self, state: Any) -> None:
-        for number, (flat, saved) in enumerate(zip(self._flat_partitions, state or (), strict=False)):
+        if state is None:
+            return
+        (group,) = self.optimizer.param_groups
+        shown, group["params"] = group["params"], self._flat_partitions  # stage 3 fills them for its own step alone
+        for number, (flat, saved) in enumerate(zip(self._flat_partitions, state, strict=True)):
             # Made by the optimizer itself, so that paged states are paged again.
-            self.optimizer.init_state(self.optimizer.param_groups[0], flat, 0, number)
+            self.optimizer.init_state(group, flat, 0, number)
             for key, value in saved.items():
                 if torch.is_tensor(value):
                     self.optimizer.state[flat][key].copy_(value)
                 else:
                     self.optimizer.state[flat][key] = value
+        group["params"] = shown
 
     def scaler_state(self) -> dict[str, Any] | None:
         if self.compute is not Compute.FP16:
