@@ -61,7 +61,8 @@ def _steps(session: Session, plan: BatchPlan, stream: Generator[list[dict[str, t
             session.watch.arm()
         loss = _accumulate_gradients(session, batches, target_tokens)
         if audited:
-            report_audit(reporter, "weights", session.watch.verify)
+            with reporter.phase("forward", quiet=True):  # what was computed with there
+                report_audit(reporter, "weights", session.watch.verify)
         learning_rate = session.schedule.get_last_lr()[0]
         with reporter.phase("optimizer", quiet=True):
             grad_norm, applied = session.strategy.update(training.max_grad_norm)
@@ -121,7 +122,8 @@ def check_sharding(session: Session, *, stepped: bool) -> None:
         reporter.emit("audit", audit="sharding", result="pending", detail=detail)
         return
     try:
-        report_audit(reporter, "sharding", lambda: audit_sharding(strategy, stepped=stepped))
+        with reporter.phase("optimizer" if stepped else "prepare", quiet=True):
+            report_audit(reporter, "sharding", lambda: audit_sharding(strategy, stepped=stepped))
     except AuditFailure as failure:
         if not session.config.strategy.allow_replicated:
             raise

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.reporter import Reporter
 
 STEP_FOLDER = re.compile(r"step-(\d+)$")
+RANK_FILE = re.compile(r"rank\d+\.pt$")
 FILE_BYTES = 1 << 30
 """Weights and moments are collected on the host up to this size before they are written."""
 SEAL = "files.json"
@@ -136,14 +137,27 @@ def _readable(folder: Path, reporter: Reporter, *, own: bool) -> Iterator[Chosen
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
+    """The run's part of a checkpoint all of whose files are whole; each rank's own are of use to as many ranks alone.
+
+    Raises:
+        ValueError, OSError: a file is damaged or missing.
+    """
     sums = (read_json(folder / SEAL) or {}).get("crc32")
     if not isinstance(sums, dict) or "state.pt" not in sums:
         raise ValueError(f"{SEAL} is missing or damaged")
-    for name, wanted in sums.items():
-        if _crc(folder / name) != wanted:
-            raise ValueError(f"{name} is damaged")
+    _check(folder, "state.pt", sums)
     state: dict[str, Any] = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    for name in sums:
+        if state["world_size"] == world()[1] or not RANK_FILE.match(name):
+            _check(folder, name, sums)
     return state
+
+
+def _check(folder: Path, name: str, sums: dict[str, int]) -> None:
+    if not (folder / name).exists():
+        raise FileNotFoundError(f"{name} is missing")
+    if _crc(folder / name) != sums[name]:
+        raise ValueError(f"{name} is damaged")
 
 
 def _check_ranks(chosen: Chosen, strategy: str, reporter: Reporter) -> None:
