@@ -106,15 +106,23 @@ def choose(folder: Path, parent: Path | None, strategy: str, reporter: Reporter)
     Raises:
         BadInput: it can only be resumed by as many ranks under the strategy it was saved with.
     """
-    found = next(_readable(folder, reporter, own=True), None) if world()[0] == 0 else None
-    if found is None and parent is not None and world()[0] == 0:
-        found = next(_readable(parent, reporter, own=False), None)
-        if found is None:
-            raise BadInput(f"parent: {parent} holds no checkpoint that can be read; choose another run, or none.")
+    found = _found(folder, parent, reporter) if world()[0] == 0 else None
     chosen: Chosen | None = from_rank_0(found)
     if chosen is not None:
         _check_ranks(chosen, strategy, reporter)
     return chosen
+
+
+def _found(folder: Path, parent: Path | None, reporter: Reporter) -> Chosen | None:
+    there = bool(checkpoints(folder))
+    found = next(_readable(folder, reporter, own=True), None)
+    if found is None and parent is not None:
+        found = next(_readable(parent, reporter, own=False), None)
+        if found is None:
+            raise BadInput(f"parent: {parent} holds no checkpoint that can be read; choose another run, or none.")
+    if found is None and there:
+        reporter.warn("none of this run's checkpoints can be read: it begins anew")
+    return found
 
 
 def _readable(folder: Path, reporter: Reporter, *, own: bool) -> Iterator[Chosen]:
