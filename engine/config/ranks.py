@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Device, StrategyName
+from engine.config.run_config import Compute, Device, StrategyName
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from engine.config.run_config import RunConfig
 
 ONE_RANK = (StrategyName.SINGLE, StrategyName.PIPELINE)
 """Strategies of one process."""
+
+BF16_CAPABILITY = 8
+"""Major compute capability from which GPUs compute bf16; older ones only emulate it."""
 
 
 def uses_gpu(config: RunConfig, gpu_count: int) -> bool:
@@ -40,3 +45,13 @@ def gpus_per_node(config: RunConfig, gpu_count: int) -> int:
 def world_size(config: RunConfig, gpu_count: int) -> int:
     """Ranks of the whole run."""
     return ranks_per_node(config, gpu_count) * config.hardware.nodes
+
+
+def compute_type(config: RunConfig, capabilities: Collection[int]) -> Compute:
+    """What ``precision.compute`` comes to on GPUs of these major compute capabilities; without any, on CPU."""
+    wanted = config.precision.compute
+    if wanted is not Compute.AUTO:
+        return wanted
+    if not capabilities:
+        return Compute.FP32
+    return Compute.BF16 if min(capabilities) >= BF16_CAPABILITY else Compute.FP16

@@ -67,6 +67,7 @@ class RunDirectory:
         self.id = self.path.name
         self.run_yaml = self.path / "run.yaml"
         self.accelerate_yaml = self.path / "accelerate.yaml"
+        self.deepspeed_json = self.path / "deepspeed.json"
         self.plan_json = self.path / "plan.json"
         self.status_json = self.path / "status.json"
         self.request_json = self.path / "request.json"

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from engine.config import Compute, Device, Method, Optimizer, RunConfig
+from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -249,14 +250,9 @@ def resolve_compute(config: RunConfig, on_cpu: bool) -> Compute:
 
     Decided by compute capability: torch's own ``is_bf16_supported()`` says yes on GPUs that only emulate it.
     """
-    wanted = config.precision.compute
-    if on_cpu:
-        if wanted is Compute.FP16:
-            raise BadInput("precision.compute: fp16 needs a GPU; use fp32 or bf16 on CPU ranks.")
-        return Compute.FP32 if wanted is Compute.AUTO else wanted
-    has_bf16 = torch.cuda.get_device_capability()[0] >= 8
-    if wanted is Compute.BF16 and not has_bf16:
+    compute = compute_type(config, [] if on_cpu else [torch.cuda.get_device_capability()[0]])
+    if on_cpu and compute is Compute.FP16:
+        raise BadInput("precision.compute: fp16 needs a GPU; use fp32 or bf16 on CPU ranks.")
+    if not on_cpu and compute is Compute.BF16 and torch.cuda.get_device_capability()[0] < BF16_CAPABILITY:
         raise BadInput(f"precision.compute: {torch.cuda.get_device_name()} computes no bf16; use fp16.")
-    if wanted is Compute.AUTO:
-        return Compute.BF16 if has_bf16 else Compute.FP16
-    return wanted
+    return compute

@@ -5,40 +5,75 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from engine.config.deepspeed import STAGES, deepspeed_config
+from engine.config.ranks import compute_type
 from engine.config.run_config import Compute
+from qltui.configs.model_files import hidden_size
 from qltui.configs.writing import run_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.config import RunConfig
     from engine.events import RunDirectory
+    from qltui.facts.gpus import Gpu
 
 MIXED_PRECISION = {Compute.BF16: "bf16", Compute.FP16: "fp16", Compute.FP32: "no"}
 
 
-def write_files(run: RunDirectory, config: RunConfig, ranks_per_node: int, on_gpu: bool) -> None:
-    """Write ``run.yaml`` and ``accelerate.yaml``.
+def write_files(run: RunDirectory, config: RunConfig, ranks_per_node: int, gpus: Sequence[Gpu]) -> None:
+    """Write the files of a run that takes ``gpus`` of this machine; without any its ranks compute on CPU.
 
     Raises:
         OSError: the folder can't be written.
     """
+    compute = _compute(config, gpus)
     run.run_yaml.write_text(run_yaml(config), "utf-8")
-    run.accelerate_yaml.write_text(accelerate_yaml(config, ranks_per_node, on_gpu), "utf-8")
+    run.accelerate_yaml.write_text(accelerate_yaml(config, ranks_per_node, bool(gpus), compute), "utf-8")
+    if (text := deepspeed_json(config, compute)) is not None:
+        run.deepspeed_json.write_text(text, "utf-8")
 
 
-def accelerate_yaml(config: RunConfig, ranks_per_node: int, on_gpu: bool) -> str:
+def file_names(config: RunConfig) -> list[str]:
+    """The files :func:`write_files` writes for this run."""
+    names = ["run.yaml", "accelerate.yaml"]
+    if config.strategy.name in STAGES and hidden_size(config.model.path, config.model.revision) is not None:
+        names.append("deepspeed.json")
+    return names
+
+
+def _compute(config: RunConfig, gpus: Sequence[Gpu]) -> Compute:
+    """The precision the ranks will compute in; AUTO if a GPU's driver does not tell what it can."""
+    capabilities = [gpu.capability[0] for gpu in gpus if gpu.capability]
+    if len(capabilities) < len(gpus):
+        return config.precision.compute
+    return compute_type(config, capabilities)
+
+
+def deepspeed_json(config: RunConfig, compute: Compute) -> str | None:
+    """What DeepSpeed is given; None under other strategies, and where the engine alone will know what it depends on.
+
+    The engine makes it again from ``run.yaml``, the loaded model and the GPU: this is for people to read, and for other
+    programs.
+    """
+    if config.strategy.name not in STAGES or compute is Compute.AUTO:
+        return None
+    hidden = hidden_size(config.model.path, config.model.revision)
+    return None if hidden is None else json.dumps(deepspeed_config(config, compute, hidden), indent=2) + "\n"
+
+
+def accelerate_yaml(config: RunConfig, ranks_per_node: int, on_gpu: bool, compute: Compute) -> str:
     """The launch as Accelerate's own configuration file describes one.
 
     The engine's launcher does not read it: it is for those who start ``engine.train`` with ``accelerate launch``.
     """
-    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in accelerate(config, ranks_per_node, on_gpu).items())
+    fields = accelerate(config, ranks_per_node, on_gpu, compute)
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
 
 
-def accelerate(config: RunConfig, ranks_per_node: int, on_gpu: bool) -> dict[str, Any]:
-    """Its fields. ``precision.compute: auto`` is left to the engine, which asks the GPU; on CPU it is float32."""
+def accelerate(config: RunConfig, ranks_per_node: int, on_gpu: bool, compute: Compute) -> dict[str, Any]:
+    """Its fields: how ranks are started. They shard by themselves, so fsdp2 and ZeRO are no types of launch here."""
     processes = ranks_per_node * config.hardware.nodes
-    compute = config.precision.compute
-    if compute is Compute.AUTO and not on_gpu:
-        compute = Compute.FP32
     fields: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "debug": False,

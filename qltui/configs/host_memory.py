@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.run_config import Compute, Method, StrategyName
@@ -29,12 +28,9 @@ def check_host_memory(config: RunConfig) -> list[Problem]:
     offload = config.strategy
     if not (offload.offload_parameters or offload.offload_optimizer):
         return []
-    folder = Path(config.model.path)
-    if not folder.is_dir():
-        cached = hub.cached_model(config.model.path, config.model.revision)
-        if cached is None:
-            return []
-        folder = cached
+    folder = hub.model_folder(config.model.path, config.model.revision)
+    if folder is None:
+        return []
     try:
         needed = offloaded_bytes(config, count_parameters(folder))
     except (OSError, ValueError, KeyError, TypeError):

@@ -47,6 +47,12 @@ def cached_model(name: str, revision: str | None) -> Path | None:
     return snapshot if commit and snapshot.is_dir() else None
 
 
+def model_folder(name: str, revision: str | None) -> Path | None:
+    """Where a model lies on this machine: the folder ``name``, or the hub's cache; None if it was not fetched yet."""
+    folder = Path(name)
+    return folder if folder.is_dir() else cached_model(name, revision)
+
+
 def _home() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("HF_HOME") or f"{cache}/huggingface").expanduser()

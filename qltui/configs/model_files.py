@@ -69,6 +69,17 @@ def _check_config(folder: Path) -> list[Problem]:
     return [Problem(where, "model.path", "is no model folder: it has no config.json.", remedy)]
 
 
+def hidden_size(name: str, revision: str | None) -> int | None:
+    """Width of a model's layers as its ``config.json`` has it; None if that says nothing, or lies not here yet."""
+    folder = hub.model_folder(name, revision)
+    config = _json_object(folder / "config.json") if folder else None
+    if config is None:
+        return None
+    text = config.get("text_config")
+    found = (text if isinstance(text, dict) else config).get("hidden_size")
+    return found if isinstance(found, int) else None
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files Transformers will take the weights from; empty if there are none."""
     for whole, index in zip(WHOLE_WEIGHTS, SHARDED_WEIGHTS, strict=True):

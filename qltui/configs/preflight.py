@@ -16,7 +16,7 @@ from engine.config.formats import (
     row_problem,
     wanted,
 )
-from engine.config.ranks import ONE_RANK, ranks_per_node, uses_gpu
+from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, gpus_per_node, ranks_per_node, uses_gpu
 from engine.config.run_config import Attention, Compute, DataFormat, Device, Method, Optimizer, StrategyName, get
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
@@ -63,8 +63,11 @@ def _check_hardware(config: RunConfig) -> list[Problem]:
     if strategy in ONE_RANK and (ranks or 1) > 1:
         problems.append(Problem("", "strategy.name", f"{strategy.value} runs one rank, not {ranks}; choose ddp."))
     if uses_gpu(config, len(visible)):
+        named = [gpu for name in config.hardware.gpus if (gpu := gpus.find(name, visible))]
         usable = len(config.hardware.gpus) or len(visible)
-        return problems + _check_gpus(config, usable) + check_host_memory(config)
+        return (
+            problems + _check_gpus(config, usable) + _check_bf16(config, named or visible) + check_host_memory(config)
+        )
     return problems + _check_cpu_ranks(config)
 
 
@@ -79,6 +82,16 @@ def _check_gpus(config: RunConfig, usable: int) -> list[Problem]:
     message = f"{ranks} ranks want a GPU each, and there are {usable}."
     remedy = "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks."
     return [Problem("", "hardware.ranks_per_node", message, remedy)]
+
+
+def _check_bf16(config: RunConfig, usable: list[gpus.Gpu]) -> list[Problem]:
+    """Whether the GPUs compute bf16, if it is asked for; by capability, since torch says yes where it is emulated."""
+    used = usable[: gpus_per_node(config, len(usable))]
+    lacking = [gpu for gpu in used if gpu.capability and gpu.capability[0] < BF16_CAPABILITY]
+    if config.precision.compute is not Compute.BF16 or not lacking:
+        return []
+    message = f"GPU {lacking[0].number} ({lacking[0].name}) computes no bf16."
+    return [Problem("", "precision.compute", message, "Use fp16 or auto, or name other GPUs in hardware.gpus.")]
 
 
 def _check_cpu_ranks(config: RunConfig) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DRIVER_FILES = ("/dev/nvidiactl", "/dev/dxg")
 """Either exists where an NVIDIA driver runs (the second under WSL); without one NVML is not even imported."""
@@ -17,6 +17,8 @@ class Gpu(NamedTuple):
     uuid: str
     name: str
     memory_bytes: int
+    capability: tuple[int, int] | None = None
+    """CUDA compute capability; None where the driver does not tell."""
 
 
 def driver_version() -> str | None:
@@ -47,9 +49,20 @@ def all_gpus() -> list[Gpu]:
                 str(pynvml.nvmlDeviceGetUUID(handle)),
                 str(pynvml.nvmlDeviceGetName(handle)),
                 int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                _capability(handle),
             )
         )
     return gpus
+
+
+def _capability(handle: Any) -> tuple[int, int] | None:
+    import pynvml
+
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except pynvml.NVMLError:
+        return None
+    return int(major), int(minor)
 
 
 def visible_gpus() -> list[Gpu]:

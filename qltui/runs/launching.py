@@ -49,8 +49,8 @@ def create(config: RunConfig) -> RunDirectory:
         temporary = RunDirectory(store.runs_home() / f".{os.urandom(8).hex()}")
         try:
             temporary.path.mkdir(mode=0o700)
-            write_files(temporary, config, ranks_per_node(config, len(leased)), bool(leased))
-            write_json(temporary.status_json, _first_status(run, config, leased))
+            write_files(temporary, config, ranks_per_node(config, len(leased)), leased)
+            write_json(temporary.status_json, _first_status(run, config, _uuids(leased)))
             temporary.path.rename(run.path)
         except BaseException:
             import shutil  # only here: it takes time to import
@@ -107,7 +107,8 @@ def resume(run: RunDirectory) -> None:
             raise LaunchRefused(f"{run.id} has finished; there is nothing to resume.")
         leased = _lease(read_file(run.run_yaml), _live_runs())
         last = run.last_attempt()
-        begun = RunState({**current, "gpus": leased, "supervisor": None, "attempt": last.number + 1 if last else 1})
+        attempt = last.number + 1 if last else 1
+        begun = RunState({**current, "gpus": _uuids(leased), "supervisor": None, "attempt": attempt})
         kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
         run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
         write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
@@ -172,8 +173,12 @@ def _live_runs() -> list[dict[str, Any]]:
     return [one for one in store.list_runs() if one["state"] in LIVE]
 
 
-def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[str]:
-    """UUIDs of the GPUs this launch takes: those it names, else the first that no live run has.
+def _uuids(leased: list[gpus.Gpu]) -> list[str]:
+    return [gpu.uuid for gpu in leased]
+
+
+def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[gpus.Gpu]:
+    """The GPUs this launch takes: those it names, else the first that no live run has.
 
     Raises:
         LaunchRefused: they are a live run's.
@@ -192,7 +197,7 @@ def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[str]:
     if len(free) < wanted:
         owners = ", ".join(sorted(set(taken.values()))) or "no run of ours"
         raise LaunchRefused(f"GPUs wanted: {wanted}, free: {len(free)}; the others are in use by {owners}.")
-    return [gpu.uuid for gpu in free[:wanted]]
+    return free[:wanted]
 
 
 def _free_id(name: str) -> str:

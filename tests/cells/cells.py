@@ -96,7 +96,7 @@ OPTIONS = (
            True),
     Option("offload-optimizer", {"strategy.offload_optimizer": True}, ZERO, (Method.QLORA, Method.FULL), True),
     Option("adamw-8bit", {"training.optimizer": "adamw_8bit"}, (*ZERO, StrategyName.DDP, StrategyName.SINGLE),
-           (Method.QLORA, Method.FULL), True),
+           (Method.QLORA, Method.FULL)),
     Option("adamw-8bit-paged", {"training.optimizer": "paged_adamw_8bit"}, (*ZERO, StrategyName.DDP), (Method.FULL,),
            True),
     Option("fp16", {"precision.compute": "fp16"}, BY_RISK, ADAPTERS, True),

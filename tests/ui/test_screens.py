@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from engine.events import read_json
+from qltui.configs.loading import load
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
@@ -66,6 +67,17 @@ async def test_a_refused_launch_says_why_and_leaves_nothing(home: Path) -> None:
         await until_seen(pilot, "✗ not launched")
         assert "QLTUI_HOME" in text_of(pilot)
     assert home.is_file()
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+async def test_the_review_names_the_files_of_the_strategy(strategy: str) -> None:
+    def review() -> Review:
+        return Review("demo", lambda: load("demo-cpu", [f"strategy={strategy}"]))
+
+    async with QltuiApp(review).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "✓ ready")
+        await until_seen(pilot, "accelerate.yaml")
+        assert ("deepspeed.json" in text_of(pilot)) == (strategy == "zero3")
 
 
 async def test_a_preset_that_is_none_is_told_inline() -> None:

@@ -80,6 +80,16 @@ def test_ranks_and_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (found.field, "shows no NVIDIA GPU" in found.message) == ("hardware.device", True)
 
 
+def test_bf16_is_refused_on_gpus_that_only_emulate_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [Gpu(0, "GPU-0", "Tesla T4", 15 * 2**30, (7, 5)), Gpu(1, "GPU-1", "A10", 22 * 2**30, (8, 6))]
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: there)
+    wanted = {"hardware.device": "auto", "precision.compute": "bf16"}
+    found = only(preflight.check(make_config(tmp_path, **wanted)))
+    assert (found.field, found.message) == ("precision.compute", "GPU 0 (Tesla T4) computes no bf16.")
+    assert preflight.check(make_config(tmp_path, **wanted, **{"hardware.gpus": ["1"]})) == []
+    assert preflight.check(make_config(tmp_path, **{**wanted, "precision.compute": "auto"})) == []
+
+
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [Gpu(number, f"GPU-{number}", "H100", 80 * 2**30) for number in range(2)]

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from support.small_runs import config
 
+from engine.config import Compute
+from engine.config.deepspeed import deepspeed_config
 from engine.config.reading import read_file
 from engine.events import RunDirectory, identity, read_json, write_json
+from qltui.configs.files import file_names
 from qltui.facts.gpus import Gpu
 from qltui.runs import launching, status, store
 from qltui.runs.launching import LaunchRefused
@@ -58,6 +61,56 @@ def test_accelerate_reads_its_file(ranks: int) -> None:
     assert (read.num_processes, read.num_machines, read.use_cpu) == (ranks, 1, True)
     assert read.distributed_type.value == ("MULTI_CPU" if ranks > 1 else "NO")
     assert read.mixed_precision == ("bf16" if ranks > 1 else "no")
+
+
+def write_config_json(folder: Path, **values: object) -> str:
+    (folder / "model").mkdir()
+    write_json(folder / "model" / "config.json", values)
+    return str(folder / "model")
+
+
+@pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero3"])
+def test_deepspeed_json_is_what_the_engine_will_give_deepspeed(strategy: str, tmp_path: Path) -> None:
+    model = write_config_json(tmp_path, hidden_size=96)
+    run = launching.create(config(strategy=strategy, model=model, gradient_accumulation_steps=4))
+    assert read_json(run.deepspeed_json) == deepspeed_config(read_file(run.run_yaml), Compute.FP32, 96)
+    accelerate = run.accelerate_yaml.read_text()
+    assert 'distributed_type: "MULTI_CPU"' in accelerate, "ranks shard by themselves; Accelerate only starts them"
+    assert "deepspeed" not in accelerate
+
+
+def test_the_width_of_a_text_model_inside_another_is_found(tmp_path: Path) -> None:
+    model = write_config_json(tmp_path, hidden_size=1, text_config={"hidden_size": 64})
+    written = read_json(launching.create(config(strategy="zero3", model=model)).deepspeed_json)
+    assert written is not None
+    assert written["zero_optimization"]["stage3_param_persistence_threshold"] == 64
+
+
+def test_deepspeed_json_is_left_out_where_it_would_be_a_guess(tmp_path: Path) -> None:
+    without = write_config_json(tmp_path, n_embd=64)
+    unknown: list[dict[str, object]] = [
+        {"strategy": "zero3", "model": without},
+        {"strategy": "zero3", "model": "org/not-here"},
+        {"strategy": "fsdp2"},
+    ]
+    for number, values in enumerate(unknown):
+        made = config(f"run-{number}", **values)
+        assert not launching.create(made).deepspeed_json.exists()
+        assert file_names(made) == ["run.yaml", "accelerate.yaml"]
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((9, 0), "bf16"), ((7, 5), "fp16"), (None, None)])
+def test_files_name_the_precision_the_gpus_will_compute_in(
+    capability: tuple[int, int] | None, precision: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = [Gpu(number, f"GPU-{number}", "A40", 48 << 30, capability) for number in range(2)]
+    monkeypatch.setattr("qltui.facts.gpus.visible_gpus", lambda: two)  # the one part this machine lacks
+    made = config(strategy="zero2", device="cuda", model=write_config_json(tmp_path, hidden_size=96), method="full")
+    run = launching.create(made)
+    assert (f'mixed_precision: "{precision}"' in run.accelerate_yaml.read_text()) == (precision is not None)
+    assert run.deepspeed_json.exists() == (precision is not None)
+    if precision:
+        assert (read_json(run.deepspeed_json) or {})[precision] == {"enabled": True}
 
 
 def test_find_by_id_beginning_path_and_last() -> None:

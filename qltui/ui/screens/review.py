@@ -125,10 +125,11 @@ class Review(Page):
         self.refresh_bindings()
 
     def _written(self, config: RunConfig) -> list[Content]:
+        from qltui.configs.files import file_names
         from qltui.runs.store import runs_home
 
         folder = f"{words.path(runs_home())}/{config.name}-DATE-TIME"
-        files = "run.yaml, accelerate.yaml, status.json; then attempts, checkpoints, the result"
+        files = ", ".join([*file_names(config), "status.json; then attempts, checkpoints, the result"])
         starts = f"python -P -m engine.launch {folder}"
         lines = [_row("folder", Content(folder)), _row("files", Content(files)), _row("starts", Content(starts))]
         if self._command:
