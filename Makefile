@@ -50,8 +50,9 @@ benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 	@$(BIN)/python tests/benchmarks/startup.py
 	@$(BIN)/python tests/benchmarks/first_paint.py
 
-docs: $(VENV)/installed-dev  ## write docs/config.md from the declared fields, README's table from committed results
+docs: $(VENV)/installed-dev  ## write docs/config.md and refusals from declarations, README's table from committed results
 	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
+	@PYTHONPATH=tests $(BIN)/python -m cells.refusals docs/strategies.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again

@@ -97,7 +97,7 @@ REFUSALS = (
         lambda config: (
             _is_8bit(config.training.optimizer) and config.strategy.offload_optimizer and config.strategy.name in ZERO
         ),
-        "{value} runs on the GPU alone; with offload DeepSpeed would put another in its place.",
+        "{value} is not proven on states in host memory, and needs a quarter of theirs anyway.",
         "Use adamw, or strategy.offload_optimizer=false.",
     ),
     Refusal(

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cells.refusals import with_refusals
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -15,6 +17,11 @@ def test_the_page_of_fields_is_up_to_date() -> None:
     fields = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     page = (ROOT / "docs" / "config.md").read_text()
     assert page.endswith(fields), "docs/config.md is out of date: run `make docs`"
+
+
+def test_the_table_of_refusals_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "strategies.md").read_text()
+    assert with_refusals(page) == page, "docs/strategies.md is out of date: run `make docs`"
 
 
 def test_readme_and_docs_link_to_files_that_exist() -> None:
