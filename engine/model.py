@@ -14,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
 from engine.errors import BadInput
 from engine.int8 import make_shardable
+from engine.parameters import trainable
 from engine.strategy.base import DTYPES
 
 if TYPE_CHECKING:
@@ -171,11 +172,6 @@ def _rows_to_train(model: Any, trained_whole: list[str], rows: list[int]) -> dic
 def adapted_modules(model: nn.Module) -> int:
     """How many modules carry adapters."""
     return sum(isinstance(module, LoraLayer) for module in model.modules())
-
-
-def trainable(model: nn.Module) -> dict[str, torch.nn.Parameter]:
-    """The parameters that are trained, by name."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _first_line(error: BaseException) -> str:

@@ -30,8 +30,9 @@ from engine.errors import EXIT_BAD_INPUT, BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
 from engine.loop import check_sharding, train
-from engine.model import adapted_modules, load_model, trainable
+from engine.model import adapted_modules, load_model
 from engine.optimizer import make_optimizer, make_schedule
+from engine.parameters import trainable
 from engine.reporter import Reporter
 from engine.requests import Requests
 from engine.session import Session

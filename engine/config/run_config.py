@@ -353,7 +353,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
         ),
     ] = "run"  # fmt: skip
     description: Annotated[str, about("Description", "A line about it, shown in lists.", advanced=True)] = ""
-    parent: Annotated[str | None, about("Parent", "Id of the run this one continues.", advanced=True)] = None
+    parent: Annotated[str | None, about("Parent", "Id or folder of the run this one continues.", advanced=True)] = None
     method: MethodConfig = MethodConfig()
     strategy: StrategyConfig = StrategyConfig()
     precision: PrecisionConfig = PrecisionConfig()

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from engine.config import Compute, Device, Method, Optimizer, RunConfig
 from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
+from engine.parameters import trainable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ class Strategy:
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
         """Take the loaded model; ``make_optimizer`` makes the optimizer over a list of parameters."""
         self.unwrapped = model
-        self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(_trained(model)))
+        self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(list(trainable(model).values())))
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -128,7 +129,7 @@ class Strategy:
     def update(self, max_grad_norm: float) -> Update:
         """Clip (0 clips nothing), step and clear the gradients."""
         self.accelerator.unscale_gradients()
-        norm: Any = torch.nn.utils.clip_grad_norm_(_trained(self.unwrapped), max_grad_norm or float("inf"))
+        norm: Any = torch.nn.utils.clip_grad_norm_(trainable(self.unwrapped).values(), max_grad_norm or float("inf"))
         if hasattr(norm, "full_tensor"):
             norm = norm.full_tensor()
         self.optimizer.step()
@@ -145,7 +146,7 @@ class Strategy:
         """(this rank's share, all) of the optimizer's states; None where its states are no two numbers a weight."""
         if self.config.training.optimizer is not Optimizer.ADAMW:
             return None
-        trained = _trained(self.unwrapped)
+        trained = list(trainable(self.unwrapped).values())
         count = sum(getattr(one, "ds_numel", one.numel()) for one in trained)
         return self._optimizer_share(trained) * ADAM_BYTES, count * ADAM_BYTES
 
@@ -164,18 +165,16 @@ class Strategy:
 
         Each is ``{"weight": tensor, <state of the optimizer>: tensor or number}``.
         """
-        for name, parameter in self.unwrapped.named_parameters():
-            if parameter.requires_grad:
-                state = self._torch_optimizer.state.get(parameter, {})
-                kept = {key: whole(value) if torch.is_tensor(value) else value for key, value in state.items()}
-                yield name, {"weight": self.full(parameter), **kept}
+        for name, parameter in trainable(self.unwrapped).items():
+            state = self._torch_optimizer.state.get(parameter, {})
+            kept = {key: whole(value) if torch.is_tensor(value) else value for key, value in state.items()}
+            yield name, {"weight": self.full(parameter), **kept}
 
     def load_trained_state(self, state: dict[str, dict[str, Any]]) -> None:
         """Take what :meth:`trained_state` gave, under this strategy or another, on any number of ranks."""
-        parameters = {name: one for name, one in self.unwrapped.named_parameters() if one.requires_grad}
         moments = {}
         with torch.no_grad():
-            for index, (name, parameter) in enumerate(parameters.items()):
+            for index, (name, parameter) in enumerate(trainable(self.unwrapped).items()):
                 parameter.copy_(as_part_of(parameter, state[name]["weight"]))
                 moments[index] = {
                     key: as_part_of(parameter, value) if torch.is_tensor(value) and value.dim() else value
@@ -216,10 +215,6 @@ class Strategy:
         """Let go of model and optimizer, for a process that goes on to another run."""
         self.model = self.unwrapped = self.optimizer = None
         self.accelerator.free_memory()
-
-
-def _trained(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
 from engine.collective import world
 from engine.config import Method
-from engine.strategy.base import DTYPES, Strategy, _trained
+from engine.parameters import trainable
+from engine.strategy.base import DTYPES, Strategy
 from engine.strategy.cpu_ranks import check_tested
 
 if TYPE_CHECKING:
@@ -45,10 +48,6 @@ class FullySharded(Strategy):
     @staticmethod
     def _ask_for_gloo_too() -> None:
         """Offloaded gradients live on the host, and clipping sums them there: NCCL alone cannot."""
-        import os
-
-        import torch.distributed as distributed
-
         if not distributed.is_initialized():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
             distributed.init_process_group("cpu:gloo,cuda:nccl")
@@ -79,7 +78,7 @@ class FullySharded(Strategy):
             fully_shard(unit, **options)
         fully_shard(root, **options)
         self.model = self.unwrapped = model
-        self.optimizer = self.accelerator.prepare(make_optimizer(_trained(model)))
+        self.optimizer = self.accelerator.prepare(make_optimizer(list(trainable(model).values())))
 
     def _mixed_precision(self) -> MixedPrecisionPolicy:
         """A casting policy only where every weight is trained: it would rewrite packed bytes by value."""

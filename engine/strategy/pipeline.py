@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.errors import BadInput
-from engine.strategy.base import _trained
+from engine.parameters import trainable
 from engine.strategy.data_parallel import Single
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ class Pipeline(Single):
                 " use more GPUs, qlora, or fsdp2 with offload."
             )
         self.model = self.unwrapped = model
-        self.optimizer = self.accelerator.prepare(make_optimizer(_trained(model)))
+        self.optimizer = self.accelerator.prepare(make_optimizer(list(trainable(model).values())))

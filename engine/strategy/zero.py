@@ -12,7 +12,8 @@ import torch
 from engine.collective import world
 from engine.config import Compute, Method, StrategyName
 from engine.config.deepspeed import deepspeed_config
-from engine.strategy.base import Strategy, Update, _trained, use_cpu
+from engine.parameters import trainable
+from engine.strategy.base import Strategy, Update, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from engine.strategy.base import MakeOptimizer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+ALIGNMENT = 4
+"""Numbers, for each rank, by which the end of a flat partition may be padded."""
 
 
 class Zero(Strategy):
@@ -61,7 +64,7 @@ class Zero(Strategy):
         config = deepspeed_config(self.config, self.compute, hidden_size)
         self._persistence_threshold = hidden_size
         self._partition(model, config)
-        self.optimizer = make_optimizer(_trained(model))
+        self.optimizer = make_optimizer(list(trainable(model).values()))
         self.model, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
         self.unwrapped = self.model.module
 
@@ -105,9 +108,7 @@ class Zero(Strategy):
         from deepspeed.utils import safe_get_full_optimizer_state
 
         steps = [state["step"] for state in self.optimizer.state.values() if "step" in state]
-        for name, parameter in self.unwrapped.named_parameters():
-            if not parameter.requires_grad:
-                continue
+        for name, parameter in trainable(self.unwrapped).items():
             values: dict[str, Any] = {"weight": self.full(parameter)}
             if self._keeps_adam_states and steps:
                 values["step"] = torch.as_tensor(float(steps[0]))
@@ -119,10 +120,9 @@ class Zero(Strategy):
         steps = [float(values["step"]) for values in state.values() if "step" in values]
         if steps and self._keeps_adam_states:
             self._make_adam_states(steps[0])
-        for name, parameter in self.unwrapped.named_parameters():
-            if parameter.requires_grad:
-                saved = {key: value for key, value in state[name].items() if torch.is_tensor(value)}
-                self._load(parameter, {key: value.to(self.device) for key, value in saved.items()})
+        for name, parameter in trainable(self.unwrapped).items():
+            saved = {key: value for key, value in state[name].items() if torch.is_tensor(value)}
+            self._load(parameter, {key: value.to(self.device) for key, value in saved.items()})
 
     def _make_adam_states(self, step: float) -> None:
         """States as the optimizer makes them at its first step, for a saved run's to be put into."""
@@ -134,21 +134,11 @@ class Zero(Strategy):
     @property
     def _flat_partitions(self) -> list[Tensor]:
         """This rank's float32 masters, a flat tensor a group: what the optimizer really steps."""
-        optimizer = self.model.optimizer
-        # Stage 1 in bf16 with sums in float32 is another optimizer of DeepSpeed's, with names of its own.
-        names = ("single_partition_of_fp32_groups", "fp32_groups_flat_partition")
-        flat: list[Tensor] = next(getattr(optimizer, name) for name in names if hasattr(optimizer, name))
-        return flat
+        raise NotImplementedError
 
     def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-
-        with torch.no_grad():
-            parameter.copy_(values["weight"])
-        safe_set_full_fp32_param(parameter, values["weight"])
-        for key in MOMENTS:
-            if key in values:
-                safe_set_full_optimizer_state(parameter, values[key], key)
+        """Put a saved weight, and its moments where there are some, in their places; a collective in stage 3."""
+        raise NotImplementedError
 
     def rank_state(self) -> Any:
         return None if self._keeps_adam_states else [self.optimizer.state[flat] for flat in self._flat_partitions]
@@ -178,13 +168,6 @@ class Zero(Strategy):
         if self.compute is Compute.FP16 and state:
             vars(self.model.optimizer.loss_scaler).update(state)
 
-    def _optimizer_share(self, trained: list[nn.Parameter]) -> int:
-        """Stages 1 and 2 cut all weights as one row, aligned; stage 3 each weight by itself."""
-        ranks = world()[1]
-        if self.shards_parameters:
-            return sum(math.ceil(one.ds_numel / ranks) for one in trained)  # type: ignore[attr-defined]
-        return math.ceil(sum(one.numel() for one in trained) / ranks) + 4 * ranks
-
     def release(self) -> None:
         if self.model is not None:
             self.model.destroy()
@@ -193,6 +176,27 @@ class Zero(Strategy):
 
 class _Flat(Zero):
     """Stages that keep weights whole and cut what the optimizer keeps, laid end to end."""
+
+    @property
+    def _flat_partitions(self) -> list[Tensor]:
+        optimizer = self.model.optimizer
+        # Stage 1 in bf16 with sums in float32 is another optimizer of DeepSpeed's, with names of its own.
+        names = ("single_partition_of_fp32_groups", "fp32_groups_flat_partition")
+        flat: list[Tensor] = next(getattr(optimizer, name) for name in names if hasattr(optimizer, name))
+        return flat
+
+    def _optimizer_share(self, trained: list[nn.Parameter]) -> int:
+        return math.ceil(sum(one.numel() for one in trained) / world()[1]) + ALIGNMENT * world()[1]
+
+    def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        with torch.no_grad():
+            parameter.copy_(values["weight"])
+        safe_set_full_fp32_param(parameter, values["weight"])
+        for key in MOMENTS:
+            if key in values:
+                safe_set_full_optimizer_state(parameter, values[key], key)
 
     def _make_adam_states(self, step: float) -> None:
         super()._make_adam_states(step)
@@ -253,6 +257,10 @@ class Zero3(Zero):
         kept_whole = parameter.ds_numel <= self._persistence_threshold
         share = parameter.ds_numel if kept_whole else math.ceil(parameter.ds_numel / world()[1])
         return int(share * parameter.element_size())
+
+    def _optimizer_share(self, trained: list[Any]) -> int:
+        """Each weight is cut by itself."""
+        return sum(math.ceil(one.ds_numel / world()[1]) for one in trained)
 
     def release(self) -> None:
         torch.set_autocast_cache_enabled(True)

@@ -99,6 +99,9 @@ OPTIONS = (
            (Method.QLORA, Method.FULL)),
     Option("adamw-8bit-paged", {"training.optimizer": "paged_adamw_8bit"}, (*ZERO, StrategyName.DDP), (Method.FULL,),
            True),
+    Option("bf16", {"precision.compute": "bf16"}, (StrategyName.ZERO2,), (Method.QLORA,)),
+    Option("bf16-dora", {"precision.compute": "bf16", "method.lora.use_dora": True}, (StrategyName.ZERO3,),
+           (Method.QLORA,)),
     Option("fp16", {"precision.compute": "fp16"}, BY_RISK, ADAPTERS, True),
     Option("fp32", {"precision.compute": "fp32"}, BY_RISK, (Method.LORA,), True),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from cells.pages import with_part
 from engine.config import FIELDS, Method, RunConfig, StrategyName, Task
 from engine.config.cells import REFUSALS, Refusal
 from engine.config.run_config import build, get
@@ -26,12 +27,8 @@ def main() -> None:
 
 
 def with_refusals(page: str) -> str:
-    """A page with what stands between the markers made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or END not in rest:
-        sys.exit(f"error: the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The page with its table made anew."""
+    return with_part(page, BEGIN, END, table())
 
 
 def table() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from cells.pages import with_part
 from engine.config import Method, StrategyName, Task
 from engine.config.cells import refused
 from engine.config.reading import read
@@ -23,12 +24,8 @@ def main() -> None:
 
 
 def with_table(page: str) -> str:
-    """A page with what stands between the markers made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or END not in rest:
-        sys.exit(f"error: the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{table(sessions())}{END}{after}"
+    """The page with its table made anew."""
+    return with_part(page, BEGIN, END, table(sessions()))
 
 
 def table(found: list[Session]) -> str:
@@ -45,7 +42,7 @@ def table(found: list[Session]) -> str:
     lines += [f"- ({number}) Refused before launch: {reason}" for reason, number in reasons.items()]
     lines += ["", *beyond(found)]
     lines += [f"- {session.hardware}: {conditions(session)}" for session in found]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def conditions(session: Session) -> str:

@@ -15,7 +15,8 @@ from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 from engine.audit import AuditFailure, WeightWatch, audit_adapter, begun_checksums, loaded_checksums
 from engine.audit.adapter import saved_name
 from engine.audit.weights import checksum
-from engine.model import _keep_4bit_weights_plain, trainable
+from engine.model import _keep_4bit_weights_plain
+from engine.parameters import trainable
 
 
 def small() -> LlamaForCausalLM:

@@ -17,7 +17,10 @@ from cells.verdict import complaints
 
 from engine.config import Method, StrategyName
 
-OPTIONS = ("fsdp2-lora+dora", "ddp-qlora+new-tokens", "zero3-qlora+checkpointing", "fsdp2-qlora+checkpointing-2")
+OPTIONS = (
+    "fsdp2-lora+dora", "ddp-qlora+new-tokens", "zero3-qlora+checkpointing", "fsdp2-qlora+checkpointing-2",
+    "zero2-qlora+bf16", "zero3-qlora+bf16-dora",
+)  # fmt: skip
 """Beyond the matrix; the rest of the list takes minutes more."""
 CELLS = [
     cell for cell in all_cells() if not cell.needs_gpu and (not cell.option or cell.name in OPTIONS)

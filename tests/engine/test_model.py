@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from engine.config import RunConfig
 from engine.config.reading import read
 from engine.errors import BadInput
-from engine.model import load_model, trainable
+from engine.model import load_model
+from engine.parameters import trainable
 from engine.strategy import make_strategy
 
 

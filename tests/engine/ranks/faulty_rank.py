@@ -31,7 +31,8 @@ from torch.distributed.fsdp import fully_shard
 
 from engine.collective import barrier, world
 from engine.events import RunDirectory
-from engine.model import load_model, trainable
+from engine.model import load_model
+from engine.parameters import trainable
 from engine.strategy.fully_sharded import FullySharded
 from engine.train import Rank
 from engine.trained_state import checkpoints
