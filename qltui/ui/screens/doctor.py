@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Footer, Static
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from qltui.facts.doctor import Fact
 
-NAME = 14
 MARKS = {"ok": ("✓ ok", "$success"), "warn": ("▲ warn", "$warning"), "bad": ("✗ bad", "$error")}
 
 
@@ -44,7 +43,7 @@ class Doctor(Page):
     def compose(self) -> ComposeResult:
         yield TitleBar("Doctor", "looking …")
         with VerticalScroll(id="scroll"):
-            yield Static(id="facts", markup=False)
+            yield Vertical(id="facts")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -60,20 +59,20 @@ class Doctor(Page):
         self.post_message(self.Examined(examine(runs_home())))
 
     @on(Examined)
-    def _show(self, event: Examined) -> None:
+    async def _show(self, event: Examined) -> None:
         counts = [sum(fact.verdict == verdict for fact in event.facts) for verdict in ("bad", "warn")]
         bad, warned = counts
         self.query_one(TitleBar).say("Doctor", f"{bad} bad, {warned} to look at" if bad or warned else "all well")
-        self.query_one("#facts", Static).update(Content("\n").join(fact_lines(event.facts)))
+        facts = self.query_one("#facts")
+        await facts.remove_children()
+        await facts.mount_all(map(fact_row, event.facts))
 
 
-def fact_lines(facts: list[Fact]) -> list[Content]:
-    """Facts as lines, each with its remedy on a line of its own."""
-    lines = []
-    for fact in facts:
-        mark, colour = MARKS[fact.verdict]
-        value = words.plain(fact.value)
-        lines.append(Content.assemble((mark.ljust(8), colour), (fact.name.ljust(NAME), "bold"), (value, "$foreground")))
-        if fact.remedy:
-            lines.append(Content.styled(" " * (8 + NAME) + words.plain(fact.remedy), "$muted"))
-    return lines
+def fact_row(fact: Fact) -> Horizontal:
+    """A fact beside its verdict and name, with its remedy under it; what is long goes on under itself."""
+    mark, colour = MARKS[fact.verdict]
+    name = Content.assemble((mark.ljust(8), colour), (fact.name, "bold"))
+    value = Content.styled(words.plain(fact.value), "$foreground")
+    if fact.remedy:
+        value = Content("\n").join([value, Content.styled(words.plain(fact.remedy), "$muted")])
+    return Horizontal(Static(name, classes="name"), Static(value, classes="value"), classes="fact")

@@ -188,21 +188,26 @@ def problem_text(problem: Problem) -> Content:
 
 def facts(config: RunConfig) -> list[Content]:
     """The choices that matter most, a line each."""
+    from engine.config.ranks import ONE_RANK
+
     method, training, lora = config.method, config.training, config.method.lora
     name = method.name.value
     adapters = f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.target_modules}" if name != "full" else "–"
     base = {"qlora": f" · base in {method.quantization.type.value}", "int8": " · base in int8"}.get(name, "")
+    task = "" if config.model.task == "causal_lm" else f" · {config.model.task.value.replace('_', ' ')}"
     ranks = config.hardware.ranks_per_node
     steps = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs:g} epochs"
     batch = f"{training.micro_batch_size} rows a rank"
     if training.gradient_accumulation_steps > 1:
         batch += f" × {training.gradient_accumulation_steps} added up"
-    placement = f"{config.hardware.device.value}, {f'{ranks} ranks' if ranks else 'as many ranks as GPUs'}"
+    spread = f"{ranks} ranks" if ranks else "as many ranks as GPUs"
+    if config.strategy.name in ONE_RANK:
+        spread = "1 rank"
     rows = [
         ("model", words.path(config.model.path)),
         ("data", words.path(config.data.path)),
-        ("method", f"{name}{base}"),
-        ("strategy", f"{config.strategy.name.value} · {placement}"),
+        ("method", f"{name}{base}{task}"),
+        ("strategy", f"{config.strategy.name.value} · {config.hardware.device.value}, {spread}"),
         ("steps", steps),
         ("batch", batch),
         ("adapters", adapters),
