@@ -13,8 +13,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
 from engine.errors import BadInput
-from engine.int8 import make_shardable
 from engine.parameters import trainable
+from engine.quantized_linear import hold_int8_once
 from engine.strategy.base import DTYPES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
         _keep_4bit_weights_plain(model)
     adapted = _with_adapters(model, config, new_rows)
     if config.method.name is Method.INT8 and strategy.shards_parameters:
-        make_shardable(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
+        hold_int8_once(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
     return adapted
 
 

@@ -163,7 +163,7 @@ class Rank:
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
-            loaded, begun = loaded_checksums(model, strategy.frozen_dtype), begun_checksums(model)
+            loaded, begun = loaded_checksums(model, strategy.device, strategy.frozen_dtype), begun_checksums(model)
         reporter.emit("model", **describe(model))
         with reporter.phase("prepare", "optimizer and strategy"):
             strategy.prepare(model, lambda parameters: make_optimizer(config, parameters))

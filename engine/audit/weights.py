@@ -19,24 +19,44 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+WORD = 8
 CHUNK = 1 << 22
+"""Bytes summed up at once; a multiple of the word."""
+SPREAD = 2 * 2654435761
+"""Even, so that every word is multiplied by an odd number: any change of one word changes the sum."""
 
 
-def checksum(tensor: Tensor) -> Tensor:
-    """A position-sensitive checksum of a tensor's bytes, modulo 2^64, as an int64 scalar on the tensor's device."""
+def checksum(tensor: Tensor, device: torch.device | None = None) -> Tensor:
+    """A position-sensitive checksum of a tensor's bytes, modulo 2^64, as an int64 scalar.
+
+    Its bytes are taken as words of 64 bit, the last filled up with zeros. Computed on ``device``, to which the bytes
+    go chunk by chunk, or else where the tensor is.
+    """
     data = tensor.detach().contiguous().view(-1).view(torch.uint8)
-    total = torch.zeros((), dtype=torch.int64, device=data.device)
+    total = torch.zeros((), dtype=torch.int64, device=device or data.device)
     for start in range(0, data.numel(), CHUNK):
-        part = data[start : start + CHUNK].to(torch.int64)
-        index = torch.arange(start, start + part.numel(), device=data.device)
-        total += (part * (index * 2654435761 + 1)).sum()
+        words = _words(data[start : start + CHUNK].to(total.device))
+        index = torch.arange(start // WORD, start // WORD + words.numel(), device=total.device)
+        total += (index.mul_(SPREAD).add_(1).mul_(words)).sum()
     return total
 
 
-def loaded_checksums(model: nn.Module, frozen_dtype: torch.dtype | None = None) -> dict[str, int]:
+def _words(data: Tensor) -> Tensor:
+    """Bytes as int64 words."""
+    if missing := -data.numel() % WORD:
+        data = torch.nn.functional.pad(data, (0, missing))
+    elif data.storage_offset() % WORD:
+        data = data.clone()
+    return data.view(torch.int64)
+
+
+def loaded_checksums(
+    model: nn.Module, device: torch.device | None = None, frozen_dtype: torch.dtype | None = None
+) -> dict[str, int]:
     """A checksum of every frozen tensor of a model that is not sharded yet, and agreement of the ranks on all weights.
 
-    ``frozen_dtype`` is the type the strategy will cast frozen floating weights to, if it does.
+    Weights on the host are summed up on ``device``. ``frozen_dtype`` is the type the strategy will cast frozen floating
+    weights to, if it does.
 
     Raises:
         AuditFailure: the ranks loaded, or initialised, different weights.
@@ -45,9 +65,11 @@ def loaded_checksums(model: nn.Module, frozen_dtype: torch.dtype | None = None) 
     for module_name, module in model.named_modules():
         for name, tensor in frozen_tensors(module):
             plain = tensor.is_floating_point() and frozen_dtype is not None and not _is_packed(module, name)
-            frozen[f"{module_name}.{name}"] = checksum(tensor.to(frozen_dtype) if plain else tensor)
+            cast = tensor.to(frozen_dtype) if plain else tensor
+            frozen[f"{module_name}.{name}"] = checksum(cast, device if cast.device.type == "cpu" else None)
     trained = {
-        name: checksum(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad
+        name: checksum(parameter, device if parameter.device.type == "cpu" else None)
+        for name, parameter in model.named_parameters() if parameter.requires_grad
     }  # fmt: skip
     sums = _numbers({**frozen, **trained})
     everyone = gathered(sums)

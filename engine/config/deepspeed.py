@@ -34,7 +34,7 @@ def deepspeed_config(config: RunConfig, compute: Compute, hidden_size: int) -> d
     }
     if stage == 3:
         zero |= {
-            # It would replace torch's own linear function for the whole process, with other roundings under autocast.
+            # It would replace torch's own linear function for the whole process; see engine/strategy/saved_weights.py.
             "memory_efficient_linear": False,
             # Norms and biases stay whole on every rank; everything wider is partitioned.
             "stage3_param_persistence_threshold": hidden_size,

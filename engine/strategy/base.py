@@ -233,6 +233,14 @@ def as_part_of(parameter: Any, value: Tensor) -> Tensor:
     return value.to(parameter.device)
 
 
+def sharding_units(root: Any) -> list[nn.Module]:
+    """Modules gathered as one, inner ones first: the layers that Transformers says must not be split."""
+    names = set(root._no_split_modules or ())
+    units = [module for module in root.modules() if type(module).__name__ in names]
+    inside = {inner for unit in units for inner in unit.modules() if inner is not unit}
+    return [unit for unit in units if unit not in inside]
+
+
 def use_cpu(config: RunConfig) -> bool:
     """Whether the ranks compute on CPU: asked for, or no GPU is there."""
     if config.hardware.device is Device.CUDA and not torch.cuda.is_available():

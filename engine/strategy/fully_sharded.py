@@ -20,7 +20,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, Offlo
 from engine.collective import world
 from engine.config import Method
 from engine.parameters import trainable
-from engine.strategy.base import DTYPES, Strategy
+from engine.strategy.base import DTYPES, Strategy, sharding_units
 from engine.strategy.cpu_ranks import check_tested
 
 if TYPE_CHECKING:
@@ -102,11 +102,3 @@ def _share(parameter: nn.Parameter) -> int:
     """Numbers of this rank's part of a parameter that is cut along its first dimension into equal parts."""
     rows = parameter.shape[0] if parameter.dim() else 1
     return math.ceil(rows / world()[1]) * (parameter.numel() // max(rows, 1))
-
-
-def sharding_units(root: Any) -> list[nn.Module]:
-    """Modules gathered as one, inner ones first: the layers that Transformers says must not be split."""
-    names = set(root._no_split_modules or ())
-    units = [module for module in root.modules() if type(module).__name__ in names]
-    inside = {inner for unit in units for inner in unit.modules() if inner is not unit}
-    return [unit for unit in units if unit not in inside]

@@ -13,8 +13,10 @@ from engine.collective import world
 from engine.config import Compute, Method, StrategyName
 from engine.config.deepspeed import deepspeed_config
 from engine.parameters import trainable
-from engine.strategy.base import Strategy, Update, use_cpu
+from engine.quantized_linear import look_4bit_up_again
+from engine.strategy.base import Strategy, Update, sharding_units, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
+from engine.strategy.saved_weights import without_gathered_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +64,6 @@ class Zero(Strategy):
 
         hidden_size = model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
         config = deepspeed_config(self.config, self.compute, hidden_size)
-        self._persistence_threshold = hidden_size
         self._partition(model, config)
         self.optimizer = make_optimizer(list(trainable(model).values()))
         self.model, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
@@ -237,9 +238,22 @@ class Zero3(Zero):
         flat: list[Tensor] = self.model.optimizer.fp32_partitioned_groups_flat
         return flat
 
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        with super().autocast(), without_gathered_weights() if self.unwrapped.training else contextlib.nullcontext():
+            yield
+
     def _partition(self, model: nn.Module, config: dict[str, Any]) -> None:
         import deepspeed
+        from deepspeed.utils import set_z3_leaf_module
 
+        for unit in sharding_units(model):
+            # Gathered and let go of as one: hooks at every module inside take most of a step's time.
+            set_z3_leaf_module(unit, True)
+            unit.register_forward_pre_hook(_check_that_gradients_pass)
+        model.enable_input_require_grads()  # type: ignore[operator]
+        self._persistence_threshold = config["zero_optimization"]["stage3_param_persistence_threshold"]
+        look_4bit_up_again(model)
         # On the host every rank may share the file's pages; the split must not write to them.
         deepspeed.zero.Init(
             module=model,
@@ -264,6 +278,9 @@ class Zero3(Zero):
 
     def release(self) -> None:
         torch.set_autocast_cache_enabled(True)
+        for parameter in self.unwrapped.parameters() if self.unwrapped is not None else ():
+            # Functions that DeepSpeed made for each module keep the model for as long as the process lives.
+            parameter.data = parameter.ds_tensor.data = parameter.data.new_empty(0)
         super().release()
 
     def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
@@ -283,6 +300,18 @@ ZERO_STAGES: dict[StrategyName, type[Zero]] = {
     StrategyName.ZERO2: Zero2,
     StrategyName.ZERO3: Zero3,
 }
+
+
+def _check_that_gradients_pass(unit: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """DeepSpeed reduces a unit's gradients when its input's is there: without one, before they are computed."""
+    if (
+        unit.training
+        and torch.is_grad_enabled()
+        and not any(torch.is_tensor(one) and one.requires_grad for one in inputs)
+    ):
+        raise RuntimeError(
+            f"{type(unit).__name__} gets no input that gradients pass through, so zero3 would lose its own; use fsdp2."
+        )
 
 
 def _keep_in_place(parameter: Any) -> None:

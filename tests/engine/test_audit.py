@@ -14,7 +14,7 @@ from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 from engine.audit import AuditFailure, WeightWatch, audit_adapter, begun_checksums, loaded_checksums
 from engine.audit.adapter import saved_name
-from engine.audit.weights import checksum
+from engine.audit.weights import CHUNK, checksum
 from engine.model import _keep_4bit_weights_plain
 from engine.parameters import trainable
 
@@ -180,3 +180,22 @@ def test_the_checksum_knows_places() -> None:
     tensor = torch.arange(100, dtype=torch.float32)
     assert checksum(tensor) == checksum(tensor.clone())
     assert checksum(tensor) != checksum(tensor.flip(0))
+
+
+@pytest.mark.parametrize("size", [1, 9, 64, 2 * CHUNK + 5])
+def test_the_checksum_knows_every_bit(size: int) -> None:
+    """Also the highest of a word, which a product with an even number would lose, and bytes that fill no word."""
+    data = torch.arange(size, dtype=torch.int64).to(torch.uint8)
+    before = checksum(data)
+    for place in {0, 7, 15, 31, CHUNK + 7, size - 1} & set(range(size)):
+        for bit in (1, 128):
+            data[place] ^= bit
+            assert checksum(data) != before
+            data[place] ^= bit
+    assert checksum(data) == before
+
+
+def test_the_checksum_is_of_the_bytes_wherever_they_lie() -> None:
+    data = torch.arange(4099, dtype=torch.int64).to(torch.uint8)
+    for offset in (1, 8):
+        assert checksum(torch.cat([data[:offset], data])[offset:]) == checksum(data)

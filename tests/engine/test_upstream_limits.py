@@ -21,7 +21,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from engine.config import Compute
 from engine.config.deepspeed import deepspeed_config
 from engine.config.reading import read
-from engine.int8 import make_shardable
+from engine.quantized_linear import hold_int8_once
 from engine.strategy import cpu_ranks
 
 
@@ -101,7 +101,7 @@ def test_dora_takes_int8_weights_that_can_be_split_for_numbers() -> None:
     """peft 0.21.2 utils/integrations.py ``dequantize_module_weight`` goes by the parameter's class."""
     model = nn.Sequential(int8_layer())
     numbers = dequantize_module_weight(model[0])
-    make_shardable(model)
+    hold_int8_once(model)
     torch.testing.assert_close(model[0].dequantized(torch.float32), numbers)
     assert dequantize_module_weight(model[0]) is model[0].weight
 

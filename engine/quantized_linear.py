@@ -1,0 +1,96 @@
+"""Quantised linear layers that hold their weight once, so that it can be sharded and gathered.
+
+bitsandbytes' own layers make backward keep what forward computed with: of a weight that was gathered for forward, the
+whole of it until backward is through, which is all that partitioning had saved (bitsandbytes 0.50.2
+autograd/_functions.py ``MatMul8bitLt``, ``MatMul4Bit``). Its int8 layer keeps one more copy in its state
+(nn/modules.py ``Linear8bitLt``). Those here look their weight up again in backward.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import bitsandbytes
+import torch
+from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.autograd.function import FunctionCtx
+
+
+class _FrozenMatmul(torch.autograd.Function):
+    """``input @ weight.T`` with bitsandbytes' kernels, the weight looked up at its module again in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, module: ShardableInt8Linear | ShardableLinear4bit) -> Tensor:
+        ctx.module = module
+        return module.product(input)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        module: ShardableInt8Linear | ShardableLinear4bit = ctx.module  # type: ignore[attr-defined]
+        return module.input_gradient(gradients[0]), None
+
+
+class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
+    """A frozen ``Linear8bitLt`` after loading; PEFT takes it for one."""
+
+    def product(self, input: Tensor) -> Tensor:
+        """``input @ weight.T``."""
+        state = bitsandbytes.MatmulLtState()
+        state.has_fp16_weights, state.threshold = False, self.state.threshold
+        state.CB, state.SCB = self.weight.data, self.state.SCB
+        output: Tensor = bitsandbytes.matmul(input, self.weight.data, state=state)
+        return output
+
+    def dequantized(self, dtype: torch.dtype) -> Tensor:
+        """The weight as numbers: payload times the scale of its row over 127."""
+        numbers: Tensor = self.weight.data.to(dtype) * (self.state.SCB / 127.0).to(dtype).unsqueeze(1)
+        return numbers
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """Of the input, from that of the output."""
+        return gradient @ self.dequantized(gradient.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = _FrozenMatmul.apply(x, self)  # type: ignore[no-untyped-call]
+        return output if self.bias is None else output + self.bias.to(output.dtype)
+
+
+class ShardableLinear4bit(Linear4bit):  # type: ignore[misc]
+    """A frozen ``Linear4bit`` after loading; PEFT takes it for one."""
+
+    def product(self, input: Tensor) -> Tensor:
+        """``input @ weight.T + bias``; autograd sees nothing of it."""
+        output: Tensor = Linear4bit.forward(self, input)
+        return output
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """Of the input, from that of the output, in the type the layer computes in."""
+        compute = self.compute_dtype or gradient.dtype
+        weight: Tensor = bitsandbytes.functional.dequantize_4bit(self.weight.data, self.weight.quant_state).to(compute)
+        return (gradient.to(compute) @ weight).to(gradient.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = _FrozenMatmul.apply(x, self)  # type: ignore[no-untyped-call]
+        return output
+
+
+def hold_int8_once(model: nn.Module) -> None:
+    """Turn every loaded 8-bit layer of ``model`` into one that holds its weight once, as a plain parameter."""
+    layers: list[Any] = [module for module in model.modules() if type(module) is Linear8bitLt]
+    for module in layers:
+        weight = module.weight
+        payload = weight.CB if weight.CB is not None else weight.data
+        scale = weight.SCB if weight.SCB is not None else module.state.SCB
+        module.__class__ = ShardableInt8Linear
+        module.weight = nn.Parameter(payload.detach(), requires_grad=False)
+        module.state.CB, module.state.SCB = None, scale.detach()
+
+
+def look_4bit_up_again(model: nn.Module) -> None:
+    """Turn every loaded 4-bit layer of ``model`` into one whose backward holds no weight."""
+    for module in model.modules():
+        if type(module) is Linear4bit:
+            module.__class__ = ShardableLinear4bit

@@ -1,0 +1,88 @@
+"""Weights gathered for forward are let go of before backward, and the gradients are the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bitsandbytes
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from engine.quantized_linear import look_4bit_up_again
+from engine.strategy.saved_weights import without_gathered_weights
+
+
+def plain() -> nn.Module:
+    return nn.Linear(64, 96).requires_grad_(False)
+
+
+def trained() -> nn.Module:
+    return nn.Linear(64, 96)
+
+
+def four_bit() -> nn.Module:
+    layer = bitsandbytes.nn.Linear4bit(64, 96, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
+    layer.support_avx512bf16_for_cpu = False
+    return layer.requires_grad_(False)
+
+
+class Experts(nn.Module):
+    """Several matrices in one parameter, as mixtures of experts keep them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 64, 64), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.weight[1] + x @ self.weight[3].t()).relu()
+
+
+@pytest.mark.parametrize("make", [plain, trained, four_bit, Experts])
+def test_backward_takes_weights_gathered_anew(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    layer, input = make(), torch.randn(3, 5, 64)
+    output, expected = gradients(layer, input, weight_kept=True)
+    look_4bit_up_again(layer)
+    layer.weight.ds_id = 0  # as DeepSpeed marks its parameters
+    output_now, found = gradients(layer, input, weight_kept=False)
+    assert torch.equal(output, output_now)
+    assert len(expected) == len(found)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_without_it_the_weights_stay() -> None:
+    """What is worked around; if this fails the package can go: torch saves ``weight.t()`` of a linear layer."""
+    layer, input = plain(), torch.randn(3, 64, requires_grad=True)
+    output, gathered = forward(layer, input)
+    assert not gathered.expired()
+    del output
+    assert gathered.expired()
+
+
+def gradients(layer: nn.Module, input: Tensor, *, weight_kept: bool) -> tuple[Tensor, list[Tensor]]:
+    """The layer's output, and gradients of input and of what is trained; between them the weight may be let go of."""
+    input = input.clone().requires_grad_()
+    layer.zero_grad()
+    if weight_kept:
+        output = layer(input)
+    else:
+        kept = layer.weight.data.clone()
+        with without_gathered_weights():
+            output, gathered = forward(layer, input)
+        assert gathered.expired(), "autograd holds the gathered weight"
+        layer.weight.data = kept
+    output.float().square().sum().backward()
+    trained = [parameter.grad for parameter in layer.parameters() if parameter.requires_grad]
+    return output.detach(), [one.clone() for one in (input.grad, *trained) if one is not None]
+
+
+def forward(layer: nn.Module, input: Tensor) -> tuple[Tensor, StorageWeakRef]:
+    """Compute with a gathered copy of the weight, which is then let go of as DeepSpeed does it."""
+    partition = layer.weight.data.new_empty(0)
+    layer.weight.data = layer.weight.data.clone()
+    gathered = StorageWeakRef(layer.weight.data.untyped_storage())
+    output = layer(input)
+    layer.weight.data = partition
+    return output, gathered
