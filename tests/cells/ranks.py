@@ -34,6 +34,7 @@ def main() -> NoReturn:
     rank = int(os.environ.get("RANK", "0"))
     faulthandler.register(signal.SIGUSR1)
     quiet.quiet_transformers()
+    gc.freeze()
     for folder in map(Path, job["folders"]):
         try:
             measured = live(RunDirectory(folder), forget)
@@ -56,6 +57,7 @@ def forget() -> None:
     PartialState._reset_state()
     torch.use_deterministic_algorithms(False)
     gc.collect()
+    gc.freeze()  # what libraries made on import: every collection, and they ask for many, would go through it again
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         for gpu in range(torch.cuda.device_count()):

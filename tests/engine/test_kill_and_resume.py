@@ -9,7 +9,7 @@ import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from safetensors.torch import load_file
@@ -45,29 +45,37 @@ def overrides(strategy: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Finished(NamedTuple):
+    """A run nobody touched."""
+
+    cli: Cli
+    run: RunDirectory
+    weights: dict[str, bytes]
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
-    """By strategy the adapter of a run nobody touched, launched as a user does; each is made once."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+    """By strategy a run launched as a user does; each is made once."""
 
     @functools.cache
-    def adapter(strategy: str) -> dict[str, bytes]:
+    def finished(strategy: str) -> Finished:
         folder = tmp_path_factory.mktemp(strategy)
         cli = Cli(folder / "home")
-        cli("launch", str(write_run(folder, **overrides(strategy))), "--wait")
+        run_id = cli("launch", str(write_run(folder, **overrides(strategy))), "--wait").stdout.split()[0]
         status = cli.status()
         sharding = "not_applicable" if strategy == "ddp" else "passed"
         assert status["state"] == "finished"
         assert status["audits"] == {"sharding": sharding, "weights": "passed", "adapter": "passed"}
         assert [rank["step"] for rank in status["ranks"]] == [STEPS, STEPS]
-        return weights(status)
+        return Finished(cli, cli.directory(run_id), weights(status))
 
-    return adapter
+    return finished
 
 
 @pytest.mark.parametrize("strategy", ["zero1", "zero2"])
 def test_strategies_through_the_launcher(strategy: str, undisturbed) -> None:
     """Those that are killed below are launched there."""
-    assert len(undisturbed(strategy)) == 2 * ADAPTED_MODULES
+    assert len(undisturbed(strategy).weights) == 2 * ADAPTED_MODULES
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero3"])
@@ -93,46 +101,42 @@ def test_killed_rank_then_resume_is_bit_equal(strategy: str, cli: Cli, small_run
     assert status["attempt"] == 2
     resumed = [event for event in events(run, "checkpoint") if event["resumed"]]
     assert resumed, "the second attempt began anew"
-    assert weights(status) == undisturbed(strategy)
+    assert weights(status) == undisturbed(strategy).weights
 
 
-@pytest.mark.parametrize("moment", ["training", "evaluating", "saving"])
-def test_stop_saves_and_resume_ends_the_same(moment: str, cli: Cli, small_run, undisturbed) -> None:
-    evaluations = {"training.eval_every": 4} if moment == "evaluating" else {}
-    run_id = cli("launch", str(small_run(**overrides("ddp"), **evaluations))).stdout.strip()
+def test_stopped_at_any_moment_it_saves_and_ends_the_same(cli: Cli, small_run, undisturbed) -> None:
+    run_id = cli("launch", str(small_run(**overrides("ddp"), **{"training.eval_every": 4}))).stdout.strip()
     run = cli.directory(run_id)
+    for attempt, moment in enumerate(("evaluating", "training", "saving"), start=1):
+        wait_for(lambda: len(run.attempts()) == attempt and in_the_middle_of(moment, run), 120, moment)  # noqa: B023
+        cli("stop", run_id)
+        status = cli.wait(run_id, 60)
+        assert status["state"] == "stopped", status
+        assert status["exit_code"] == 0
+        assert nothing_left(run)
+        assert not list(run.checkpoints.glob(".*")), "a half-written checkpoint was left"
+        assert (Path(status["adapter_dir"]) / "adapter_model.safetensors").is_file()
+        cli("resume", run_id)
 
-    def reached() -> bool:
-        if not run.attempts():
-            return False
-        states = [event["state"] for event in events(run, "state")]
-        return bool(events(run, "step")) if moment == "training" else moment in states
-
-    wait_for(reached, 120, moment)
-    cli("stop", run_id)
-    status = cli.wait(run_id, 60)
-    assert status["state"] == "stopped", status
-    assert status["exit_code"] == 0
-    assert nothing_left(run)
-    assert not list(run.checkpoints.glob(".*")), "a half-written checkpoint was left"
-    assert (Path(status["adapter_dir"]) / "adapter_model.safetensors").is_file()
-
-    cli("resume", run_id, "--wait")
-    assert cli.status(run_id)["state"] == "finished"
-    assert weights(cli.status(run_id)) == undisturbed("ddp")
+    assert cli.wait(run_id, 60)["state"] == "finished"
+    assert weights(cli.status(run_id)) == undisturbed("ddp").weights
 
 
-def test_a_corrupt_checkpoint_is_said_and_skipped(cli: Cli, small_run) -> None:
-    run_id = cli(
-        "launch", str(small_run(**{"training.max_steps": 4, "training.save_every": 2})), "--wait"
-    ).stdout.split()[0]
-    run = cli.directory(run_id)
-    newest, older = sorted(run.checkpoints.glob("step-*"), reverse=True)
+def in_the_middle_of(moment: str, run: RunDirectory) -> bool:
+    """Whether the last attempt has come to ``moment``."""
+    if moment == "training":
+        return bool(events(run, "step"))
+    return moment in [event["state"] for event in events(run, "state")]
+
+
+def test_a_corrupt_checkpoint_is_said_and_skipped(undisturbed) -> None:
+    cli, run, _ = undisturbed("ddp")
+    newest, older = sorted(run.checkpoints.glob("step-*"), reverse=True)[:2]
     (newest / "state.pt").write_bytes(b"torn")
     (run.adapter / "adapter_model.safetensors").unlink()
     status = json.loads(run.status_json.read_text())
     run.status_json.write_text(json.dumps({**status, "state": "failed"}))
-    cli("resume", run_id, "--wait")
+    cli("resume", run.path.name, "--wait")
     warnings = [event["message"] for event in events(run, "warning")]
     assert any(newest.name in message for message in warnings)
     assert [event["path"] for event in events(run, "checkpoint") if event["resumed"]] == [f"checkpoints/{older.name}"]
