@@ -107,6 +107,7 @@ def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor
             with reporter.phase("backward", quiet=True):
                 strategy.backward(loss * scale)
             total += float(loss.detach())
+            del loss  # its graph keeps the inputs of bitsandbytes' int8 layers, through the whole next forward
     return total
 
 
