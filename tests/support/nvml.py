@@ -1,0 +1,91 @@
+"""NVML's answers, recorded: names, totals and what is reserved are from published outputs of nvidia-smi."""
+
+# ruff: noqa: N802, N815 - NVML's names are what they are
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+
+from qltui.facts import gpus
+
+MIB = 2**20
+
+
+def h200(number: int, **other: Any) -> dict[str, Any]:
+    """One of several H200, with what differs from it."""
+    known = {"uuid": f"GPU-{number}", "name": "NVIDIA H200", "total": 143771, "reserved": 700, "capability": (9, 0)}
+    return known | other
+
+
+class Nvml:
+    """Stands where ``gpus.load_nvml`` gives ``pynvml``: no GPU is in the machines that run the tests.
+
+    A GPU is what is recorded of it, sizes in MiB; ``lost`` and ``slices`` make it lost or sliced. Errors and constants
+    are pynvml's own.
+    """
+
+    NVMLError = pynvml.NVMLError
+    nvmlMemory_v2 = pynvml.nvmlMemory_v2
+    NVML_P2P_STATUS_OK = pynvml.NVML_P2P_STATUS_OK
+    NVML_P2P_STATUS_UNKNOWN = pynvml.NVML_P2P_STATUS_UNKNOWN
+
+    def __init__(self, *recorded: dict[str, Any], cuda: int = 13000) -> None:
+        self.recorded = recorded
+        self.cuda = cuda
+        self.peers: dict[int, int] = {gpus.READ: 0, gpus.NVLINK: 0}
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.159.04"
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return self.cuda
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.recorded)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:
+        if "lost" in self.recorded[index]:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return self.recorded[index]
+
+    def nvmlDeviceGetUUID(self, handle: dict[str, Any]) -> str:
+        return str(handle["uuid"])
+
+    def nvmlDeviceGetName(self, handle: dict[str, Any]) -> str:
+        return str(handle["name"])
+
+    def nvmlDeviceGetMemoryInfo(self, handle: dict[str, Any], version: int | None = None) -> Any:
+        if version and "reserved" not in handle:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        reserved = {"reserved": handle["reserved"] * MIB} if version else {}
+        return SimpleNamespace(total=handle["total"] * MIB, **reserved)
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: dict[str, Any]) -> tuple[int, int]:
+        return handle["capability"]  # type: ignore[no-any-return]
+
+    def nvmlDeviceGetMigMode(self, handle: dict[str, Any]) -> list[int]:
+        if "slices" not in handle:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return [1, 1]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: dict[str, Any]) -> int:
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: dict[str, Any], index: int) -> dict[str, Any]:
+        if index >= len(handle["slices"]):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return handle["slices"][index]  # type: ignore[no-any-return]
+
+    def nvmlDeviceGetP2PStatus(self, one: Any, other: Any, what: int) -> int:
+        assert one is not other
+        assert isinstance(what, int)
+        return self.peers[what]
+
+    def nvmlDeviceGetMaxPcieLinkGeneration(self, handle: dict[str, Any]) -> int:
+        return int(handle.get("pcie", 5))
+
+    def nvmlDeviceGetMaxPcieLinkWidth(self, handle: dict[str, Any]) -> int:
+        return int(handle.get("lanes", 16))

@@ -1,0 +1,334 @@
+"""Machines: described in a few characters, and found through NVML and the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.nvml import MIB, Nvml, h200
+
+from qltui.facts import gpus, host, machine
+from qltui.facts.cards import AMD, CARDS, STAND_INS
+from qltui.facts.machine import UnknownMachine, parse
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "names"),
+    [
+        ("4xA40", 1, ["A40"] * 4),
+        ("4xA40-48", 1, ["A40"] * 4),
+        ("A40", 1, ["A40"]),
+        (" 4 X a40 ", 1, ["A40"] * 4),
+        ("8xH100-80", 1, ["H100 SXM"] * 8),
+        ("2n8xH100-80", 2, ["H100 SXM"] * 8),
+        ("2 nodes 8 x h100-80GB", 2, ["H100 SXM"] * 8),
+        ("H100-94", 1, ["H100 NVL"]),
+        ("A100-40", 1, ["A100 SXM 40GB"]),
+        ("A100-SXM-80", 1, ["A100 SXM 80GB"]),
+        ("A100 PCIe-40", 1, ["A100 PCIe 40GB"]),
+        ("NVIDIA A100-SXM4-80GB", 1, ["A100 SXM 80GB"]),
+        ("V100-32", 1, ["V100 32GB"]),
+        ("B200-192", 1, ["B200"]),
+        ("2x3090", 1, ["RTX 3090"] * 2),
+        ("rtx4070tisuper", 1, ["RTX 4070 Ti SUPER"]),
+        ("2xRTX 4060 Ti-16", 1, ["RTX 4060 Ti 16GB"] * 2),
+        ("NVIDIA GeForce RTX 4090", 1, ["RTX 4090"]),
+        ("RTX 6000 Ada", 1, ["RTX 6000 Ada"]),
+        ("A6000", 1, ["RTX A6000"]),
+        ("Quadro RTX 6000", 1, ["Quadro RTX 6000"]),
+        ("2x24G", 1, ["24 GB"] * 2),
+        ("1xA40+1x24G", 1, ["A40", "24 GB"]),
+        ("cpu", 1, []),
+        ("3nCPU", 3, []),
+    ],
+)
+def test_a_machine_is_described_in_a_few_characters(text: str, nodes: int, names: list[str]) -> None:
+    found = parse(text)
+    assert found.nodes == nodes
+    assert [card.name for card in found.cards] == names
+    assert (found.gpus_per_node, found.gpus) == (len(names), nodes * len(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "nothing is named"),
+        ("4xA4O", "the table has no card 'A4O'. Did you mean A40"),
+        ("4xA40-80", "A40 has 48 GB, not 80"),
+        ("A100-64", "A100 has 40 or 80 GB, not 64"),
+        ("RTX 6000-48", "Quadro RTX 6000 has 24 GB, not 48. Did you mean RTX 6000 Ada or RTX A6000?"),
+        ("2x24", "24 is neither a card nor a size. Did you mean 24G?"),
+        ("4x", "a card's name is missing"),
+        ("1xA40+", "a card's name is missing"),
+        ("2n", "a card's name is missing"),
+        ("0xA40", "1 to 64 GPUs, not 0"),
+        ("-2xA40", "1 to 64 GPUs, not -2"),
+        ("999xA40", "1 to 64 GPUs, not 999"),
+        ("60xA40+5xA40", "65 GPUs in a node are more than 64"),
+        ("0n8xA40", "1 to 1024 nodes, not 0"),
+        ("1" * 5000 + "xA40", "1 to 64 GPUs, not 111111111…"),
+        ("2x0G", "a card has 1 to 1024 GB, not 0"),
+        ("2x9999G", "a card has 1 to 1024 GB, not 9999"),
+        ("4xcpu", "cpu stands alone"),
+        ("cpu+1xA40", "cpu stands alone"),
+        ("8xMI300X", "MI300X runs no CUDA, which training needs here; for its memory alone give 192G"),
+    ],
+)
+def test_what_is_no_machine_gets_one_clear_line(text: str, said: str) -> None:
+    with pytest.raises(UnknownMachine) as raised:
+        parse(text)
+    message = str(raised.value)
+    assert said in message
+    assert message.endswith("or cpu.")
+    assert "\n" not in message
+    assert len(message) < 260
+    assert raised.value.text == text
+
+
+@given(st.text(alphabet="0123456789nxXG-+. \tAa40HRTcpu×²٣", max_size=30) | st.text(max_size=30))
+def test_any_text_is_a_machine_or_refused(text: str) -> None:
+    try:
+        found = parse(text)
+    except UnknownMachine as error:
+        assert "\n" not in str(error)
+    else:
+        assert found.nodes >= 1
+        assert all(card.memory_bytes > 0 and card.flops > 0 for card in found.cards)
+
+
+def test_every_name_of_the_table_finds_its_row_and_its_size() -> None:
+    for row in CARDS:
+        assert parse(row.name).cards[0].name == row.name
+        shared = (
+            [other for other in CARDS if machine.key(row.others[0]) in map(machine.key, other.others)]
+            if row.others
+            else []
+        )
+        for name in row.others:
+            assert parse(name).cards[0].name in (row.name, *(other.name for other in shared))
+    assert {row.name for row in CARDS} >= set(STAND_INS)
+    assert not {machine.key(name) for name in AMD} & set(machine.KNOWN)
+
+
+def test_the_figures_of_the_table_fit_each_other() -> None:
+    """What a slip of the pen would break: units, sparse instead of dense flops, nominal instead of real memory."""
+    for row in CARDS:
+        usable = (row.total - row.reserved) / 1024
+        assert 0.89 * row.gigabytes < usable < min(row.gigabytes * 1.001, row.total / 1024), row.name
+        assert 100 <= row.bandwidth <= 8000, row.name
+        assert 15 <= row.flops <= 2500, row.name
+        assert row.link <= row.bandwidth / 5, row.name
+
+
+@pytest.mark.parametrize(
+    ("text", "gib", "capability"),
+    [  # what PyTorch said CUDA sees on them, rounded
+        ("A40", 44.4, (8, 6)),
+        ("A100-80", 79.2, (8, 0)),
+        ("H100", 79.1, (9, 0)),
+        ("H200", 139.7, (9, 0)),
+        ("RTX 4090", 23.6, (8, 9)),
+        ("RTX 3090", 23.7, (8, 6)),
+        ("T4", 14.6, (7, 5)),
+        ("B200", 178.4, (10, 0)),
+        ("RTX PRO 6000", 95.0, (12, 0)),
+    ],
+)
+def test_memory_is_what_cuda_can_use(text: str, gib: float, capability: tuple[int, int]) -> None:
+    (card,) = parse(text).cards
+    assert card.memory_bytes / GIB == pytest.approx(gib, rel=0.003)
+    assert card.capability == capability
+
+
+def test_a_size_alone_takes_a_common_cards_figures_and_says_so() -> None:
+    found = parse("2x24G")
+    like = parse("RTX 3090").cards[0]
+    assert found.cards[0]._replace(name="RTX 3090") == like
+    assert found.notes == ("24G names no card: its speed is taken to be that of RTX 3090.",)
+    assert found.peer_access is None
+    assert parse("22.5G").cards[0].memory_bytes < like.memory_bytes
+
+
+def test_an_ambiguous_name_is_said_to_be() -> None:
+    assert "A100 is taken as A100 SXM 80GB; the table also has A100 SXM 40GB" in parse("2xA100+1xA100").notes[0]
+    assert len(parse("2xA100+1xA100").notes) == 1
+    assert parse("4xA40").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "peers"),
+    [("8xH100", True), ("2x4090", False), ("2xA40", None), ("H100", None), ("1xH100+1xA100", None), ("2x24G", None)],
+)
+def test_who_reaches_whose_memory(text: str, peers: bool | None) -> None:
+    assert parse(text).peer_access is peers
+
+
+A40 = {"uuid": "GPU-a", "name": "NVIDIA A40", "total": 46068, "reserved": 665, "capability": (8, 6), "pcie": 4}
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts recorded answers in NVML's place."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def put(nvml: Nvml) -> Nvml:
+        monkeypatch.setattr(gpus, "load_nvml", lambda: nvml)
+        return nvml
+
+    return put
+
+
+def test_this_machine_without_gpus_is_its_host(tmp_path: Path) -> None:
+    found = machine.here(tmp_path / "not" / "there")
+    total, _ = host.memory()
+    assert (found.nodes, found.host_memory) == (1, total)
+    assert found.host_available is not None
+    assert found.disk_free is not None
+    assert 0 < found.host_available <= total
+    assert found.disk_free > 0
+    assert machine.here().disk_free is None
+    if not any(Path(file).exists() for file in gpus.DRIVER_FILES):
+        assert found.cards == ()
+        assert "There is no NVIDIA driver: no GPU can be seen." in found.notes
+
+
+def test_gpus_on_nvlink(on: Any) -> None:
+    on(Nvml(h200(0), h200(1)))
+    found = machine.here()
+    assert [card.name for card in found.cards] == ["NVIDIA H200"] * 2
+    assert found.cards[0].memory_bytes == (143771 - 700) * MIB
+    assert found.cards[0][2:] == parse("H200").cards[0][2:]
+    assert (found.peer_access, found.mig, found.notes) == (True, False, ())
+    survey = gpus.survey()
+    assert (survey.driver, survey.cuda, survey.lost) == ("580.159.04", (13, 0), {})
+
+
+def test_a_lost_gpu_hides_no_other_and_is_said(on: Any) -> None:
+    on(Nvml(h200(0), {"lost": True}, h200(2)))
+    found = machine.here()
+    assert found.gpus == 2
+    assert found.notes == ("GPU 1 does not answer: GPU is lost.",)
+    assert [gpu.number for gpu in gpus.all_gpus()] == [0, 2]
+
+
+def test_a_driver_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real NVML, where there is no driver's library: the machine only looks as if it had a driver."""
+    monkeypatch.setattr(gpus, "DRIVER_FILES", ("/dev/null",))
+    if gpus.survey().driver:
+        pytest.skip("this machine has a driver")
+    assert machine.here().notes == ("The NVIDIA driver does not answer: NVML Shared Library Not Found.",)
+
+
+def test_an_old_driver_tells_the_usable_memory_as_the_total(on: Any) -> None:
+    on(Nvml({**A40, "total": 45634} | {"reserved": 0}))
+    new = machine.here().cards[0].memory_bytes
+    old = {key: value for key, value in A40.items() if key != "reserved"} | {"total": 45634}
+    on(Nvml(old))
+    assert machine.here().cards[0].memory_bytes == new == 45634 * MIB
+
+
+@pytest.mark.parametrize(
+    ("reach", "nvlink", "lanes", "access", "link"),
+    [
+        (0, 5, 16, True, 16 * 1.969e9),
+        (0, 5, 4, True, 4 * 1.969e9),
+        (0, 0, 16, True, 56.25e9),
+        (3, 5, 16, False, 16 * 1.969e9),
+        (6, 6, 16, None, 31.5e9),
+    ],
+)
+def test_how_gpus_are_linked(on: Any, reach: int, nvlink: int, lanes: int, access: bool | None, link: float) -> None:
+    nvml = on(Nvml(A40 | {"lanes": lanes}, A40 | {"uuid": "GPU-b"}))
+    nvml.peers = {gpus.READ: reach, gpus.NVLINK: nvlink}
+    found = machine.here()
+    assert found.peer_access is access
+    assert found.cards[0].link == link
+    assert bool(found.notes) is (access is None)
+
+
+def test_only_visible_gpus_count(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(Nvml(A40, h200(1)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [card.name for card in machine.here().cards] == ["NVIDIA H200"]
+
+
+def sliced() -> dict[str, Any]:
+    part = {"name": "NVIDIA H200 MIG 1g.18gb", "total": 16384, "reserved": 0}
+    return h200(0) | {"slices": [part | {"uuid": "MIG-1"}, part | {"uuid": "MIG-2", "total": 33280}]}
+
+
+def test_of_a_sliced_gpu_one_slice_counts(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    on(Nvml(sliced()))
+    found = machine.here()
+    assert found.mig
+    assert found.cards[0].memory_bytes == 16 * GIB
+    assert found.cards[0].capability == (9, 0)
+    assert found.cards[0].flops == pytest.approx(989e12 * 16384 / (143771 - 700))
+    assert "one slice is used, with 11% of its memory" in found.notes[0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2")
+    assert machine.here().cards[0].memory_bytes == 33280 * MIB
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    on(Nvml(sliced() | {"slices": []}))
+    assert machine.here().notes == ("GPU 0 is in MIG mode and has no slices: nothing can use it.",)
+    on(Nvml(sliced(), h200(1)))
+    assert machine.here().peer_access is False
+
+
+def test_an_unknown_card_is_estimated_from_one_like_it(on: Any) -> None:
+    laptop = {"uuid": "GPU-l", "name": "NVIDIA GeForce RTX 4090 Laptop GPU", "total": 16376, "reserved": 355}
+    on(Nvml(laptop | {"capability": (8, 9)}))
+    found = machine.here()
+    assert found.cards[0].memory_bytes == (16376 - 355) * MIB
+    assert found.cards[0].flops < parse("4090").cards[0].flops
+    assert "NVIDIA GeForce RTX 4090 Laptop GPU is not in the table" in found.notes[0]
+    on(Nvml(laptop | {"name": "NVIDIA X900", "capability": (13, 0), "total": 400000}))
+    found = machine.here()
+    assert (found.cards[0].capability, found.cards[0].memory_bytes) == ((13, 0), (400000 - 355) * MIB)
+    assert "NVIDIA X900 is not in the table" in found.notes[0]
+
+
+def test_of_cards_that_share_a_name_the_memory_decides(on: Any) -> None:
+    card = {"uuid": "GPU-3", "name": "NVIDIA GeForce RTX 3080", "capability": (8, 6), "reserved": 300}
+    on(Nvml(card | {"total": 12288}))
+    assert machine.here().cards[0].flops == 61.3e12
+    on(Nvml(card | {"total": 10240}))
+    assert machine.here().cards[0].flops == 59.5e12
+
+
+@pytest.mark.parametrize(
+    ("files", "memory"),
+    [
+        (  # a batch system's job, with no namespace of its own: the limit lies above the process's own folder
+            {
+                "/proc/self/cgroup": "0::/system.slice/job_7/step_0",
+                "/sys/fs/cgroup/system.slice/job_7/memory.max": "600000",
+                "/sys/fs/cgroup/system.slice/job_7/memory.current": "100000",
+                "/sys/fs/cgroup/system.slice/job_7/step_0/memory.max": "max",
+            },
+            (600_000, 500_000),
+        ),
+        (  # the first version of cgroups
+            {
+                "/proc/self/cgroup": "4:memory:/job\n2:cpu,cpuacct:/other",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+                "/sys/fs/cgroup/memory/memory.usage_in_bytes": "999999999",
+                "/sys/fs/cgroup/memory/job/memory.limit_in_bytes": "800000",
+                "/sys/fs/cgroup/memory/job/memory.usage_in_bytes": "700000",
+                "/sys/fs/cgroup/memory/job/memory.stat": "active_file 1\ntotal_active_file 50000",
+            },
+            (800_000, 150_000),
+        ),
+    ],
+)
+def test_limits_of_batch_jobs_count(
+    files: dict[str, str], memory: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replaced are the system's files: the machine that runs the tests need not be in a batch job."""
+    files = {"/proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 900 kB", **files}
+    monkeypatch.setattr(host, "_text", lambda path: files.get(path, ""))
+    assert host.memory() == memory
