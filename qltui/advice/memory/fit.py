@@ -1,0 +1,77 @@
+"""Whether a run fits the GPUs of a machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.ranks import ONE_RANK, compute_type, ranks_per_node
+from engine.config.run_config import StrategyName
+from qltui.advice.memory.held import Job
+from qltui.advice.memory.parts import Part, Parts, total
+from qltui.advice.memory.plan import MemoryPlan, plan_memory
+
+if TYPE_CHECKING:
+    from engine.config.run_config import RunConfig
+    from qltui.facts.architecture import Architecture
+    from qltui.facts.machine import Machine
+
+MIB = 1 << 20
+CUDA_CONTEXT, NCCL_BUFFERS = 550 * MIB, 350 * MIB
+"""Taken outside of torch's allocator: kernels and their stacks; channels to the other ranks."""
+UNUSABLE = 0.03
+"""Share of what is allocated that lies in blocks too small for what is asked next."""
+ERROR, ERROR_OF_ESTIMATE = 0.05, 0.15
+"""Share of the peak by which a plan may be wrong: the worst of the runs in ``facts/verified.json`` that
+``tests/unit/test_memory_plan.py`` compares, and what an architecture nobody described may add to it."""
+
+
+class Fit(NamedTuple):
+    """A plan beside the smallest GPU it is for."""
+
+    plan: MemoryPlan
+    parts: Parts
+    """At the peak, with what lies outside of the allocator's count."""
+    capacity: int | None
+    """Bytes of that GPU; None on CPU ranks."""
+    error: int
+    """Bytes by which the total may be wrong."""
+
+    @property
+    def total(self) -> int:
+        """Bytes the GPU will be seen to use."""
+        return total(self.parts)
+
+    @property
+    def fits(self) -> bool:
+        return self.capacity is None or self.total <= self.capacity
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the answer could be the other one, the error reckoned with."""
+        return self.capacity is not None and abs(self.capacity - self.total) < self.error
+
+
+def job_on(config: RunConfig, architecture: Architecture, machine: Machine, tokens: int | None = None) -> Job:
+    """The run as it would be started on ``machine``; ``tokens`` are those of the longest row, where rows were read."""
+    per_node = machine.gpus_per_node
+    one_rank = config.strategy.name in ONE_RANK
+    return Job(
+        config=config,
+        architecture=architecture,
+        compute=compute_type(config, [card.capability[0] for card in machine.cards]),
+        world_size=1 if one_rank else ranks_per_node(config, per_node) * machine.nodes,
+        gpus=max(1, per_node) if config.strategy.name is StrategyName.PIPELINE else 1,
+        tokens=tokens,
+    )
+
+
+def fit(job: Job, machine: Machine) -> Fit:
+    """The memory of ``job`` against the smallest card of ``machine``."""
+    plan = plan_memory(job)
+    allocated = plan.peak
+    parts = dict(plan.parts)
+    parts[Part.CONTEXT] = CUDA_CONTEXT + (NCCL_BUFFERS if job.world_size > 1 else 0)
+    parts[Part.FRAGMENTATION] = int(allocated * UNUSABLE)
+    capacity = min((card.memory_bytes for card in machine.cards), default=None)
+    error = int(allocated * (ERROR if job.architecture.known else ERROR_OF_ESTIMATE))
+    return Fit(plan, parts, capacity, error)

@@ -1,0 +1,187 @@
+"""The memory of a run, per GPU and phase, before it is launched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
+from engine.config.run_config import Compute, Method, StrategyName
+from qltui.advice.memory import activations, held
+from qltui.advice.memory.parts import Part, Phase, total
+
+if TYPE_CHECKING:
+    from qltui.advice.memory.held import Job
+    from qltui.advice.memory.parts import Parts
+
+PREFETCHED = FULL_BUCKET // 4
+"""Weights DeepSpeed gathers ahead of their use (engine/config/deepspeed.py)."""
+
+
+class MemoryPlan(NamedTuple):
+    """Bytes on the fullest GPU, as torch's allocator will count them."""
+
+    phases: dict[Phase, Parts]
+
+    @property
+    def highest(self) -> Phase:
+        """The phase with the peak."""
+        return max(self.phases, key=lambda phase: total(self.phases[phase]))
+
+    @property
+    def parts(self) -> Parts:
+        """At the peak."""
+        return self.phases[self.highest]
+
+    @property
+    def peak(self) -> int:
+        """Highest bytes allocated."""
+        return total(self.parts)
+
+
+def plan_memory(job: Job) -> MemoryPlan:
+    """Peak by phase of a run that trains, evaluates and saves."""
+    resting = held.held(job, held.Moment.RESTING)
+    computing, stepping = held.held(job, held.Moment.COMPUTING), held.held(job, held.Moment.STEPPING)
+    kept, boundaries, largest = _activations(job)
+    forward_logits, backward_logits = (each * job.micro_batch_tokens for each in activations.logits_bytes(job))
+    casts = _cast_bytes(job)
+    at_head = {
+        Part.ACTIVATIONS: kept, Part.BOUNDARIES: boundaries, Part.TRANSIENT: casts,
+        Part.GATHERED: _gathered_at_head(job),
+    }  # fmt: skip
+    in_layer = at_head | {
+        Part.ACTIVATIONS: kept + largest, Part.GATHERED: _gathered_in_layer(job),
+        Part.TRANSIENT: casts + _dequantised(job),
+    }  # fmt: skip
+    backward = (
+        _sum(computing, at_head, {Part.LOGITS: backward_logits}),
+        _sum(computing, in_layer),
+        _sum(stepping, {Part.COMMUNICATION: _reduced_at_once(job)}),
+    )
+    at_evaluation = {Part.GATHERED: _gathered_at_head(job), Part.TRANSIENT: casts, Part.LOGITS: forward_logits}
+    return MemoryPlan({
+        Phase.LOAD: _at_load(job),
+        Phase.FORWARD: _sum(computing, at_head, {Part.LOGITS: forward_logits}),
+        Phase.BACKWARD: max(backward, key=total),
+        Phase.OPTIMIZER: _sum(stepping, {Part.GRADIENTS: _laid_out_for_the_step(job)}),
+        Phase.EVALUATION: _sum(resting, at_evaluation),
+    })  # fmt: skip
+
+
+def _at_load(job: Job) -> Parts:
+    """Weights as they come from their files: whole where they are quantised, or nothing shards them.
+
+    The last one comes in 16 bit before it takes its place; plain weights that are sharded wait on the host.
+    """
+    if job.strategy in held.SHARDS_WEIGHTS and not job.quantized:
+        return {}
+    packed, others = held.weight_bytes(job)
+    architecture = job.architecture
+    return {
+        Part.WEIGHTS: (packed + others) // job.gpus,
+        Part.SCALES: held.scale_bytes(job, held.quantized_numbers(architecture)) // job.gpus if job.quantized else 0,
+        Part.ADAPTERS: 0 if job.full else job.trained * held.FLOAT32 // job.gpus,
+        Part.TRANSIENT: max(architecture.embeddings, architecture.head) * 2,
+    }
+
+
+def _activations(job: Job) -> tuple[int, int, int]:
+    """(kept by layers that do not recompute, inputs of those that do, the largest of these recomputed)."""
+    tokens, recomputed = job.micro_batch_tokens, job.checkpointed
+    kept = boundaries = largest = 0
+    for count, layer in job.architecture.layers:
+        saved = activations.layer_bytes(job, layer) * tokens
+        again = min(count, recomputed)
+        recomputed -= again
+        kept += (count - again) * saved
+        if again:
+            boundaries += again * activations.boundary_bytes(job) * tokens
+            largest = max(largest, saved)
+    return kept // job.gpus + activations.final_norm_bytes(job) * tokens, boundaries // job.gpus, largest
+
+
+def _cast_bytes(job: Job) -> int:
+    """16-bit copies of float32 weights that autocast keeps from a weight's first use to its last."""
+    if job.compute is Compute.FP32 or job.strategy is StrategyName.ZERO3:
+        return 0
+    if not job.full:
+        # New rows are put into a copy of all embeddings.
+        rows = job.architecture.embeddings * job.width if job.config.model.new_tokens else 0
+        return job.trained * job.width // job.gpus + rows
+    if job.strategy in held.SHARDS_WEIGHTS or job.strategy in held.ZERO:
+        return 0
+    architecture = job.architecture
+    linear = held.linear_numbers(architecture) + (architecture.head or architecture.embeddings)
+    return linear * job.width
+
+
+def _gathered_at_head(job: Job) -> int:
+    """Whole weights while the head computes."""
+    architecture = job.architecture
+    outside = (architecture.embeddings + architecture.head) * job.width
+    if job.strategy is StrategyName.FSDP2:  # what is in no layer stays whole from forward to backward
+        return outside + _layer_bytes_gathered(job)
+    if job.strategy is StrategyName.ZERO3:
+        return outside + min(PREFETCHED * job.width, outside)
+    return 0
+
+
+def _gathered_in_layer(job: Job) -> int:
+    """Whole weights while a layer computes backward: its own and those of the next."""
+    if job.strategy is StrategyName.FSDP2:
+        return _gathered_at_head(job) + _layer_bytes_gathered(job)
+    if job.strategy is StrategyName.ZERO3:
+        return _layer_bytes_gathered(job) + _prefetched(job)
+    return 0
+
+
+def _layer_bytes_gathered(job: Job) -> int:
+    """Of the largest layer, as it travels."""
+    largest = 0
+    for _, layer in job.architecture.layers:
+        packed = sum(one.inputs * one.outputs * one.count for one in layer.linears if one.quantized)
+        others = sum(one.parameters for one in layer.linears) - packed + layer.other
+        if job.method is Method.QLORA:
+            packed //= 2
+        elif job.method is not Method.INT8:
+            packed *= job.width
+        largest = max(largest, packed + others * job.width)
+    return largest
+
+
+def _prefetched(job: Job) -> int:
+    wide = {Method.QLORA: 1, Method.INT8: 1}.get(job.method, job.width)
+    return min(PREFETCHED * wide, 2 * _layer_bytes_gathered(job))
+
+
+def _dequantised(job: Job) -> int:
+    """The largest weight in 16 bit, for the gradient of its input."""
+    if not job.quantized:
+        return 0
+    return job.width * max(
+        (one.inputs * one.outputs for _, layer in job.architecture.layers for one in layer.linears if one.quantized),
+        default=0,
+    )
+
+
+def _reduced_at_once(job: Job) -> int:
+    """Buffers that come and go while ZeRO-2 reduces gradients: a bucket as it comes, and in float32 twice."""
+    if job.strategy is not StrategyName.ZERO2:
+        return 0
+    bucket = min(FULL_BUCKET if job.full else ADAPTER_BUCKET, job.trained)
+    return bucket * ((job.width if job.full else held.FLOAT32) + 2 * held.FLOAT32)
+
+
+def _laid_out_for_the_step(job: Job) -> int:
+    """A second copy of this rank's gradients, end to end, which DeepSpeed's optimizers step with."""
+    on_gpu = job.strategy in held.ZERO and not job.config.strategy.offload_optimizer
+    return job.trained * held.FLOAT32 // job.world_size if on_gpu else 0
+
+
+def _sum(*all_parts: Parts) -> Parts:
+    """Parts added up."""
+    summed: Parts = {}
+    for parts in all_parts:
+        for part, size in parts.items():
+            summed[part] = summed.get(part, 0) + size
+    return summed

@@ -1,0 +1,288 @@
+"""What our own engine refuses, and what the machine at hand rules out for it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from engine.config import Device, Method, get
+from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
+from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
+from engine.config.run_config import FIELDS, Compute
+from engine.config.schema import as_text
+from qltui.advice.findings import Severity
+from qltui.advice.rule import Concerns, Rule
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from qltui.advice.setup import Setup
+
+CELLS = "engine/config/cells.py, reproduced in tests/engine/test_upstream_limits.py"
+INSTEAD: dict[str, Any] = {"strategy.name": "zero3", "precision.compute": "auto"}
+"""What mends a field where its default would not be meant: every method runs under zero3."""
+
+
+def _config(setup: Setup) -> RunConfig:
+    assert setup.config is not None, "only runs of our own engine are asked"
+    return setup.config
+
+
+def _mended(field: str) -> dict[str, Any]:
+    default = FIELDS[field].default
+    return {field: INSTEAD.get(field, getattr(default, "value", default))}
+
+
+def _refused(refusal: Refusal) -> Rule:
+    """A refusal of the engine as a rule; its id is made of the field and the message's first words."""
+    first = re.sub(r"\{\w+\}", "", refusal.message).split()[:5]
+    name = f"{refusal.field.rpartition('.')[2]} {' '.join(first)}".lower()
+    in_general = refusal.message.format(value="this value", strategy="this strategy", method="this method")
+
+    def message(setup: Setup) -> str:
+        config = _config(setup)
+        words = {"strategy": config.strategy.name.value, "method": config.method.name.value}
+        text = refusal.message.format(value=as_text(get(config, refusal.field)), **words)
+        return f"{refusal.field}={as_text(get(config, refusal.field))}: {text}"
+
+    return Rule(
+        f"engine-{re.sub(r'[^a-z0-9]+', '-', name).strip('-')}",
+        Severity.BLOCK,
+        refusal.field,
+        lambda setup: refusal.when(_config(setup)),
+        f"a run of ours that the engine refuses: {in_general.rstrip('.')}",
+        message,
+        refusal.remedy,
+        "The engine refuses to start such a run.",
+        CELLS,
+        _mended(refusal.field),
+        concerns=Concerns.OURS,
+    )
+
+
+def _unbuilt(field: str) -> Rule:
+    def why(setup: Setup) -> str | None:
+        return not_built(field, get(_config(setup), field))
+
+    return Rule(
+        f"engine-not-built-{field.rpartition('.')[2]}",
+        Severity.BLOCK,
+        field,
+        lambda setup: why(setup) is not None,
+        f"a run of ours whose {field} is not built yet",
+        lambda setup: f"{field}: {why(setup)}",
+        f"Set it to {' or '.join(as_text(value) for value in BUILT[field])}.",
+        "The engine refuses to start such a run.",
+        "engine/config/cells.py",
+        _mended(field),
+        concerns=Concerns.OURS,
+    )
+
+
+def _cards(setup: Setup) -> int:
+    """GPUs of a node; 0 where the machine is not known."""
+    return len(setup.machine.cards) if setup.machine is not None else 0
+
+
+def _on_gpu(setup: Setup) -> bool:
+    return _cards(setup) > 0 and uses_gpu(_config(setup), _cards(setup))
+
+
+def _on_cpu(setup: Setup) -> bool:
+    """Whether the ranks surely compute on CPU; a machine that is not known may have GPUs."""
+    device = _config(setup).hardware.device
+    return device is Device.CPU or (device is Device.AUTO and setup.machine is not None and not setup.machine.cards)
+
+
+def _usable(setup: Setup) -> int:
+    """GPUs of a node that the run may take: those it names, else all."""
+    return len(_config(setup).hardware.gpus) or _cards(setup)
+
+
+def _ranks(setup: Setup) -> int:
+    """Ranks each node would start."""
+    return ranks_per_node(_config(setup), _cards(setup))
+
+
+def _absent_gpus(setup: Setup) -> list[str]:
+    """GPUs named by an index that the machine does not have."""
+    named = _config(setup).hardware.gpus if _on_gpu(setup) else []
+    return [name for name in named if name.isdigit() and int(name) >= _cards(setup)]
+
+
+RULES = (
+    *map(_refused, REFUSALS),
+    *map(_unbuilt, BUILT),
+    Rule(
+        "one-rank-strategies",
+        Severity.BLOCK,
+        "hardware.ranks_per_node",
+        lambda s: _config(s).strategy.name in ONE_RANK and (_config(s).hardware.ranks_per_node or 1) > 1,
+        "single or pipeline with several ranks",
+        lambda s: f"{_config(s).strategy.name.value} runs one rank, not {_config(s).hardware.ranks_per_node}.",
+        "Leave the number of ranks empty, or choose ddp.",
+        "These strategies are one process.",
+        "engine/config/ranks.py",
+        {"hardware.ranks_per_node": None},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cuda-without-gpu",
+        Severity.BLOCK,
+        "hardware.device",
+        lambda s: _config(s).hardware.device is Device.CUDA and s.machine is not None and not s.machine.cards,
+        "cuda on a machine without GPUs",
+        "cuda is asked for, but this machine shows no NVIDIA GPU.",
+        "Set it to auto or cpu, or check the driver with `qltui doctor`.",
+        "Ranks could not find a device.",
+        "qltui/facts/machine.py",
+        {"hardware.device": "auto"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "gpus-not-there",
+        Severity.BLOCK,
+        "hardware.gpus",
+        lambda s: bool(_absent_gpus(s)),
+        "GPUs named that the machine does not have",
+        lambda s: f"There is no GPU {', '.join(_absent_gpus(s))}; {_cards(s)} are there, counted from 0.",
+        "Name others, or leave it empty for the first free ones.",
+        "Indices are those of the driver.",
+        "qltui/facts/machine.py",
+        {"hardware.gpus": [], "hardware.ranks_per_node": None},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "more-ranks-than-gpus",
+        Severity.BLOCK,
+        "hardware.ranks_per_node",
+        lambda s: _on_gpu(s) and _config(s).strategy.name not in ONE_RANK and _ranks(s) > _usable(s),
+        "more ranks on a node than GPUs",
+        lambda s: f"{_ranks(s)} ranks want a GPU each, and there are {_usable(s)}.",
+        "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks.",
+        "NCCL hangs or dies where two ranks share a GPU.",
+        "engine/strategy/__init__.py",
+        {"hardware.ranks_per_node": None},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "pipeline-one-gpu",
+        Severity.BLOCK,
+        "strategy.name",
+        lambda s: _on_gpu(s) and s.strategy == "pipeline" and _usable(s) < 2,
+        "pipeline with fewer than two GPUs",
+        "pipeline spreads layers over GPUs, and there is one.",
+        "Use single, or two GPUs or more.",
+        "There is nothing to spread over.",
+        "engine/strategy/pipeline.py",
+        {"strategy.name": "single"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "bf16-not-there",
+        Severity.BLOCK,
+        "precision.compute",
+        lambda s: _config(s).precision.compute is Compute.BF16 and s.nvidia and s.gpu_cc < BF16_CAPABILITY,
+        "bf16 asked for on GPUs of compute capability below 8.0",
+        "bf16 is only emulated on compute capability {gpu_cc}, and very slowly.",
+        "Use fp16 or auto, or name other GPUs in hardware.gpus.",
+        "torch says yes to bf16 where it is emulated, so capability decides.",
+        "torch 2.13.0 cuda/__init__.py is_bf16_supported; engine/config/ranks.py",
+        {"precision.compute": "auto"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "offload-exceeds-host",
+        Severity.BLOCK,
+        "strategy.offload_parameters",
+        lambda s: (
+            s.machine is not None
+            and s.est_host_ram_gb > 0
+            and s.est_host_ram_gb * 2**30 > (s.machine.host_available or s.machine.host_memory or float("inf"))
+        ),
+        "offload of more than the host's memory",
+        "Offload would put at least {est_host_ram_gb:.1f} GiB into host memory, which has no room for it.",
+        "Turn it off and use more GPUs, choose qlora, or free some memory.",
+        "The kernel would kill a rank.",
+        "the number of parameters and the bytes each takes there",
+        {"strategy.offload_parameters": False, "strategy.offload_optimizer": False},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-pipeline",
+        Severity.BLOCK,
+        "strategy.name",
+        lambda s: _on_cpu(s) and s.strategy == "pipeline",
+        "pipeline on CPU ranks",
+        "pipeline spreads layers over GPUs, and the ranks compute on CPU.",
+        "Use single, or fsdp2 or zero3 to split the weights.",
+        "There is no GPU to place layers on.",
+        "engine/strategy/pipeline.py",
+        {"strategy.name": "single"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-offload",
+        Severity.BLOCK,
+        "strategy.offload_parameters",
+        lambda s: _on_cpu(s) and (s.cpu_offload_params or s.cpu_offload_opt),
+        "offload on CPU ranks",
+        "Offload is on, and the ranks compute on CPU, where there is no GPU memory to offload from.",
+        "Turn offload off.",
+        "All is in host memory already.",
+        "qltui/configs/preflight.py",
+        {"strategy.offload_parameters": False, "strategy.offload_optimizer": False},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-fp16",
+        Severity.BLOCK,
+        "precision.compute",
+        lambda s: _on_cpu(s) and _config(s).precision.compute is Compute.FP16,
+        "fp16 on CPU ranks",
+        "fp16 needs a GPU, and the ranks compute on CPU.",
+        "Use fp32 or bf16 there.",
+        "torch scales gradients for fp16 on accelerators alone.",
+        "accelerate 1.15.0 accelerator.py",
+        {"precision.compute": "auto"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-flash-attention",
+        Severity.BLOCK,
+        "model.attention",
+        lambda s: _on_cpu(s) and s.attn == "fa2",
+        "FlashAttention on CPU ranks",
+        "flash_attention_2 needs a GPU, and the ranks compute on CPU.",
+        "Use sdpa or auto.",
+        "Its kernels are CUDA's.",
+        "transformers 5.23.0 modeling_utils.py _flash_attn_import_error",
+        {"model.attention": "auto"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-paged-optimizer",
+        Severity.BLOCK,
+        "training.optimizer",
+        lambda s: _on_cpu(s) and s.optim == "paged_adamw_8bit",
+        "a paged optimizer on CPU ranks",
+        "{value} needs a GPU, and the ranks compute on CPU.",
+        "Use adamw or adamw_8bit there.",
+        "Paging is CUDA's unified memory.",
+        "bitsandbytes 0.50.2 optim/optimizer.py",
+        {"training.optimizer": "adamw"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-int8-dora",
+        Severity.BLOCK,
+        "method.lora.use_dora",
+        lambda s: _on_cpu(s) and _config(s).method.name is Method.INT8 and s.dora,
+        "DoRA on int8 weights on CPU ranks",
+        "DoRA on int8 weights needs a GPU, and the ranks compute on CPU.",
+        "Turn it off, or use qlora there.",
+        "PEFT puts a copy without scales in the place of int8 weights.",
+        CELLS,
+        {"method.lora.use_dora": False},
+        concerns=Concerns.OURS,
+    ),
+)

@@ -1,0 +1,115 @@
+"""Long sequences, packing, and fused losses."""
+
+from __future__ import annotations
+
+from qltui.advice.findings import Severity
+from qltui.advice.rule import ACCELERATE, GITHUB, TRANSFORMERS, Concerns, Rule
+from qltui.advice.versions import Bound
+
+RULES = (
+    Rule(
+        "beyond-context-length",
+        Severity.WARN,
+        "max_length",
+        lambda s: (
+            s.architecture is not None and s.max_length is not None and 0 < s.architecture.context_length < s.max_length
+        ),
+        "sequences longer than the model was made for",
+        "Sequences of up to {value} tokens are longer than the context this model was made for.",
+        "Set it to the model's context length or less, unless its positions are meant to be stretched.",
+        "Learned positions fail beyond it; rotary ones lose quality.",
+        "max_position_embeddings in the model's config.json",
+        lambda s: {"max_length": s.architecture.context_length if s.architecture else s.max_length},
+        concerns=Concerns.ALL,
+    ),
+    Rule(
+        "packing-mixes-examples",
+        Severity.WARN,
+        "attn",
+        lambda s: s.packing and s.attn in ("sdpa", "eager"),
+        "packing with an attention that cannot tell examples apart",
+        "Packed examples may attend to each other with {value} attention.",
+        "Use a FlashAttention variant, or turn packing off.",
+        "Only variable-length attention keeps packed examples apart; a loss 0.03 to 0.15 higher was reported.",
+        f"{GITHUB}/huggingface/trl/issues/3910; TRL trainer/sft_trainer.py warns",
+        {"packing": False},
+    ),
+    Rule(
+        "ulysses-old-deepspeed",
+        Severity.BLOCK,
+        "sequence_parallel",
+        lambda s: s.sequence_parallel == "ulysses",
+        "Ulysses sequence parallelism with an older DeepSpeed",
+        "{value} needs DeepSpeed 0.18.2 or newer.",
+        "Update deepspeed.",
+        "It is part of DeepSpeed; Accelerate raises an ImportError.",
+        f"{ACCELERATE} accelerator.py _prepare_deepspeed",
+        versions=(Bound("deepspeed", before="0.18.2"),),
+    ),
+    Rule(
+        "ulysses-without-deepspeed",
+        Severity.WARN,
+        "sequence_parallel",
+        lambda s: s.sequence_parallel == "ulysses" and (s.fsdp or s.strategy in ("single", "ddp", "pipeline")),
+        "Ulysses sequence parallelism without DeepSpeed",
+        "{value} is part of DeepSpeed, and the strategy is {strategy}.",
+        "Use a ZeRO stage, or context parallelism under FSDP2.",
+        "Accelerate sets it up in its DeepSpeed path alone.",
+        f"{ACCELERATE} accelerator.py _prepare_deepspeed, parallelism_config.py",
+        {"strategy": "zero3"},
+    ),
+    Rule(
+        "context-parallel-without-fsdp2",
+        Severity.BLOCK,
+        "sequence_parallel",
+        lambda s: (
+            s.sequence_parallel == "cp"
+            and s.engine != "axolotl"
+            and (s.strategy in ("single", "ddp", "pipeline", "fsdp1") or s.zero)
+        ),
+        "context parallelism without FSDP2",
+        "Context parallelism ({value}) needs FSDP2, and the strategy is {strategy}.",
+        "Use FSDP2.",
+        "Accelerate raises: cp_size above 1 needs an FSDP2 plugin.",
+        f"{ACCELERATE} state.py",
+        {"sequence_parallel": None},
+    ),
+    Rule(
+        "context-parallel-attention",
+        Severity.BLOCK,
+        "attn",
+        lambda s: (
+            s.sequence_parallel == "cp" and s.engine in ("hf", "trl") and s.attn in ("fa2", "fa3", "fa4", "eager")
+        ),
+        "context parallelism in Trainer with another attention than sdpa",
+        "Trainer's context parallelism works with sdpa alone, and the attention is {value}.",
+        "Use sdpa.",
+        "It raises a ValueError at the first step.",
+        f"{TRANSFORMERS} trainer.py _prepare_context_parallel_inputs",
+        {"attn": "sdpa"},
+    ),
+    Rule(
+        "liger-loss-zero3",
+        Severity.WARN,
+        "liger",
+        lambda s: s.liger and s.strategy == "zero3" and s.trainer in ("trl_dpo", "trl_kto", "trl_grpo"),
+        "Liger's fused preference losses under ZeRO-3",
+        "Liger's fused loss ({value}) sees an empty lm_head under ZeRO-3 in this trainer.",
+        "Update TRL to a release after July 2026, or turn Liger off.",
+        "The weight was read past the hook that gathers it.",
+        f"{GITHUB}/huggingface/trl/pull/5891, /6372",
+        {"liger": False},
+    ),
+    Rule(
+        "liger-loss-trained-head",
+        Severity.WARN,
+        "liger",
+        lambda s: s.liger and s.shards_weights and s.modules_to_save,
+        "Liger's fused cross-entropy with a head trained whole under sharding",
+        "Liger's fused cross-entropy ({value}) reads the frozen head past the one that is trained.",
+        "Turn fused_linear_cross_entropy off in liger_kernel_config.",
+        "It takes the weight of lm_head without calling the module that PEFT wrapped.",
+        f"{GITHUB}/linkedin/Liger-Kernel/issues/631, /48; {GITHUB}/hiyouga/LlamaFactory/issues/5879",
+        {"liger": False},
+    ),
+)

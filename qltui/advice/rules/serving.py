@@ -1,0 +1,80 @@
+"""Merging adapters, and serving them."""
+
+from __future__ import annotations
+
+from qltui.advice.findings import Severity
+from qltui.advice.rule import BITSANDBYTES, GITHUB, PEFT, REPRODUCED, Rule
+
+RULES = (
+    Rule(
+        "merge-into-4bit",
+        Severity.WARN,
+        "export",
+        lambda s: s.export == "merge4",
+        "merging an adapter into 4-bit weights",
+        "{value} merges the adapter into 4-bit weights, which rounds a part of it away.",
+        "Merge into the base in 16 bit.",
+        "The merged weights are quantised again: the error was a third of the update.",
+        f"{PEFT} tuners/lora/bnb.py warns; {REPRODUCED}",
+        {"export": "merge16"},
+    ),
+    Rule(
+        "merge-while-sharded",
+        Severity.BLOCK,
+        "merge_in_training_process",
+        lambda s: s.export in ("merge4", "merge16") and s.shards_weights and s.merge_in_training_process,
+        "merging in the training processes while weights are sharded",
+        "Merging in the training process ({value}) needs whole weights, and {strategy} has sharded them.",
+        "Merge afterwards in one process.",
+        "Each rank holds a part of every weight.",
+        f"{GITHUB}/huggingface/peft/blob/main/docs/source/accelerate/fsdp.md",
+        {"merge_in_training_process": False},
+    ),
+    Rule(
+        "merge-4bit-on-cpu",
+        Severity.WARN,
+        "merge_device",
+        lambda s: s.export == "merge4" and s.merge_device == "cpu",
+        "merging into 4-bit weights on CPU",
+        "Merging into 4-bit weights on {value} gives wrong results once the model has evaluated.",
+        "Merge before any evaluation, or on a GPU.",
+        "The CPU backend repacks weights in eval mode where the processor knows AVX512-BF16, and merging reads that.",
+        f"{BITSANDBYTES} nn/modules.py Linear4bit.forward; {REPRODUCED}: logits off by 1.1",
+        {"merge_device": "cuda"},
+    ),
+    Rule(
+        "vllm-adapter-trains-more",
+        Severity.WARN,
+        "export",
+        lambda s: s.export == "vllm_adapter" and (s.modules_to_save or s.task == "seq_cls" or s.resize_vocab),
+        "an adapter for vLLM that holds more than LoRA weights",
+        "vLLM refuses {value} files that hold whole modules beside LoRA weights.",
+        "Merge into 16-bit weights for serving.",
+        "It loads LoRA weights alone (modules_to_save is not supported).",
+        f"vLLM vllm/lora/peft_helper.py; {GITHUB}/hiyouga/LlamaFactory/issues/9545",
+        {"export": "merge16"},
+    ),
+    Rule(
+        "vllm-dora",
+        Severity.WARN,
+        "export",
+        lambda s: s.export == "vllm_adapter" and s.dora,
+        "a DoRA adapter for vLLM",
+        "vLLM refuses DoRA adapters ({value}).",
+        "Merge into 16-bit weights for serving.",
+        "It does not implement their magnitudes.",
+        "vLLM vllm/lora/peft_helper.py",
+        {"export": "merge16"},
+    ),
+    Rule(
+        "openrlhf-adapters",
+        Severity.WARN,
+        "method",
+        lambda s: s.trainer == "openrlhf" and s.method in ("lora", "qlora4"),
+        "OpenRLHF with adapters and weights sent to vLLM",
+        "OpenRLHF cannot send weights of {value} to vLLM: types differ, then names such as lm_head.weight lack.",
+        "Merge before the weights are sent, or train without adapters; QLoRA there goes with ZeRO-2 alone.",
+        "Adapters are float32, and the server expects merged weights under the base model's names.",
+        f"{GITHUB}/OpenRLHF/OpenRLHF/issues/1349, /403",
+    ),
+)

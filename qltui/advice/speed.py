@@ -1,0 +1,134 @@
+"""How long a step takes: arithmetic, memory traffic, launching kernels, and the links between GPUs.
+
+Its constants were set on the runs in ``tests/unit/test_speed.py``: Llama-3.1-8B under QLoRA on an H100, and a Llama of
+0.9 B on two H200, where launching kernels takes longer than computing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.run_config import Method, StrategyName, Task
+from qltui.advice.memory import activations, held
+
+if TYPE_CHECKING:
+    from qltui.advice.memory import Job
+    from qltui.facts.machine import Card, Machine
+
+ARITHMETIC = 0.5
+"""Share of a card's dense flop/s that products of a training step reach."""
+TRAFFIC = 0.8
+"""Share of its memory's bandwidth that kernels in between reach."""
+TIMES_MOVED = 8
+"""How often what forward keeps is written or read, over forward and backward, steps in between included."""
+LOGITS_MOVED = 60
+"""Bytes moved for each logit in loss and gradient."""
+DEQUANTISED = 4.5
+"""Bytes moved for each 4-bit weight made a 16-bit one: half a byte read, two written and read again."""
+STEP_TRAFFIC = 28
+"""Bytes moved by AdamW for each trained weight."""
+LAUNCHING = {Method.FULL: 4e-3, Method.LORA: 5e-3, Method.INT8: 7e-3, Method.QLORA: 8e-3}
+"""Seconds the host takes to launch a layer's forward and backward."""
+LAUNCHING_MORE = {
+    StrategyName.FSDP2: 3e-3,
+    StrategyName.ZERO3: 15e-3,
+    StrategyName.ZERO1: 1e-3,
+    StrategyName.ZERO2: 1e-3,
+}
+"""What the strategy's hooks add to it."""
+EXPOSED = 0.5
+"""Share of the traffic between GPUs that computing does not hide."""
+HOST_LINK = 20e9
+"""Bytes/s between a GPU and host memory over PCIe, pinned."""
+ERROR = 0.25
+"""Share by which a prediction was wrong at worst."""
+
+
+class StepTime(NamedTuple):
+    """Seconds of one optimizer step."""
+
+    computing: float
+    """Arithmetic and memory traffic of all micro batches."""
+    launching: float
+    """The host's part; what exceeds computing is waited for."""
+    communicating: float
+    """Between GPUs and with the host, what is not hidden."""
+    stepping: float
+
+    @property
+    def total(self) -> float:
+        return max(self.computing, self.launching) + self.communicating + self.stepping
+
+
+def step_time(job: Job, machine: Machine) -> StepTime:
+    """Of the run on ``machine``, which has GPUs."""
+    card = min(machine.cards, key=lambda card: card.flops)
+    micro_batches = job.config.training.gradient_accumulation_steps
+    again = job.checkpointed / max(job.architecture.depth, 1)
+    return StepTime(
+        computing=micro_batches * (_arithmetic(job, again) / (card.flops * ARITHMETIC) + _traffic(job, again, card)),
+        launching=micro_batches * job.architecture.depth * _launching(job) * (1 + again / 3),
+        communicating=_communication(job, machine, micro_batches),
+        stepping=job.trained / job.world_size * STEP_TRAFFIC / (card.bandwidth * TRAFFIC),
+    )
+
+
+def _arithmetic(job: Job, again: float) -> float:
+    """Floating point operations of a micro batch; ``again`` is the share of layers computed twice."""
+    architecture, tokens = job.architecture, job.micro_batch_tokens
+    head = 0 if job.config.model.task is Task.SEQUENCE_CLASSIFICATION else architecture.vocabulary
+    head_weights = head * architecture.hidden_size
+    layers = max(architecture.active_parameters - architecture.embeddings - architecture.head, 0)
+    # Forward, the gradient of the input, and that of the weights where they are trained.
+    passes = (3 if job.full else 2) + again
+    products = 2 * tokens * (layers * passes + head_weights * (3 if job.full else 2))
+    adapters = 0 if job.full else 6 * tokens * job.trained
+    seen = job.sequence / 2  # each token attends to those before it
+    scores = 4 * architecture.heads * architecture.head_dim * seen * tokens * architecture.depth * (3.5 + again)
+    return products + adapters + scores
+
+
+def _traffic(job: Job, again: float, card: Card) -> float:
+    """Seconds of memory traffic beside the products."""
+    tokens = job.micro_batch_tokens
+    kept = sum(count * activations.layer_bytes(job, layer) for count, layer in job.architecture.layers)
+    moved = kept * tokens * TIMES_MOVED * (1 + again / 3)
+    if job.config.model.task is not Task.SEQUENCE_CLASSIFICATION:
+        moved += job.architecture.vocabulary * tokens * LOGITS_MOVED
+    if job.quantized:
+        moved += held.quantized_numbers(job.architecture) * DEQUANTISED * (2 + again)
+    return moved / (card.bandwidth * TRAFFIC)
+
+
+def _launching(job: Job) -> float:
+    return LAUNCHING[job.method] + LAUNCHING_MORE.get(job.strategy, 0.0)
+
+
+def _communication(job: Job, machine: Machine, micro_batches: int) -> float:
+    """Seconds on links that computing does not hide."""
+    ranks = job.world_size
+    strategy, offload = job.strategy, job.config.strategy
+    weights = sum(held.weight_bytes(job))
+    gradients = job.trained * held.FLOAT32
+    seconds = 0.0
+    if ranks > 1:
+        link = min(card.link for card in machine.cards)
+        if machine.nodes > 1:
+            link = min(link, machine.network / machine.gpus_per_node)
+        part = (ranks - 1) / ranks
+        if strategy in held.SHARDS_WEIGHTS:  # gathered for forward and backward; gradients go with every micro batch
+            moved = micro_batches * (2 * weights + gradients) * part
+        elif strategy is StrategyName.ZERO2:
+            moved = (micro_batches + 1) * gradients * part
+        else:
+            moved = 2 * gradients * part
+        seconds += EXPOSED * moved / link
+    if strategy is StrategyName.PIPELINE:
+        link = min(card.link for card in machine.cards)
+        boundary = job.micro_batch_tokens * job.architecture.hidden_size * job.width
+        seconds += 2 * micro_batches * (job.gpus - 1) * boundary / link
+    if offload.offload_parameters:
+        seconds += 2 * micro_batches * weights / ranks / HOST_LINK
+    if offload.offload_optimizer:
+        seconds += 2 * gradients / ranks / HOST_LINK + job.trained / ranks * STEP_TRAFFIC / HOST_LINK
+    return seconds
