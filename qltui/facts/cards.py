@@ -41,6 +41,7 @@ class Known(NamedTuple):
 
 
 PRO_6000 = ("RTX PRO 6000 Blackwell", *(f"RTX PRO 6000 Blackwell {kind} Edition" for kind in ("Workstation", "Server")))
+PRO_5000_72 = ("RTX PRO 5000", "RTX PRO 5000 Blackwell", "RTX PRO 5000 72GB Blackwell")
 PRO_6000_MAX_Q = ("RTX PRO 6000 Blackwell Max-Q Workstation Edition",)
 
 CARDS = (
@@ -78,10 +79,13 @@ CARDS = (
     Known("B200", 180, 183359, 729, (10, 0), 8000, 2250, 900, True),
     Known("GB200", 186, 189471, 753, (10, 0), 8000, 2500, 900, True),
     Known("B300", 288, 275040, 1094, (10, 3), 8000, 2250, 900, True, ("B300 SXM6 AC",)),
+    # One memory with the host, of which NVML tells nothing: what Linux reports of it.
+    Known("GB10", 128, 122570, 0, (12, 1), 273, 125, 25, False, ("DGX Spark",)),
     # Workstation. Reserved: A6000 and 6000 Ada 500 to 569; 94.97 GiB of an RTX PRO 6000 are seen by CUDA.
     Known("RTX PRO 6000", 96, 97887, 638, (12, 0), 1792, 503.8, PCIE_5, False, PRO_6000),
     Known("RTX PRO 6000 Max-Q", 96, 97887, 638, (12, 0), 1792, 438.9, PCIE_5, False, PRO_6000_MAX_Q),
-    Known("RTX PRO 5000", 48, 48935, 541, (12, 0), 1344, 267, PCIE_5, False, ("RTX PRO 5000 Blackwell",)),
+    Known("RTX PRO 5000", 48, 48935, 541, (12, 0), 1344, 258, PCIE_5, False, ("RTX PRO 5000 Blackwell",)),
+    Known("RTX PRO 5000 72GB", 72, 73415, 638, (12, 0), 1344, 258, PCIE_5, False, PRO_5000_72),
     Known("RTX 6000 Ada", 48, 49140, 569, (8, 9), 960, 364.2, PCIE_4, False, ("RTX 6000 Ada Generation",)),
     Known("RTX 5000 Ada", 32, 32760, 487, (8, 9), 576, 261.1, PCIE_4, False, ("RTX 5000 Ada Generation",)),
     Known("RTX 4500 Ada", 24, 24570, 355, (8, 9), 432, 158.5, PCIE_4, False, ("RTX 4500 Ada Generation",)),

@@ -112,13 +112,14 @@ def _gpus(survey: gpus.Survey, visible: list[gpus.Gpu]) -> Iterator[Fact]:
             hidden = f"{gpu.name}, hidden by CUDA_VISIBLE_DEVICES"
             yield Fact(name, hidden, "warn", "Unset CUDA_VISIBLE_DEVICES to use it.")
         elif gpu.mig:
-            value = f"{gpu.name}, cut into {len(gpu.slices)} slices (MIG)"
+            count = len(gpu.slices)
+            value = f"{gpu.name}, cut into {count} slice{'s' * (count != 1)} (MIG)"
             remedy = "A run can use one slice and no more. To use it whole: nvidia-smi -mig 0"
             yield Fact(name, value, "warn" if gpu.slices else "bad", remedy)
         else:
             yield Fact(name, f"{gpu.name}, {words.size(gpu.memory_bytes)}{_computes(gpu)}")
     for number, reason in survey.lost.items():
-        yield Fact(f"gpu {number}", f"does not answer: {reason}", "bad", "See `dmesg | grep -i xid`; then restart it.")
+        yield Fact(f"gpu {number}", f"does not answer: {reason}", "bad", "See `dmesg | grep -i xid`, then reboot.")
 
 
 def _computes(gpu: gpus.Gpu) -> str:

@@ -1,7 +1,6 @@
 """The GPUs of this machine, read through NVML: no torch, no CUDA context, nothing allocated on them.
 
-Run on GPUs (H200): version of the driver, number, UUID, name, memory and capability of GPUs. Tested only against a
-recorded stand-in: memory version 2, CUDA's version, MIG, peers, PCIe and lost GPUs.
+Tested against recorded answers (tests/support/nvml.py); as it stands, none of it has run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qltui.facts import host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,9 +138,14 @@ def _identity(nvml: Any, handle: Any, number: int, capability: tuple[int, int] |
 
 def _usable_memory(nvml: Any, handle: Any) -> int:
     memory = _told(nvml, nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
-    if memory is None:  # drivers before 510; what they call the total leaves out what they keep
+    if memory is not None:
+        return int(memory.total - memory.reserved)
+    try:  # drivers before 510; what they call the total leaves out what they keep
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return int(memory.total - memory.reserved)
+    except nvml.NVMLError as error:
+        if error.value != nvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        return host.memory()[0]  # it has none of its own, but the host's (GB10, Jetson)
 
 
 def _told(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:

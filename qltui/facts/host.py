@@ -11,6 +11,9 @@ from typing import NamedTuple
 LOGIND_FILES = ("/etc/systemd/logind.conf", "/run/systemd/logind.conf.d", "/etc/systemd/logind.conf.d")
 """In the order they are read, later ones winning."""
 
+NETWORK = Path("/sys/class")
+"""Where Linux lists network adapters, under ``infiniband`` and ``net``."""
+
 
 def cpu_cores() -> float:
     """Cores this process may use: the affinity mask, and a container's quota where it is less."""
@@ -63,12 +66,12 @@ def _file_cache(folder: str) -> int:
 
 def network_speed() -> float | None:
     """Bytes/s of the fastest network port that is up: InfiniBand, else Ethernet; None where no port tells."""
-    ports = Path("/sys/class/infiniband").glob("*/ports/*")
-    rates = [_text(f"{port}/rate") for port in ports if "ACTIVE" in _text(f"{port}/state")]
-    gigabits = [float(rate.split()[0]) for rate in rates if rate.split() and rate.split()[0].isdigit()]
+    ports = (NETWORK / "infiniband").glob("*/ports/*")
+    rates = [_text(f"{port}/rate").split() for port in ports if "ACTIVE" in _text(f"{port}/state")]
+    gigabits = [float(rate[0]) for rate in rates if rate and rate[0].replace(".", "").isdigit()]
     if gigabits:
         return max(gigabits) * 1e9 / 8
-    cards = [path.parent for path in Path("/sys/class/net").glob("*/device")]  # neither loopback nor a bridge
+    cards = [path.parent for path in (NETWORK / "net").glob("*/device")]  # neither loopback nor a bridge
     speeds = [_text(f"{card}/speed") for card in cards if _text(f"{card}/operstate") == "up"]
     megabits = [int(speed) for speed in speeds if speed.isdigit()]
     return max(megabits) * 1e6 / 8 if megabits else None
@@ -76,7 +79,7 @@ def network_speed() -> float | None:
 
 def has_infiniband() -> bool:
     """Whether there is an InfiniBand or RoCE adapter."""
-    return any(Path("/sys/class/infiniband").glob("*"))
+    return any((NETWORK / "infiniband").glob("*"))
 
 
 class Limits(NamedTuple):

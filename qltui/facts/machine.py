@@ -220,7 +220,10 @@ def here(state_folder: Path | None = None) -> Machine:
     """This machine: the GPUs a program started here may use, and its host; disk is asked for with ``state_folder``."""
     survey = gpus.survey()
     notes = [*survey.notes]
-    visible = _as_cuda_sees(gpus.visible_gpus(survey.gpus), notes)
+    named = gpus.visible_gpus(survey.gpus)
+    visible = _as_cuda_sees(named, notes)
+    if survey.gpus and not named:
+        notes.append("CUDA_VISIBLE_DEVICES hides every GPU of this machine.")
     links = gpus.links(visible)
     notes += links.notes
     cards = tuple(_found(gpu, links, notes) for gpu in visible)

@@ -29,6 +29,7 @@ class Nvml:
 
     NVMLError = pynvml.NVMLError
     nvmlMemory_v2 = pynvml.nvmlMemory_v2
+    NVML_ERROR_NOT_SUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
     NVML_P2P_STATUS_OK = pynvml.NVML_P2P_STATUS_OK
     NVML_P2P_STATUS_UNKNOWN = pynvml.NVML_P2P_STATUS_UNKNOWN
 
@@ -58,6 +59,8 @@ class Nvml:
         return str(handle["name"])
 
     def nvmlDeviceGetMemoryInfo(self, handle: dict[str, Any], version: int | None = None) -> Any:
+        if "total" not in handle:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         if version and "reserved" not in handle:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
         reserved = {"reserved": handle["reserved"] * MIB} if version else {}

@@ -208,7 +208,7 @@ def test_a_lost_and_a_sliced_gpu(packages: Callable[..., Path], examined: Callab
     packages("torch", "2.13.0", version__py=torch_for("13.0"))
     part = {"uuid": "MIG-1", "name": "NVIDIA H200 MIG 1g.18gb", "total": 16384, "reserved": 0}
     facts = examined(Nvml(h200(0, slices=[part]), {"lost": True}, h200(2, slices=[])))
-    assert (facts["gpu 0"].value, facts["gpu 0"].verdict) == ("NVIDIA H200, cut into 1 slices (MIG)", "warn")
+    assert (facts["gpu 0"].value, facts["gpu 0"].verdict) == ("NVIDIA H200, cut into 1 slice (MIG)", "warn")
     assert (facts["gpu 1"].value, facts["gpu 1"].verdict) == ("does not answer: GPU is lost", "bad")
     assert facts["gpu 2"].verdict == "bad"
     assert "peer access" not in facts

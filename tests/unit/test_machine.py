@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,17 +103,17 @@ def test_any_text_is_a_machine_or_refused(text: str) -> None:
         assert all(card.memory_bytes > 0 and card.flops > 0 for card in found.cards)
 
 
-def test_every_name_of_the_table_finds_its_row_and_its_size() -> None:
+def test_every_name_of_the_table_finds_a_row_of_that_name() -> None:
+    by_name = {row.name: row for row in CARDS}
+    assert len(by_name) == len(CARDS)
     for row in CARDS:
         assert parse(row.name).cards[0].name == row.name
-        shared = (
-            [other for other in CARDS if machine.key(row.others[0]) in map(machine.key, other.others)]
-            if row.others
-            else []
-        )
         for name in row.others:
-            assert parse(name).cards[0].name in (row.name, *(other.name for other in shared))
-    assert {row.name for row in CARDS} >= set(STAND_INS)
+            found = by_name[parse(name).cards[0].name]
+            assert machine.key(name) in map(machine.key, (found.name, *found.others))
+        sized = parse(f"{row.others[0] if row.others else row.name}-{row.gigabytes}")
+        assert by_name[sized.cards[0].name].gigabytes == row.gigabytes
+    assert set(STAND_INS) <= set(by_name)
     assert not {machine.key(name) for name in AMD} & set(machine.KNOWN)
 
 
@@ -119,7 +121,7 @@ def test_the_figures_of_the_table_fit_each_other() -> None:
     """What a slip of the pen would break: units, sparse instead of dense flops, nominal instead of real memory."""
     for row in CARDS:
         usable = (row.total - row.reserved) / 1024
-        assert 0.89 * row.gigabytes < usable < min(row.gigabytes * 1.001, row.total / 1024), row.name
+        assert 0.89 * row.gigabytes < usable <= min(row.gigabytes * 1.001, row.total / 1024), row.name
         assert 100 <= row.bandwidth <= 8000, row.name
         assert 15 <= row.flops <= 2500, row.name
         assert row.link <= row.bandwidth / 5, row.name
@@ -255,6 +257,14 @@ def test_only_visible_gpus_count(on: Any, monkeypatch: pytest.MonkeyPatch) -> No
     on(Nvml(A40, h200(1)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert [card.name for card in machine.here().cards] == ["NVIDIA H200"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.here().notes == ("CUDA_VISIBLE_DEVICES hides every GPU of this machine.",)
+
+
+def test_a_gpu_without_memory_of_its_own_uses_the_hosts(on: Any) -> None:
+    on(Nvml({"uuid": "GPU-s", "name": "NVIDIA GB10", "capability": (12, 1)}))
+    (card,) = machine.here().cards
+    assert (card.memory_bytes, card.bandwidth) == (host.memory()[0], 273e9)
 
 
 def sliced() -> dict[str, Any]:
@@ -332,3 +342,47 @@ def test_limits_of_batch_jobs_count(
     files = {"/proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 900 kB", **files}
     monkeypatch.setattr(host, "_text", lambda path: files.get(path, ""))
     assert host.memory() == memory
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"/proc/self/cgroup": "0::/job/step", "/sys/fs/cgroup/job/cpu.max": "25000 100000"},
+        {
+            "/proc/self/cgroup": "2:cpu,cpuacct:/job",
+            "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "25000",
+            "/sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000",
+        },
+    ],
+)
+def test_a_jobs_share_of_the_cores_counts(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_text", lambda path: files.get(path, ""))
+    assert host.cpu_cores() == 0.25
+
+
+def test_the_fastest_network_port_that_is_up_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "NETWORK", tmp_path)
+    assert host.network_speed() is None
+    for card, state, speed in (("eth0", "up", "10000"), ("eth1", "down", "100000"), ("eth2", "up", "-1")):
+        (tmp_path / "net" / card / "device").mkdir(parents=True)
+        (tmp_path / "net" / card / "operstate").write_text(f"{state}\n")
+        (tmp_path / "net" / card / "speed").write_text(f"{speed}\n")
+    assert host.network_speed() == 1.25e9
+    assert not host.has_infiniband()
+    for port, state in (("1", "4: ACTIVE"), ("2", "1: DOWN")):
+        (tmp_path / "infiniband" / "mlx5_0" / "ports" / port).mkdir(parents=True)
+        (tmp_path / "infiniband" / "mlx5_0" / "ports" / port / "state").write_text(f"{state}\n")
+        (tmp_path / "infiniband" / "mlx5_0" / "ports" / port / "rate").write_text("400 Gb/sec (4X NDR)\n")
+    assert host.has_infiniband()
+    assert host.network_speed() == machine.here().network == 50e9
+
+
+def test_the_recorded_nvml_has_the_shape_of_the_real_one() -> None:
+    for name, answer in inspect.getmembers(Nvml, inspect.isfunction):
+        if name.startswith("nvml"):
+            ours = list(inspect.signature(answer).parameters.values())[1:]
+            real = list(inspect.signature(getattr(pynvml, name)).parameters.values())
+            assert [one.default is one.empty for one in ours] == [one.default is one.empty for one in real], name
+    assert pynvml.NVML_P2P_CAPS_INDEX_NVLINK == gpus.NVLINK
+    assert pynvml.NVML_P2P_CAPS_INDEX_READ in (gpus.READ, (gpus.READ,))
