@@ -46,9 +46,9 @@ class Fit(NamedTuple):
         return self.capacity is None or self.total <= self.capacity
 
     @property
-    def is_close(self) -> bool:
-        """Whether the answer could be the other one, the error reckoned with."""
-        return self.capacity is not None and abs(self.capacity - self.total) < self.error
+    def is_safe(self) -> bool:
+        """Whether it fits though the plan be wrong by its error."""
+        return self.capacity is None or self.total + self.error <= self.capacity
 
 
 def job_on(config: RunConfig, architecture: Architecture, machine: Machine, tokens: int | None = None) -> Job:
