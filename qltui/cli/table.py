@@ -59,6 +59,13 @@ COMMANDS = (
         JSON,
     ),
     Command(
+        "plan", "plan", "predict the memory of each GPU and the time of a step, and rank other ways to run",
+        argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
+        SET,
+        argument("--gpus", metavar="GPUS", help="to plan for, as in 4xA40, 8xH100-80 or 2x24G; without it those here"),
+        JSON,
+    ),
+    Command(
         "rehearse", "rehearse", "try a configuration on CPU ranks with a small model of the same architecture",
         argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
         SET,
