@@ -1,0 +1,160 @@
+"""A shell script to the words of its commands, as far as that can be told without running it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import NamedTuple
+
+from qltui.configs.foreign.json_keys import line_starts
+
+OUTPUT = r"\$\((?:[^()]|\([^()]*\))*\)"
+"""``$(command)``: what it prints isn't known."""
+TOKEN = re.compile(
+    rf"""(?P<join>\\\r?\n) | (?P<newline>\n) | (?P<space>[^\S\n]+) | (?P<comment>(?<!\S)\#[^\n]*)
+      | (?P<redirection>\d*(?:>>|>&|&>|>|<<<|<)&?) | (?P<operator>;;|&&|\|\||[;&|()])
+      | (?P<word>(?:'[^']*' | "(?:\\.|[^"\\])*" | {OUTPUT} | \$\{{[^}}]*\}} | \\[^\n] | [^\s'"\\;&|()<>])+)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+PIECE = re.compile(rf"""'([^']*)' | "((?:\\.|[^"\\])*)" | ({OUTPUT}) | \\(.) | (.)""", re.VERBOSE | re.DOTALL)
+VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*|\d+)(?:\[[@*]\])?(?::?([-=])([^}]*))?\}|([A-Za-z_]\w*))")
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
+DECLARING = ("export", "local", "declare", "readonly", "set")
+BEFORE = ("if", "then", "else", "elif", "do", "while", "time", "exec", "nohup", "eval", "sudo", "env", "!", "{")
+"""Words that may stand before a command."""
+
+
+class Word(NamedTuple):
+    """A word of a command, variables filled in as far as the script sets them."""
+
+    text: str
+    line: int
+    start: int
+    end: int
+    """Where it stands; ``start`` is negative where it came out of a variable, so that it can't be rewritten here."""
+
+
+class Command(NamedTuple):
+    words: list[Word]
+    environment: dict[str, str]
+    """What the script and the command set before it runs."""
+
+
+def commands(text: str, first_line: int = 1, *, inside: bool = False) -> list[Command]:
+    """Every simple command of a script, in the order they are written.
+
+    ``inside`` for a script that is a word of another one: its words can't be rewritten.
+    """
+    found = _Script(text, first_line).read()
+    if inside:
+        return [one._replace(words=[word._replace(start=-1, end=-1) for word in one.words]) for one in found]
+    return found
+
+
+class _Script:
+    def __init__(self, text: str, first_line: int) -> None:
+        self.starts, self.first_line = line_starts(text), first_line
+        self.tokens = [match for match in TOKEN.finditer(text) if match.lastgroup not in ("space", "join", "comment")]
+        self.at = 0
+        self.variables: dict[str, list[str]] = {}
+        self.exported: set[str] = set()
+        self.found: list[Command] = []
+
+    def read(self) -> list[Command]:
+        words: list[Word] = []
+        assigned: dict[str, str] = {}
+        while self.at < len(self.tokens):
+            match = self.tokens[self.at]
+            self.at += 1
+            if match.lastgroup == "word":
+                if not words and (assignment := ASSIGNMENT.fullmatch(match.group())):
+                    self._assign(assignment, assigned)
+                else:
+                    words += self._expand(match)
+                    if words and words[0].text in BEFORE:
+                        words = words[1:]
+                    elif words and words[0].text in DECLARING:
+                        words = []
+                        self._declare(assigned)
+            elif match.lastgroup == "redirection":
+                self.at += 1
+            else:
+                self._end(words, assigned)
+                words, assigned = [], {}
+        self._end(words, assigned)
+        return self.found
+
+    def _end(self, words: list[Word], assigned: dict[str, str]) -> None:
+        if words:
+            shared = {name: " ".join(self.variables[name]) for name in self.exported if name in self.variables}
+            self.found.append(Command(words, {**shared, **assigned}))
+        else:
+            self.variables.update({name: [value] for name, value in assigned.items() if name not in self.variables})
+
+    def _declare(self, assigned: dict[str, str]) -> None:
+        """Read the rest of an ``export NAME=value`` line."""
+        while self.at < len(self.tokens) and self.tokens[self.at].lastgroup == "word":
+            if assignment := ASSIGNMENT.fullmatch(self.tokens[self.at].group()):
+                self.at += 1
+                self._assign(assignment, assigned)
+                self.exported.add(assignment[1])
+            else:
+                self.exported.add(self.tokens[self.at].group())
+                self.at += 1
+
+    def _assign(self, assignment: re.Match[str], assigned: dict[str, str]) -> None:
+        """Set a variable: to a word, or to the words between parentheses."""
+        name, value = assignment[1], assignment[2]
+        following = self.tokens[self.at].group() if self.at < len(self.tokens) else ""
+        if value == "" and following == "(":
+            self.at += 1
+            items: list[str] = []
+            while self.at < len(self.tokens) and self.tokens[self.at].group() != ")":
+                if self.tokens[self.at].lastgroup == "word":
+                    items += [word.text for word in self._expand(self.tokens[self.at])]
+                self.at += 1
+            self.at += 1
+            self.variables[name] = items
+            return
+        assigned[name] = " ".join(self._filled(self._plain(value)))
+        self.variables[name] = [assigned[name]]
+
+    def _expand(self, match: re.Match[str]) -> list[Word]:
+        """The word or words that a token stands for."""
+        raw = match.group()
+        line = bisect_right(self.starts, match.start()) + self.first_line - 1
+        whole = re.fullmatch(r'"?\$\{(\w+)\[[@*]\]\}"?', raw)
+        if whole and whole[1] in self.variables:
+            return [Word(item, line, -1, -1) for item in self.variables[whole[1]]]
+        plain = self._plain(raw)
+        texts = self._filled(plain)
+        if len(texts) == 1 and texts[0] == plain:
+            return [Word(plain, line, match.start(), match.end())]
+        split = texts if raw[:1] in "\"'" else [part for text in texts for part in _unquoted_split(text)]
+        return [Word(part, line, -1, -1) for part in split]
+
+    def _plain(self, raw: str) -> str:
+        """Quotes and backslashes taken away; what is between single quotes keeps its dollars."""
+        parts = []
+        for single, double, command, escaped, other in PIECE.findall(raw):
+            unescaped = re.sub(r'\\(["\\$`])', r"\1", double.replace("\\\n", ""))
+            parts.append(single or unescaped or command or escaped or other)
+        return "".join(parts)
+
+    def _filled(self, text: str) -> list[str]:
+        """A text with the script's own variables filled in; others stay as they stand."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[4]
+            if name in self.variables:
+                return " ".join(self.variables[name])
+            return match[3] if match[2] else match[0]
+
+        return [VARIABLE.sub(value, text)] if "$" in text else [text]
+
+
+def _unquoted_split(text: str) -> list[str]:
+    if "$(" in text or "`" in text:  # what a command prints isn't known
+        return [text]
+    return [re.sub(r"^(['\"])(.*)\1$", r"\2", part) for part in text.replace("\\\n", " ").split()]
