@@ -21,8 +21,9 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.base import get_keys_to_not_convert
 
-from qltui.facts.architecture import Architecture, of_config
+from qltui.facts.architecture import Architecture, find, of_config
 from qltui.facts.models.families import FAMILIES
+from qltui.facts.models.known import FILE, config_of
 
 ENCODERS = ("bert", "distilbert", "roberta", "xlm-roberta")
 
@@ -225,10 +226,14 @@ def windows(told: Architecture) -> list[int | None]:
     return [layer.window for count, layer in told.layers for _ in range(count)]
 
 
-def check_modules(told: Architecture, model: Any) -> None:
+def check_whole(told: Architecture, model: Any) -> None:
     assert told.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert told_linears(told) == linears(model)
     assert told_experts(told) == fused_experts(model)
+
+
+def check_modules(told: Architecture, model: Any) -> None:
+    check_whole(told, model)
     assert told.embeddings == parameters(module for module in model.modules() if isinstance(module, nn.Embedding))
     heads = head_names(model)
     if not told.tied:
@@ -309,11 +314,75 @@ def test_what_lora_on_some_linears_adapts(family: str, targets: list[str]) -> No
     assert of_config(config).lora_parameters(4, targets) == adapters(config, targets) > 0
 
 
+def quantised(model: Any) -> int:
+    """Weights that bitsandbytes takes, when Transformers loads the model in 4 bits."""
+    left_out = get_keys_to_not_convert(model)
+    replaced = replace_with_bnb_linear(model, left_out, BitsAndBytesConfig(load_in_4bit=True))
+    found = [module for module in replaced.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    return sum(module.in_features * module.out_features for module in found)
+
+
 @pytest.mark.parametrize("family", sorted(set(VARIANTS) - set(ENCODERS)))
 def test_what_bitsandbytes_quantises(family: str) -> None:
     config = small(family, VARIANTS[family][-1])
+    assert of_config(config).quantized_parameters == quantised(built(config))
+
+
+TABLE = [
+    name
+    for name, config in json.loads(FILE.read_bytes()).items()
+    if not set(config) <= {"like", "max_position_embeddings", "sliding_window", "dtype"}
+]
+"""Models of the bundled table, but for those that have the shape of another."""
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_models_of_the_table_in_their_real_size(name: str) -> None:
+    config, told = config_of(name), find(name)
+    assert config is not None
+    model = built(config)
+    assert told.known
+    assert told.context_length == model.config.get_text_config().max_position_embeddings
+    if told.vision:
+        check_whole(told, model)
+    else:
+        check_modules(told, model)
+
+
+VISION = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+TEXT = SMALL | {"pad_token_id": 0}
+TOWERS = {
+    "gemma3": {
+        "text_config": TEXT | {"head_dim": 24},
+        "vision_config": VISION | {"image_size": 56, "patch_size": 14, "vision_use_head": False},
+    },
+    "llama4": {"text_config": TEXT | LOCAL | {"intermediate_size_mlp": 100}, "vision_config": VISION},
+    "qwen3_5": {"text_config": TEXT | DELTA | {"tie_word_embeddings": True}, "vision_config": {}},
+}
+
+
+@pytest.mark.parametrize("family", TOWERS)
+def test_models_with_a_vision_tower(family: str) -> None:
+    config = {"model_type": family, "tie_word_embeddings": family != "llama4"} | TOWERS[family]
     told, model = of_config(config), built(config)
-    left_out = get_keys_to_not_convert(model)
-    quantised = replace_with_bnb_linear(model, left_out, BitsAndBytesConfig(load_in_4bit=True))
-    found = [module for module in quantised.modules() if isinstance(module, bnb.nn.Linear4bit)]
-    assert told.quantized_parameters == sum(module.in_features * module.out_features for module in found)
+    assert told.known
+    check_whole(told, model)
+    assert (told.vision > 0) == any("vision" in name for name, _ in model.named_parameters())
+    assert told.lora_parameters(4) == adapters(config, "all-linear")
+    assert told.quantized_parameters == quantised(built(config))
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "off"),
+    [
+        ("helium", {"head_dim": 8}, 0.01),
+        ("dots1", EXPERTS | ROUTED | GROUPS | {"first_k_dense_replace": 1}, 0.01),
+        ("flex_olmo", EXPERTS | {"moe_intermediate_size": None}, 0.01),
+    ],
+)
+def test_an_architecture_never_seen_is_estimated(family: str, variant: dict[str, Any], off: float) -> None:
+    assert family not in FAMILIES
+    config = small(family, variant)
+    told = of_config(config)
+    assert not told.known
+    assert told.parameters == pytest.approx(sum(parameter.numel() for parameter in built(config).parameters()), rel=off)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,10 @@ def build(values: Mapping[str, Any]) -> Architecture:
     decoder = _decoder(name, {**text, **whole}, model_type)
     if model_type in TEXT_ALONE:
         return decoder
-    return _with_tower(decoder, values.get("vision_config") or {}, exact=model_type == "gemma3")
+    vision = values.get("vision_config") or {}
+    if not isinstance(vision, dict):
+        raise BadConfig(f"vision_config must hold the numbers of the vision tower, not {vision!r:.40}")
+    return _with_tower(decoder, vision, exact=model_type == "gemma3")
 
 
 def _decoder(name: str, values: Mapping[str, Any], model_type: str = "") -> Architecture:
@@ -126,8 +130,6 @@ def _estimated(values: Mapping[str, Any]) -> Family:
 
 
 def _with_tower(decoder: Architecture, vision: Mapping[str, Any], exact: bool) -> Architecture:
-    from dataclasses import replace
-
     config = ConfigJson(vision, {})
     if not exact:
         parameters = estimated_tower(config) if vision else 0
