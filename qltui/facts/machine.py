@@ -20,6 +20,9 @@ MIB, GB_PER_SECOND, TERA = 1024**2, 1e9, 1e12
 NETWORK = 12.5e9
 """Bytes/s between nodes where nobody says otherwise: 100 Gbit/s."""
 
+SIZE = re.compile(r"[-_\s]+([0-9]{1,9})\s*(?:g|gb|gib)\b|[-_\s]+([0-9]{1,9})$", re.IGNORECASE)
+"""The 80 of ``H100-80``, ``A100 80GB SXM`` and ``A100-80G``."""
+
 MOST_NODES, MOST_GPUS, MOST_GIGABYTES = 1024, 64, 1024
 EXAMPLES = "4xA40, 8xH100-80, 2x24G, 2n8xH100-80 (two nodes), 1xA40+1x24G or cpu"
 
@@ -138,9 +141,8 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
     rows = KNOWN.get(key(name), [])
     if not rows and name.isdecimal():
         raise UnknownMachine(text, f"{name[:9]} is neither a card nor a size", [f"{name}G"] if len(name) < 4 else ())
-    with_size = re.fullmatch(r"(.+?)[-_\s]+([0-9]{1,9})\s*(?:g|gb|gib)?", name, re.IGNORECASE)
-    if not rows and with_size:
-        rows = _sized(text, with_size[1], int(with_size[2]))
+    if not rows and (sized := SIZE.search(name)):
+        rows = _sized(text, name[: sized.start()] + name[sized.end() :], int(sized[1] or sized[2]))
     if not rows:
         raise _unknown_card(text, name)
     row, *others = rows
@@ -150,7 +152,7 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
 
 
 def _sized(text: str, name: str, gigabytes: int) -> list[Known]:
-    """The rows of that name and about that size, nearest first; none where the name is unknown."""
+    """The rows of that name and about that size; none where the name is unknown."""
     rows = KNOWN.get(key(name), [])
     near = [row for row in rows if abs(row.gigabytes - gigabytes) <= 0.07 * row.gigabytes]
     if rows and not near:
@@ -158,7 +160,7 @@ def _sized(text: str, name: str, gigabytes: int) -> list[Known]:
         namesakes = [row.name for row in CARDS if row.gigabytes == gigabytes and key(name) in key(row.name)]
         why = f"{rows[0].name if len(rows) == 1 else name} has {sizes} GB, not {gigabytes}"
         raise UnknownMachine(text, why, namesakes)
-    return sorted(near, key=lambda row: abs(row.gigabytes - gigabytes))
+    return near
 
 
 def _unknown_card(text: str, name: str) -> UnknownMachine:
@@ -166,7 +168,7 @@ def _unknown_card(text: str, name: str) -> UnknownMachine:
 
     if name.lower() == "cpu":
         return UnknownMachine(text, "cpu stands alone")
-    wanted = key(re.sub(r"[-_\s]+\d+\s*(?:g|gb|gib)?$", "", name, flags=re.IGNORECASE))
+    wanted = key(SIZE.sub("", name))
     amd = next((model for model in AMD if wanted.startswith(model.lower())), None)
     if amd:
         size = AMD[amd]

@@ -70,9 +70,9 @@ class Nvml:
         return handle["capability"]  # type: ignore[no-any-return]
 
     def nvmlDeviceGetMigMode(self, handle: dict[str, Any]) -> list[int]:
-        if "slices" not in handle:
+        if "H200" not in handle["name"]:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
-        return [1, 1]
+        return [1, 1] if "slices" in handle else [0, 0]
 
     def nvmlDeviceGetMaxMigDeviceCount(self, handle: dict[str, Any]) -> int:
         return 7

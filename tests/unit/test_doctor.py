@@ -173,8 +173,9 @@ def test_bitsandbytes_needs_a_library_of_torchs_cuda(
 
 
 def test_the_real_bitsandbytes_has_libraries_of_today() -> None:
-    for build in ((12, 6), (12, 8), (13, 0)):
-        assert doctor._bitsandbytes(build).value == f"for CUDA {build[0]}.{build[1]}"
+    for build, library in (("12.6", "12.6"), ("13.0", "13.0"), ("12.7", "12.6"), ("12.9", "12.8"), ("12.0", "12.1")):
+        major, minor = map(int, build.split("."))
+        assert doctor._bitsandbytes((major, minor)).value == f"for CUDA {library}"
 
 
 @pytest.mark.parametrize(

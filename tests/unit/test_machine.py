@@ -34,6 +34,9 @@ GIB = 2**30
         ("A100-SXM-80", 1, ["A100 SXM 80GB"]),
         ("A100 PCIe-40", 1, ["A100 PCIe 40GB"]),
         ("NVIDIA A100-SXM4-80GB", 1, ["A100 SXM 80GB"]),
+        ("A100-80GB-SXM4", 1, ["A100 SXM 80GB"]),
+        ("2xH100 80GB PCIe", 1, ["H100 PCIe"] * 2),
+        ("4xRTX PRO 6000 Blackwell 96G", 1, ["RTX PRO 6000"] * 4),
         ("V100-32", 1, ["V100 32GB"]),
         ("B200-192", 1, ["B200"]),
         ("2x3090", 1, ["RTX 3090"] * 2),
@@ -111,8 +114,9 @@ def test_every_name_of_the_table_finds_a_row_of_that_name() -> None:
         for name in row.others:
             found = by_name[parse(name).cards[0].name]
             assert machine.key(name) in map(machine.key, (found.name, *found.others))
-        sized = parse(f"{row.others[0] if row.others else row.name}-{row.gigabytes}")
-        assert by_name[sized.cards[0].name].gigabytes == row.gigabytes
+            if "GB" not in name:
+                (card,) = parse(f"{name}-{row.gigabytes}").cards
+                assert by_name[card.name].gigabytes == row.gigabytes
     assert set(STAND_INS) <= set(by_name)
     assert not {machine.key(name) for name in AMD} & set(machine.KNOWN)
 
@@ -300,6 +304,8 @@ def test_an_unknown_card_is_estimated_from_one_like_it(on: Any) -> None:
     found = machine.here()
     assert (found.cards[0].capability, found.cards[0].memory_bytes) == ((13, 0), (400000 - 355) * MIB)
     assert "NVIDIA X900 is not in the table" in found.notes[0]
+    on(Nvml(laptop | {"name": "NVIDIA Orin", "capability": (8, 7)}))
+    assert machine.here().notes[0].endswith("that of RTX A4000.")
 
 
 def test_of_cards_that_share_a_name_the_memory_decides(on: Any) -> None:
@@ -370,10 +376,10 @@ def test_the_fastest_network_port_that_is_up_counts(tmp_path: Path, monkeypatch:
         (tmp_path / "net" / card / "speed").write_text(f"{speed}\n")
     assert host.network_speed() == 1.25e9
     assert not host.has_infiniband()
-    for port, state in (("1", "4: ACTIVE"), ("2", "1: DOWN")):
+    for port, state, rate in (("1", "4: ACTIVE", 400), ("2", "1: DOWN", 800)):
         (tmp_path / "infiniband" / "mlx5_0" / "ports" / port).mkdir(parents=True)
         (tmp_path / "infiniband" / "mlx5_0" / "ports" / port / "state").write_text(f"{state}\n")
-        (tmp_path / "infiniband" / "mlx5_0" / "ports" / port / "rate").write_text("400 Gb/sec (4X NDR)\n")
+        (tmp_path / "infiniband" / "mlx5_0" / "ports" / port / "rate").write_text(f"{rate} Gb/sec (4X NDR)\n")
     assert host.has_infiniband()
     assert host.network_speed() == machine.here().network == 50e9
 
