@@ -6,6 +6,7 @@ Its constants were set on the runs in ``tests/unit/test_speed.py``: Llama-3.1-8B
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.run_config import Method, StrategyName, Task
@@ -13,6 +14,7 @@ from qltui.advice.memory import activations, held
 
 if TYPE_CHECKING:
     from qltui.advice.memory import Job
+    from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Card, Machine
 
 ARITHMETIC = 0.5
@@ -78,7 +80,7 @@ def _arithmetic(job: Job, again: float) -> float:
     architecture, tokens = job.architecture, job.micro_batch_tokens
     head = 0 if job.config.model.task is Task.SEQUENCE_CLASSIFICATION else architecture.vocabulary
     head_weights = head * architecture.hidden_size
-    layers = max(architecture.active_parameters - architecture.embeddings - architecture.head, 0)
+    layers = _layer_weights(architecture)
     # Forward, the gradient of the input, and that of the weights where they are trained.
     passes = (3 if job.full else 2) + again
     products = 2 * tokens * (layers * passes + head_weights * (3 if job.full else 2))
@@ -88,15 +90,21 @@ def _arithmetic(job: Job, again: float) -> float:
     return products + adapters + scores
 
 
+@lru_cache(maxsize=64)
+def _layer_weights(architecture: Architecture) -> int:
+    """Weights of the layers that a token passes through."""
+    return max(architecture.active_parameters - architecture.embeddings - architecture.head, 0)
+
+
 def _traffic(job: Job, again: float, card: Card) -> float:
     """Seconds of memory traffic beside the products."""
     tokens = job.micro_batch_tokens
-    kept = sum(count * activations.layer_bytes(job, layer) for count, layer in job.architecture.layers)
+    kept = sum(count * of_one for count, of_one in activations.layers_bytes(job))
     moved = kept * tokens * TIMES_MOVED * (1 + again / 3)
     if job.config.model.task is not Task.SEQUENCE_CLASSIFICATION:
         moved += job.architecture.vocabulary * tokens * LOGITS_MOVED
     if job.quantized:
-        moved += held.quantized_numbers(job.architecture) * DEQUANTISED * (2 + again)
+        moved += job.quantized_numbers * DEQUANTISED * (2 + again)
     return moved / (card.bandwidth * TRAFFIC)
 
 
@@ -108,7 +116,7 @@ def _communication(job: Job, machine: Machine, micro_batches: int) -> float:
     """Seconds on links that computing does not hide."""
     ranks = job.world_size
     strategy, offload = job.strategy, job.config.strategy
-    weights = sum(held.weight_bytes(job))
+    weights = sum(job.weights)
     gradients = job.trained * held.FLOAT32
     seconds = 0.0
     if ranks > 1:

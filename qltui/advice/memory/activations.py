@@ -6,7 +6,8 @@ Formulas count the tensors that torch's autograd saves in Transformers' decoder 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.run_config import Compute, StrategyName, Task
 
@@ -25,32 +26,67 @@ WRAPPED = (StrategyName.SINGLE, StrategyName.DDP, StrategyName.PIPELINE)
 ``ConvertOutputsToFp32``)."""
 
 
-def layer_bytes(job: Job, layer: Layer) -> int:
-    """Bytes a token of one layer that does not recompute."""
-    architecture, width = job.architecture, job.width
-    saved = _norms(job, layer) + _attention(job)
-    saved += 3 * width * _feed_forward(layer, architecture)
-    saved += _linear_inputs(job, layer)
-    return saved
+class Adapters(NamedTuple):
+    """Of a LoRA configuration what activations depend on."""
+
+    rank: int
+    dropout: bool
+    dora: bool
+    targets: tuple[str, ...] | None
+    """Names of the layers that have one; None for all linear ones."""
 
 
-def _norms(job: Job, layer: Layer) -> int:
+class Keeping(NamedTuple):
+    """All that what a layer keeps depends on."""
+
+    architecture: Architecture
+    full: bool
+    quantized: bool
+    compute: Compute
+    adapters: Adapters
+    sequence: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number computed with."""
+        return 4 if self.compute is Compute.FP32 else 2
+
+
+def layers_bytes(job: Job) -> list[tuple[int, int]]:
+    """(how many layers, bytes a token that each keeps which does not recompute), in the order of the model."""
+    lora = job.config.method.lora
+    adapters = Adapters(lora.rank, lora.dropout > 0, lora.use_dora, job.targets)
+    return _layers_bytes(Keeping(job.architecture, job.full, job.quantized, job.compute, adapters, job.sequence))
+
+
+@lru_cache(maxsize=64)
+def _layers_bytes(keeping: Keeping) -> list[tuple[int, int]]:
+    return [(count, _layer_bytes(keeping, layer)) for count, layer in keeping.architecture.layers]
+
+
+def _layer_bytes(keeping: Keeping, layer: Layer) -> int:
+    saved = _norms(keeping, layer) + _attention(keeping)
+    saved += 3 * keeping.width * _feed_forward(layer, keeping.architecture)
+    return saved + _linear_inputs(keeping, layer)
+
+
+def _norms(keeping: Keeping, layer: Layer) -> int:
     """A norm computes in float32 and keeps its input so; trained, what it is multiplied with as well."""
-    widths = min(layer.other, 8 * job.architecture.hidden_size)
-    return FLOAT32 * widths * (2 if job.full else 1)
+    widths = min(layer.other, 8 * keeping.architecture.hidden_size)
+    return FLOAT32 * widths * (2 if keeping.full else 1)
 
 
-def _attention(job: Job) -> int:
+def _attention(keeping: Keeping) -> int:
     """Queries, keys, values, the output, and a float32 sum a head (flash and memory-efficient kernels alike).
 
     In float32 no kernel of torch's takes fewer keys than queries: torch computes all scores and keeps them, and keys
     and values repeated.
     """
-    architecture, width = job.architecture, job.width
+    architecture, width = keeping.architecture, keeping.width
     query = architecture.heads * architecture.head_dim
     keys = architecture.kv_heads * architecture.head_dim
-    if job.compute is Compute.FP32 and architecture.kv_heads < architecture.heads:
-        return width * (4 * query + architecture.heads * job.sequence)
+    if keeping.compute is Compute.FP32 and architecture.kv_heads < architecture.heads:
+        return width * (4 * query + architecture.heads * keeping.sequence)
     return width * (2 * query + 2 * keys) + FLOAT32 * architecture.heads
 
 
@@ -62,32 +98,31 @@ def _feed_forward(layer: Layer, architecture: Architecture) -> int:
     return max(widest, active * architecture.intermediate_size)
 
 
-def _linear_inputs(job: Job, layer: Layer) -> int:
+def _linear_inputs(keeping: Keeping, layer: Layer) -> int:
     """Inputs kept for the gradients of adapters, or of the weights themselves, and what adapters compute on the way."""
-    lora = job.config.method.lora
-    adapted = [linear for linear in layer.linears if job.full or _is_adapted(job, linear.name)]
+    adapters = keeping.adapters
+    adapted = [linear for linear in layer.linears if keeping.full or _is_adapted(adapters, linear.name)]
     everything = sum(linear.inputs for linear in adapted)
     # PEFT casts the input for each adapter of a plain layer, and leaves it as it is under a quantised one; trained in
     # full under autocast, each layer casts its own. Dropout makes a new tensor for each in any case.
-    shared = (job.quantized or job.compute is Compute.FP32) and (job.full or not lora.dropout)
+    shared = (keeping.quantized or keeping.compute is Compute.FP32) and (keeping.full or not adapters.dropout)
     if shared:
         distinct = {SAME_INPUT.get(linear.name, linear.name): linear.inputs for linear in adapted}
-        saved = job.width * sum(distinct.values())
+        saved = keeping.width * sum(distinct.values())
     else:
-        saved = job.width * everything
-    if job.full:
+        saved = keeping.width * everything
+    if keeping.full:
         return saved
-    saved += job.width * lora.rank * len(adapted)
-    if lora.dropout:
+    saved += keeping.width * adapters.rank * len(adapted)
+    if adapters.dropout:
         saved += everything  # a byte for each number: dropped or not
-    if lora.use_dora:
+    if adapters.dora:
         saved += 2 * FLOAT32 * sum(linear.outputs for linear in adapted)  # outputs before and after their norm
     return saved
 
 
-def _is_adapted(job: Job, name: str) -> bool:
-    targets = job.config.method.lora.target_modules
-    return targets == "all-linear" or name in ([targets] if isinstance(targets, str) else targets)
+def _is_adapted(adapters: Adapters, name: str) -> bool:
+    return adapters.targets is None or name in adapters.targets
 
 
 def boundary_bytes(job: Job) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
@@ -29,9 +30,9 @@ ZERO = (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3)
 SHARDS_WEIGHTS = (StrategyName.FSDP2, StrategyName.ZERO3)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
-    """What memory depends on beside the model's architecture."""
+    """What memory depends on beside the model's architecture. Asked for often, so it keeps what it worked out."""
 
     config: RunConfig
     architecture: Architecture
@@ -44,39 +45,39 @@ class Job:
     tokens: int | None = None
     """Tokens of the longest row as it will come; the configured longest sequence where None."""
 
-    @property
+    @cached_property
     def method(self) -> Method:
         return self.config.method.name
 
-    @property
+    @cached_property
     def strategy(self) -> StrategyName:
         return self.config.strategy.name
 
-    @property
+    @cached_property
     def full(self) -> bool:
         return self.method is Method.FULL
 
-    @property
+    @cached_property
     def quantized(self) -> bool:
         return self.method in (Method.QLORA, Method.INT8)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Bytes of a number computed with."""
         return 4 if self.compute is Compute.FP32 else 2
 
-    @property
+    @cached_property
     def sequence(self) -> int:
         """Tokens of a row."""
         longest = self.config.data.max_length
         return min(longest, self.tokens) if self.tokens else longest
 
-    @property
+    @cached_property
     def micro_batch_tokens(self) -> int:
         """Tokens computed at once on a rank."""
         return self.config.training.micro_batch_size * self.sequence
 
-    @property
+    @cached_property
     def checkpointed(self) -> int:
         """Layers that recompute in backward."""
         wanted = self.config.training.gradient_checkpointing
@@ -85,14 +86,35 @@ class Job:
         depth = self.architecture.depth
         return depth if wanted is Checkpointing.ALL else min(int(wanted), depth)
 
-    @property
+    @cached_property
     def trained(self) -> int:
         """Numbers that are trained."""
         if self.full:
-            return self.architecture.parameters
-        lora = self.config.method.lora
-        targets = None if lora.target_modules == "all-linear" else tuple(_names(lora.target_modules))
-        return self.architecture.lora_parameters(lora.rank, targets)
+            return _parameters(self.architecture)
+        return _adapters(self.architecture, self.config.method.lora.rank, self.targets)
+
+    @cached_property
+    def targets(self) -> tuple[str, ...] | None:
+        """Names of the layers that get adapters; None for all linear ones."""
+        wanted = self.config.method.lora.target_modules
+        if wanted == "all-linear":
+            return None
+        return (wanted,) if isinstance(wanted, str) else tuple(wanted)
+
+    @cached_property
+    def quantized_numbers(self) -> int:
+        """Weights that are quantised; none where the method quantises nothing."""
+        return _quantizable(self.architecture)[0] if self.quantized else 0
+
+    @cached_property
+    def weights(self) -> tuple[int, int]:
+        """(packed bytes of quantised weights, bytes of all others), of the whole model."""
+        parameters = _parameters(self.architecture)
+        if self.full:
+            return 0, parameters * (FLOAT32 if self.strategy not in ZERO else self.width)
+        numbers = self.quantized_numbers
+        packed = numbers if self.method is Method.INT8 else numbers // 2
+        return packed, (parameters - numbers) * self.width
 
     @property
     def share(self) -> int:
@@ -100,47 +122,41 @@ class Job:
         return self.world_size if self.strategy in SHARDS_WEIGHTS else 1
 
 
-def _names(targets: str | list[str]) -> list[str]:
-    return [targets] if isinstance(targets, str) else targets
+@lru_cache(maxsize=64)
+def _parameters(architecture: Architecture) -> int:
+    return architecture.parameters
 
 
-def quantized_numbers(architecture: Architecture) -> int:
-    """Weights that bitsandbytes replaces: those of linear layers but the head. Fused experts stay as they are."""
-    return sum(
-        count * linear.inputs * linear.outputs * linear.count
-        for count, layer in architecture.layers for linear in layer.linears if linear.quantized
-    )  # fmt: skip
+@lru_cache(maxsize=64)
+def _adapters(architecture: Architecture, rank: int, targets: tuple[str, ...] | None) -> int:
+    return architecture.lora_parameters(rank, targets)
 
 
+@lru_cache(maxsize=64)
+def _quantizable(architecture: Architecture) -> tuple[int, int]:
+    """(numbers, rows) of the weights that bitsandbytes replaces: linear layers but the head. Fused experts stay."""
+    numbers = rows = 0
+    for count, layer in architecture.layers:
+        for linear in layer.linears:
+            if linear.quantized:
+                numbers += count * linear.inputs * linear.outputs * linear.count
+                rows += count * linear.outputs * linear.count
+    return numbers, rows
+
+
+@lru_cache(maxsize=64)
 def linear_numbers(architecture: Architecture) -> int:
     """Weights of all linear layers and experts but the head."""
     return sum(count * linear.parameters for count, layer in architecture.layers for linear in layer.linears)
 
 
-def scale_bytes(job: Job, numbers: int) -> int:
-    """Of the scales of so many quantised weights; they are not sharded."""
+def scale_bytes(job: Job) -> int:
+    """Of the scales of quantised weights; they are not sharded."""
     if job.method is Method.INT8:
-        rows = sum(
-            count * linear.outputs * linear.count
-            for count, layer in job.architecture.layers for linear in layer.linears if linear.quantized
-        )  # fmt: skip
-        return rows * FLOAT32
-    blocks = numbers / BLOCK
+        return _quantizable(job.architecture)[1] * FLOAT32
+    blocks = job.quantized_numbers / BLOCK
     nested = job.config.method.quantization.double_quantization
     return int(blocks + blocks / SCALE_BLOCK * FLOAT32) if nested else int(blocks * FLOAT32)
-
-
-def weight_bytes(job: Job) -> tuple[int, int]:
-    """(packed bytes of quantised weights, bytes of all others), of the whole model."""
-    architecture = job.architecture
-    if job.full:
-        wide = FLOAT32 if job.strategy not in ZERO else job.width
-        return 0, architecture.parameters * wide
-    if not job.quantized:
-        return 0, architecture.parameters * job.width
-    numbers = quantized_numbers(architecture)
-    packed = numbers if job.method is Method.INT8 else numbers // 2
-    return packed, (architecture.parameters - numbers) * job.width
 
 
 class Moment(Enum):
@@ -156,11 +172,11 @@ class Moment(Enum):
 
 def held(job: Job, moment: Moment) -> Parts:
     """Bytes by part on the fullest GPU that no computation takes."""
-    packed, others = weight_bytes(job)
+    packed, others = job.weights
     trained, offload, spread = job.trained, job.config.strategy, job.gpus
     parts: Parts = {
         Part.WEIGHTS: (packed + others) // job.share // spread,
-        Part.SCALES: scale_bytes(job, quantized_numbers(job.architecture)) // spread if job.quantized else 0,
+        Part.SCALES: scale_bytes(job) // spread,
         Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share // spread,
         Part.GRADIENTS: gradient_bytes(job, moment) // spread,
         Part.OPTIMIZER: optimizer_bytes(job) // spread,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
@@ -12,6 +13,7 @@ from qltui.advice.memory.parts import Part, Phase, total
 if TYPE_CHECKING:
     from qltui.advice.memory.held import Job
     from qltui.advice.memory.parts import Parts
+    from qltui.facts.architecture import Architecture
 
 PREFETCHED = FULL_BUCKET // 4
 """Weights DeepSpeed gathers ahead of their use (engine/config/deepspeed.py)."""
@@ -75,11 +77,11 @@ def _at_load(job: Job) -> Parts:
     """
     if job.strategy in held.SHARDS_WEIGHTS and not job.quantized:
         return {}
-    packed, others = held.weight_bytes(job)
+    packed, others = job.weights
     architecture = job.architecture
     return {
         Part.WEIGHTS: (packed + others) // job.gpus,
-        Part.SCALES: held.scale_bytes(job, held.quantized_numbers(architecture)) // job.gpus if job.quantized else 0,
+        Part.SCALES: held.scale_bytes(job) // job.gpus,
         Part.ADAPTERS: 0 if job.full else job.trained * held.FLOAT32 // job.gpus,
         Part.TRANSIENT: max(architecture.embeddings, architecture.head) * 2,
     }
@@ -89,8 +91,8 @@ def _activations(job: Job) -> tuple[int, int, int]:
     """(kept by layers that do not recompute, inputs of those that do, the largest of these recomputed)."""
     tokens, recomputed = job.micro_batch_tokens, job.checkpointed
     kept = boundaries = largest = 0
-    for count, layer in job.architecture.layers:
-        saved = activations.layer_bytes(job, layer) * tokens
+    for count, of_one in activations.layers_bytes(job):
+        saved = of_one * tokens
         again = min(count, recomputed)
         recomputed -= again
         kept += (count - again) * saved
@@ -137,16 +139,31 @@ def _gathered_in_layer(job: Job) -> int:
 
 def _layer_bytes_gathered(job: Job) -> int:
     """Of the largest layer, as it travels."""
-    largest = 0
-    for _, layer in job.architecture.layers:
-        packed = sum(one.inputs * one.outputs * one.count for one in layer.linears if one.quantized)
-        others = sum(one.parameters for one in layer.linears) - packed + layer.other
-        if job.method is Method.QLORA:
-            packed //= 2
-        elif job.method is not Method.INT8:
-            packed *= job.width
-        largest = max(largest, packed + others * job.width)
-    return largest
+    packed, others = _largest_layer(job.architecture)
+    if job.method is Method.QLORA:
+        packed //= 2
+    elif job.method is not Method.INT8:
+        packed *= job.width
+    return packed + others * job.width
+
+
+@lru_cache(maxsize=64)
+def _largest_layer(architecture: Architecture) -> tuple[int, int]:
+    """(weights that can be quantised, others) of the layer with most of them."""
+    sizes = []
+    for _, layer in architecture.layers:
+        quantizable = sum(one.inputs * one.outputs * one.count for one in layer.linears if one.quantized)
+        sizes.append((quantizable, sum(one.parameters for one in layer.linears) - quantizable + layer.other))
+    return max(sizes, key=sum, default=(0, 0))
+
+
+@lru_cache(maxsize=64)
+def _largest_weight(architecture: Architecture) -> int:
+    """Numbers of the largest weight that can be quantised."""
+    return max(
+        (one.inputs * one.outputs for _, layer in architecture.layers for one in layer.linears if one.quantized),
+        default=0,
+    )
 
 
 def _prefetched(job: Job) -> int:
@@ -156,12 +173,7 @@ def _prefetched(job: Job) -> int:
 
 def _dequantised(job: Job) -> int:
     """The largest weight in 16 bit, for the gradient of its input."""
-    if not job.quantized:
-        return 0
-    return job.width * max(
-        (one.inputs * one.outputs for _, layer in job.architecture.layers for one in layer.linears if one.quantized),
-        default=0,
-    )
+    return job.width * _largest_weight(job.architecture) if job.quantized else 0
 
 
 def _reduced_at_once(job: Job) -> int:
