@@ -71,7 +71,9 @@ def values(config: RunConfig, machine: Machine | None, architecture: Architectur
         "est_quant_model_gb": 0.0,
         "ckpt_gb": 0.0,
     }
-    return found | hardware | (_of_architecture(config, method, architecture) if architecture is not None else {})
+    if architecture is None:
+        return found | hardware
+    return found | hardware | _of_architecture(config, method, architecture, machine)
 
 
 def _hardware(config: RunConfig, machine: Machine | None) -> dict[str, Any]:
@@ -102,12 +104,16 @@ def _storage(config: RunConfig) -> str:
     return "float32" if config.strategy.name is StrategyName.FSDP2 else "uint8"
 
 
-def _of_architecture(config: RunConfig, method: str, architecture: Architecture) -> dict[str, Any]:
-    double = config.method.quantization.double_quantization
-    weights = sizes.weight_bytes(architecture, method, double_quantization=double)
-    return {
-        "tied": architecture.tied,
-        "est_quant_model_gb": weights / sizes.GIB,
-        "est_host_ram_gb": sizes.host_bytes(config, architecture) / sizes.GIB,
-        "ckpt_gb": sizes.checkpoint_bytes(config, architecture) / sizes.GIB,
-    }
+def _of_architecture(
+    config: RunConfig, method: str, architecture: Architecture, machine: Machine | None
+) -> dict[str, Any]:
+    """What the model's numbers say; sizes only where there is a machine to compare them with."""
+    found: dict[str, Any] = {"tied": architecture.tied}
+    if machine is not None and machine.cards:
+        double = config.method.quantization.double_quantization
+        weights = sizes.weight_bytes(architecture, method, double_quantization=double)
+        found["est_quant_model_gb"] = weights / sizes.GIB
+        found["est_host_ram_gb"] = sizes.host_bytes(config, architecture) / sizes.GIB
+    if machine is not None and machine.disk_free is not None:
+        found["ckpt_gb"] = sizes.checkpoint_bytes(config, architecture) / sizes.GIB
+    return found

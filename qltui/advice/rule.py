@@ -72,8 +72,8 @@ class Rule(NamedTuple):
             if severity is Severity.BLOCK and not setup.versions_are_its_own:
                 severity = Severity.WARN
                 why += f" Whether {setup.engine} runs with the same versions is not known."
-        if setup.ours:
-            path = None if self.field is None else words.path_of(self.field)
-            patch = {words.path_of(name): words.value_of(name, value) for name, value in fix.items()}
-            return Finding(self.id, severity, path, f"{message} {self.remedy}", why, self.source, patch)
-        return Finding(self.id, severity, self.field, f"{message} {self.remedy}", why, self.source, dict(fix))
+        if not setup.ours:
+            return Finding(self.id, severity, self.field, f"{message} {self.remedy}", why, self.source, dict(fix))
+        path = None if self.field is None else words.path_of(self.field)
+        patch = {words.path_of(name) or name: words.value_of(name, value) for name, value in fix.items()}
+        return Finding(self.id, severity, path, f"{message} {self.remedy}", why, self.source, patch)

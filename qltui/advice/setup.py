@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from qltui.advice import sizes
@@ -204,11 +205,7 @@ class Setup:
         """
         known = {**UNSAID, **_of_machine(machine), **{name: values[name] for name in NAMES & values.keys()}}
         if architecture is not None:
-            known.setdefault("tied", architecture.tied)
-            known["checkpoint_dtype"] = values.get("checkpoint_dtype", architecture.dtype)
-            if "est_quant_model_gb" not in values and known["method"]:
-                known["est_quant_model_gb"] = sizes.weight_bytes(architecture, known["method"]) / sizes.GIB
-            known["est_host_ram_per_rank_gb"] = sizes.weight_bytes(architecture, "lora") / sizes.GIB
+            known |= _of_architecture(values, architecture, known["method"], on_gpus=bool(machine and machine.cards))
         if "max_length" in values and not isinstance(values["max_length"], int):
             known["max_length"] = None
         return cls(engine=engine, machine=machine, architecture=architecture, versions=versions or {}, **known)
@@ -282,7 +279,7 @@ UNSAID: dict[str, Any] = {
     "export": "",
     "world_size": 1, "n_gpus": 1, "n_gpus_per_node": 1, "gpu_cc": 9.0, "cpu_ram_efficient_loading": None,
     "autocast_adapter": False, "est_quant_model_gb": 0.0, "est_host_ram_gb": 0.0, "est_host_ram_per_rank_gb": 0.0,
-    "ckpt_gb": 0.0,
+    "ckpt_gb": 0.0, "host_ram_gb": inf, "disk_free_gb": inf,
 }  # fmt: skip
 """What stands for the values a file does not give, where Setup's own would claim something."""
 
@@ -295,3 +292,17 @@ def _of_machine(machine: Machine | None) -> dict[str, Any]:
     return sizes.of_machine(machine, machine.cards) | {
         "world_size": max(1, gpus), "n_gpus": gpus, "n_gpus_per_node": len(machine.cards),
     }  # fmt: skip
+
+
+def _of_architecture(
+    values: Mapping[str, Any], architecture: Architecture, method: str, *, on_gpus: bool
+) -> dict[str, Any]:
+    """What the model's numbers add to what a file says; sizes only where there are GPUs to compare them with."""
+    found: dict[str, Any] = {
+        "tied": architecture.tied,
+        "checkpoint_dtype": architecture.dtype,
+        "est_host_ram_per_rank_gb": sizes.weight_bytes(architecture, "lora") / sizes.GIB,
+    }
+    if on_gpus and method:
+        found["est_quant_model_gb"] = sizes.weight_bytes(architecture, method) / sizes.GIB
+    return {name: value for name, value in found.items() if name not in values}

@@ -25,18 +25,8 @@ BYTES_TRAINED = 12
 """A trained weight and its two Adam moments, in float32."""
 
 
-def quantisable(architecture: Architecture) -> int:
-    """Parameters that bitsandbytes replaces: those of linear layers outside the head, experts apart."""
-    return sum(
-        count * linear.parameters
-        for count, layer in architecture.layers
-        for linear in layer.linears
-        if linear.quantized
-    )
-
-
 def in_experts(architecture: Architecture) -> int:
-    """Parameters of fused experts, which bitsandbytes and ``all-linear`` pass by."""
+    """Parameters of fused experts, which are no linear layers and stay in 16 bit."""
     return sum(
         count * linear.parameters for count, layer in architecture.layers for linear in layer.linears if linear.experts
     )
@@ -48,7 +38,7 @@ def weight_bytes(architecture: Architecture, method: str, *, double_quantization
     if method in ("full", "lora"):
         return total * BITS_16
     each = BYTES_INT8 if method == "int8" else BYTES_4BIT_DOUBLE if double_quantization else BYTES_4BIT
-    replaced = quantisable(architecture)
+    replaced = architecture.quantized_parameters
     return replaced * each + (total - replaced) * BITS_16
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.config import get
+from engine.config.schema import as_text
+
 if TYPE_CHECKING:
     from qltui.advice.setup import Setup
 
@@ -59,9 +62,13 @@ SHOWN = {
 """How a value is read out in a sentence, where its own name would not do."""
 
 
-def path_of(name: str) -> str:
-    """Where RunConfig keeps what Setup calls ``name``; paths of RunConfig stay as they are."""
-    return PATHS.get(name, name)
+IN_WORDS = ("full fine-tuning", "one process", "a pipeline")
+"""What is read out is words there, which begin a sentence with a capital; identifiers stay as they are."""
+
+
+def path_of(name: str) -> str | None:
+    """Where RunConfig keeps what Setup calls ``name``; None for what is the machine's. Its own paths stay."""
+    return name if "." in name else PATHS.get(name)
 
 
 def value_of(name: str, value: Any) -> Any:
@@ -77,6 +84,8 @@ class _Values:
 
     def __getitem__(self, name: str) -> Any:
         name = self.field or "" if name == "value" else name
+        if "." in name and self.setup.config is not None:
+            return as_text(get(self.setup.config, name))
         value = getattr(self.setup, name)
         if value is None or isinstance(value, bool):
             return str(value).lower()
@@ -84,6 +93,6 @@ class _Values:
 
 
 def fill(sentence: str, setup: Setup, field: str | None) -> str:
-    """``sentence`` with its ``{name}`` placeholders filled from the setup; the first letter is made a capital."""
+    """``sentence`` with its ``{name}`` placeholders filled from the setup; words that begin it get a capital."""
     text = sentence.format_map(_Values(setup, field)) if "{" in sentence else sentence
-    return text[:1].upper() + text[1:]
+    return text[0].upper() + text[1:] if text.startswith(IN_WORDS) else text

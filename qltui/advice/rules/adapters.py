@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qltui.advice import sizes
 from qltui.advice.findings import Severity
 from qltui.advice.rule import GITHUB, PEFT, REPRODUCED, TRANSFORMERS, Concerns, Rule
 
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
 DECOMPOSING = ("corda", "mica")
+
+
+def _adapts_experts(setup: Setup) -> bool:
+    """Whether a run of ours puts adapters on fused experts: on all linear layers, in the families PEFT knows."""
+    config, architecture = setup.config, setup.architecture
+    if config is None or architecture is None or not setup.adapters or not architecture.adapted_experts:
+        return False
+    return config.method.lora.target_modules == "all-linear"
+
 
 RULES = (
     Rule(
@@ -178,12 +192,44 @@ RULES = (
         "experts-get-no-adapters",
         Severity.INFO,
         "method",
-        lambda s: s.adapters and s.architecture is not None and sizes.in_experts(s.architecture) > 0,
-        "adapters on all linear layers of a mixture of experts",
-        "{value} on all linear layers passes by the experts of this model, which are fused parameters.",
+        lambda s: (
+            s.ours
+            and s.adapters
+            and s.architecture is not None
+            and sizes.in_experts(s.architecture) > 0
+            and not _adapts_experts(s)
+        ),
+        "adapters of ours on a mixture of experts whose experts get none",
+        "The adapters of {value} pass by the experts of this model, which are fused parameters.",
         "Nothing is wrong; attention and shared layers are adapted.",
-        "PEFT's all-linear finds nn.Linear alone.",
-        f"{PEFT} tuners/tuners_utils.py; the model's config.json",
-        concerns=Concerns.ALL,
+        "PEFT finds fused experts in some families only, and only by all-linear or their former names.",
+        f"{PEFT} tuners/lora/layer.py ParamWrapper; the model's config.json",
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "experts-dropout",
+        Severity.BLOCK,
+        "method.lora.dropout",
+        lambda s: _adapts_experts(s) and s.config is not None and s.config.method.lora.dropout > 0,
+        "adapters of ours on fused experts, with dropout",
+        lambda s: f"PEFT refuses dropout {s.config.method.lora.dropout if s.config else ''} on fused experts.",
+        "Set it to 0, or name target modules outside the experts.",
+        "The adapter of a fused parameter is added to the weight, where its inputs are out of reach.",
+        f"{PEFT} tuners/lora/layer.py ParamWrapper",
+        {"method.lora.dropout": 0.0},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "experts-dora",
+        Severity.BLOCK,
+        "dora",
+        lambda s: _adapts_experts(s) and s.dora,
+        "adapters of ours on fused experts, with DoRA",
+        "PEFT refuses DoRA ({value}) on fused experts.",
+        "Turn it off, or name target modules outside the experts.",
+        "Fused parameters have no layer that takes magnitudes.",
+        f"{PEFT} tuners/lora/layer.py ParamWrapper",
+        {"dora": False},
+        concerns=Concerns.OURS,
     ),
 )

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qltui.advice.findings import Severity
 from qltui.advice.rule import GITHUB, TORCH, TRANSFORMERS, Concerns, Rule
 from qltui.advice.versions import Bound
+
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
+ROOM = 1.5
+"""Room to plan for each checkpoint, in multiples of its estimated size."""
+
+
+def _as_many_as_fit(setup: Setup) -> dict[str, int]:
+    """How many checkpoints may be kept beside the one being written; nothing where not even one may."""
+    fit = int(setup.disk_free_gb / (ROOM * setup.ckpt_gb)) - 1
+    return {"save_total": fit} if fit >= 1 else {}
+
 
 RULES = (
     Rule(
@@ -45,14 +60,14 @@ RULES = (
         "disk-too-small",
         Severity.WARN,
         "save_total",
-        lambda s: s.disk_free_gb < 1.5 * s.ckpt_gb * (s.save_total + 1),
+        lambda s: s.disk_free_gb < ROOM * s.ckpt_gb * (s.save_total + 1),
         "too little free disk for the checkpoints kept and the one being written",
         "{value} checkpoints of {ckpt_gb:.1f} GiB and one being written may not fit the {disk_free_gb:.1f} GiB"
         " free on disk.",
         "Keep fewer, or write elsewhere.",
         "A checkpoint is written whole before an older one goes; a full disk ends the run at a save.",
         f"{GITHUB}/bghira/SimpleTuner/issues/2353",
-        {"save_total": 1},
+        _as_many_as_fit,
         concerns=Concerns.ALL,
     ),
     Rule(

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from qltui.advice.findings import Severity
 from qltui.advice.rule import ACCELERATE, BITSANDBYTES, DEEPSPEED, GITHUB, TORCH, TRANSFORMERS, Concerns, Rule
 
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
 FLASH_CAPABILITY = {"fa2": 8.0, "fa3": 8.0, "fa4": 9.0}
 """Lowest compute capability by kind of FlashAttention."""
+
+
+def _one_slice(setup: Setup) -> dict[str, Any]:
+    """What leaves one GPU a node: our number of ranks says so, other programs count GPUs apart."""
+    if setup.strategy == "pipeline":
+        return {"strategy": "single"} if setup.ours else {"strategy": "single", "n_gpus_per_node": 1}
+    return {"world_size": 1} if setup.ours else {"world_size": 1, "n_gpus_per_node": 1}
+
 
 RULES = (
     Rule(
@@ -153,13 +166,13 @@ RULES = (
         "mig-several-ranks",
         Severity.BLOCK,
         "world_size",
-        lambda s: s.mig and s.world_size > 1 and s.nvidia,
-        "several ranks on MIG slices",
-        "{value} ranks would share MIG slices, which NCCL does not connect.",
+        lambda s: s.mig and s.n_gpus_per_node > 1 and s.nvidia,
+        "several MIG slices of a node in one run",
+        "{n_gpus_per_node} MIG slices of a node are to work together, which neither NCCL nor one process can do.",
         "Train on one slice, or turn MIG off.",
         "NCCL sees one physical GPU, and a process can use one slice alone.",
         f"{GITHUB}/NVIDIA/nccl/issues/103, /431",
-        lambda s: {"world_size": 1},
+        _one_slice,
         concerns=Concerns.ALL,
     ),
     Rule(

@@ -144,7 +144,6 @@ RULES = (
         "Turn offload off, use fewer ranks a node, or load in the checkpoint's own type.",
         "The kernel kills a rank (SIGKILL, exit code -9), and the launcher hides why.",
         f"{GITHUB}/huggingface/transformers/pull/25107; {GITHUB}/AnswerDotAI/fsdp_qlora/issues/47",
-        {"cpu_offload_params": False},
     ),
     Rule(
         "fsdp-private-copies",
