@@ -88,6 +88,10 @@ def _read(text: str, path: str) -> Reading:
 def _spelt(value: Any, text: str, place: Place) -> str:
     """A value as the file would write it, in the quotes that stood there."""
     old = text[place.start : place.end]
+    if isinstance(value, str) and old.strip("'\"").isupper():
+        value = value.upper()
+    if isinstance(value, str) and (value.isdigit() if old.isdigit() else {value, old.lower()} <= {"true", "false"}):
+        return value
     if text.lstrip()[0] in "{[":
         return json.dumps(value)
     if isinstance(value, bool):
