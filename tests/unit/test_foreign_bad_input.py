@@ -140,7 +140,8 @@ def test_tags_make_no_objects(tmp_path: Path) -> None:
 TEXTS = [path.read_text("utf-8") for path in sorted(SAMPLES.iterdir())]
 SCRAPS = st.sampled_from(
     ["{", "}", "[", "]", ":", ",", '"', "'", "\n", "\n- ", "&a ", "*a", "<<: *a\n", "!!set ", "null", "{{ x }}",
-     "${X}", "$(", "1e999", "-", "#", "//", "/*", "\\", "\t", "\x07", "é", "|", ">", "@", "`", "0x1f", ".nan", "---\n", ";"]
+     "${X}", "$(", "1e999", "-", "#", "//", "/*", "\\", "\t", "\x07", "é", "|", ">", "@", "`", "0x1f", ".nan",
+     "---\n", ";"]
 )  # fmt: skip
 
 

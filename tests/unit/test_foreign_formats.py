@@ -35,9 +35,9 @@ def test_accelerate_fsdp2() -> None:
     assert "distributed_type" in reading.evidence
     holds(
         reading, strategy="fsdp2", use_fsdp=True, use_deepspeed=None, world_size=16, n_gpus=16, n_gpus_per_node=8,
-        nodes=2, precision="bf16", cpu_offload_params=True, gc="fsdp", cpu_ram_efficient_loading=False, fsdp_sharding="full",
-        state_dict_type="sharded", state_dict_env="sharded", wrap_classes=["LlamaDecoderLayer"],
-        method=None,
+        nodes=2, precision="bf16", cpu_offload_params=True, gc="fsdp", fsdp_sharding="full",
+        cpu_ram_efficient_loading=False, state_dict_type="sharded", state_dict_env="sharded",
+        wrap_classes=["LlamaDecoderLayer"], method=None,
     )  # fmt: skip
     places = {name: (place.key, place.line) for name, place in reading.places.items()}
     assert places["strategy"] == ("fsdp_config.fsdp_version", 8)
@@ -111,10 +111,10 @@ def test_axolotl() -> None:
     assert (reading.format, reading.engine) == (Format.AXOLOTL, "axolotl")
     holds(
         reading, model="Qwen/Qwen3-8B", method="qlora4", has_adapter=True, strategy="fsdp2", use_fsdp=True,
-        packing=True, quant_storage="bfloat16", quant_type="nf4", lora_rank=32, lora_targets=["all-linear"], max_length=4096,
-        batch_size=2, gradient_accumulation_steps=4, epochs=3.0, optim="paged_adamw_8bit", learning_rate=2e-4, precision=None,
-        gc="hf",         use_reentrant=False, attn="fa2", liger=True, cpu_offload_params=False, state_dict_type="full", trainer="hf",
-        uses_gradient_checkpointing_arg=None,
+        packing=True, quant_storage="bfloat16", quant_type="nf4", lora_rank=32, lora_targets=["all-linear"],
+        max_length=4096, batch_size=2, gradient_accumulation_steps=4, epochs=3.0, optim="paged_adamw_8bit",
+        learning_rate=2e-4, precision=None, gc="hf", use_reentrant=False, attn="fa2", liger=True,
+        cpu_offload_params=False, state_dict_type="full", trainer="hf", uses_gradient_checkpointing_arg=None,
     )  # fmt: skip
     assert reading.places["strategy"][1:3] == ("fsdp_version", 30)
     assert reading.ignored == ["datasets", "wandb_project"]
@@ -139,6 +139,8 @@ def test_axolotl() -> None:
         ("bf16: true", {"precision": "bf16"}),
         ("bf16: false\nfp16: true", {"precision": "fp16"}),
         ("bf16: false", {"precision": None}),
+        ("bf16: false\nfp16: false", {"precision": "fp32"}),
+        ("bf16: false\nfp16: false\nfloat16: true", {"precision": None, "model_dtype": "float16"}),
         ("gradient_checkpointing: offload", {"gc": "hf"}),
         ("gradient_checkpointing: false", {"gc": "none"}),
         (

@@ -46,7 +46,7 @@ def axolotl(keys: Keys) -> None:
     keys.choose("model_dtype", "torch_dtype", spelt=DTYPES)
     keys.take("device_map", "device_map", convert=_device_map)
     resumes(keys, "resume_from_checkpoint")
-    precision(keys, "bf16" if keys.has("bf16") else "bfloat16", "fp16" if keys.has("fp16") else "float16")
+    _precision(keys)
     checkpointing(keys, "gradient_checkpointing", is_argument=False)
     keys.take("use_reentrant", "gradient_checkpointing_kwargs.use_reentrant", convert=flag)
     _attention(keys)
@@ -59,6 +59,15 @@ def axolotl(keys: Keys) -> None:
     if keys.get("reward_model", flag) or keys.get("process_reward_model", flag) or keys.get("num_labels", integer):
         telling = next(key for key in ("reward_model", "process_reward_model", "num_labels") if keys.has(key))
         keys.say("task", "seq_cls", telling, {})
+
+
+def _precision(keys: Keys) -> None:
+    """Mixed precision, or, by other flags, the whole model in 16 bit."""
+    for key in ("bfloat16", "float16"):
+        if keys.get(key, flag):
+            keys.say("model_dtype", key, key, {})
+            return
+    precision(keys, "bf16", "fp16")
 
 
 def _device_map(value: Any) -> str | None:
@@ -127,7 +136,7 @@ def _sharding(keys: Keys) -> None:
             keys.say("use_deepspeed", True, "deepspeed", {})
     options = [word.lower() for word in keys.get("fsdp", words, quiet=True) or []]
     if (options and options[0] != "false") or keys.has("fsdp_config"):
-        fsdp(keys, ("fsdp_config.",), "fsdp1", "fsdp")
+        fsdp(keys, ("fsdp_config.",), "fsdp1", "fsdp" if options else "fsdp_config")
         version = keys.get("fsdp_version", integer)
         if version:
             keys.say("strategy", f"fsdp{version}", "fsdp_version", {"fsdp1": 1, "fsdp2": 2})

@@ -176,6 +176,9 @@ class Keys:
             return
         self.reading.values[name] = value
         entry = self._entries.get(key) if key else None
+        if entry is None and key:  # a section stands where its first key does
+            first = next(self.names(f"{key}."), None)
+            entry = self._entries[first]._replace(start=-1, end=-1) if first else None
         if entry is None:
             self.reading.places.pop(name, None)
         else:

@@ -66,7 +66,7 @@ def fsdp(keys: Keys, sections: tuple[str, ...], default: str | None, switch: str
 
     keys.say("use_fsdp", True, switch, {})
     if keys.choose("strategy", *spelt("version"), spelt=VERSIONS) is None and default:
-        keys.say("strategy", default)
+        keys.say("strategy", default, switch, {})
     keys.take("cpu_offload_params", *spelt("offload_params"), *spelt("cpu_offload"), convert=flag)
     keys.choose("state_dict_type", *spelt("state_dict_type"), spelt=STATE_DICTS)
     keys.take("cpu_ram_efficient_loading", *spelt("cpu_ram_efficient_loading"), convert=flag)
