@@ -25,7 +25,7 @@ from qltui.facts.architecture import Architecture, find, of_config
 from qltui.facts.models.families import FAMILIES
 from qltui.facts.models.known import FILE, config_of
 
-ENCODERS = ("bert", "distilbert", "roberta", "xlm-roberta")
+ENCODERS = ("bert", "deberta-v2", "distilbert", "modernbert", "roberta", "xlm-roberta")
 
 SMALL = {
     "vocab_size": 160,
@@ -39,6 +39,7 @@ SMALL = {
 """Numbers of every small model; no two products of them are alike."""
 
 GPT2 = {"vocab_size": 160, "n_embd": 48, "n_layer": 3, "n_head": 6, "n_positions": 96}
+RELATIVE = {"relative_attention": True, "pos_att_type": "p2c|c2p"}
 FALCON = {"vocab_size": 160, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 6}
 EXPERTS = {"num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
 LOCAL = {"num_local_experts": 7, "num_experts_per_tok": 3}
@@ -62,6 +63,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "bloom": [{"vocab_size": 160, "hidden_size": 48, "n_layer": 3, "n_head": 6, "tie_word_embeddings": False}],
     "cohere": [*BIASES, {"use_qk_norm": True}],
     "cohere2": [*BIASES, {"sliding_window_pattern": 3}],
+    "deberta-v2": [
+        {},
+        RELATIVE | {"share_att_key": True, "position_biased_input": False, "norm_rel_ebd": "layer_norm"},
+        RELATIVE | {"position_buckets": 12, "conv_kernel_size": 3, "type_vocab_size": 2},
+        RELATIVE | {"max_relative_positions": 20, "pos_att_type": ["c2p"], "norm_rel_ebd": "none"},
+    ],
     "deepseek_v2": [
         LATENT | ROUTED | {"q_lora_rank": 12, "first_k_dense_replace": 1},
         LATENT | ROUTED | {"q_lora_rank": None, "first_k_dense_replace": 0, "attention_bias": True, "mlp_bias": True},
@@ -104,6 +111,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ministral3": [{}, {"head_dim": 24}],
     "mistral": [{}, {"head_dim": 24, "sliding_window": None}],
     "mixtral": [LOCAL, LOCAL | {"head_dim": 24, "sliding_window": 32}],
+    "modernbert": [
+        {},
+        {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
+        {"global_attn_every_n_layers": 2, "local_attention": 32},
+    ],
     "olmo": [*BIASES],
     "olmo2": [*BIASES],
     "olmo3": [*BIASES],
@@ -285,7 +297,7 @@ def adapters(config: dict[str, Any], targets: str | list[str]) -> int:
     return sum(parameter.numel() for name, parameter in adapted.named_parameters() if ".lora_" in name)
 
 
-@pytest.mark.parametrize("family", sorted(set(VARIANTS) - set(ENCODERS)))
+@pytest.mark.parametrize("family", sorted(set(VARIANTS) - {"distilbert"}))  # where PEFT fails on its own head
 def test_what_lora_on_all_linears_adapts(family: str) -> None:
     config = small(family, VARIANTS[family][-1])
     assert of_config(config).lora_parameters(4) == adapters(config, "all-linear") > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -333,3 +334,22 @@ def test_finding_a_model_imports_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_names_every_exact_family() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    listed = page.partition("## Exact families")[2].partition("Any other architecture")[0]
+    assert set(FAMILIES) == set(re.findall(r"`([a-z0-9_-]+)`", listed))
+    told = find("Qwen/Qwen3-30B-A3B").lora_parameters(16)
+    assert f"{told / 1e6:.0f} million parameters" in page
+    adapters = {name for name in FAMILIES if _is_adapted_by_peft(name)}
+    for name in adapters:
+        assert f"`{name}`" in page.partition("**LoRA on all linears**")[2]
+
+
+def _is_adapted_by_peft(family: str) -> bool:
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "n_routed_experts": 4}
+    shared = {"shared_expert_intermediate_size": 8, "intermediate_size_mlp": 8, "layer_types": ["full_attention"] * 4}
+    return of_config(
+        LLAMA | experts | shared | {"model_type": family, "num_hidden_layers": 4, "max_position_embeddings": 64}
+    ).adapted_experts

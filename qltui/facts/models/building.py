@@ -50,6 +50,7 @@ def _decoder(name: str, values: Mapping[str, Any], model_type: str = "") -> Arch
     layers = _layers(family, config)
     norm = _value(family.norm_width, config) * hidden
     outside = family.outside(config)
+    other = _value(family.final_norms, config) * norm + family.rest(config)
     width = family.embedding_width(config)
     tied = config.flag("tie_word_embeddings") and family.classifier is None
     if family.classifier is not None:
@@ -70,7 +71,7 @@ def _decoder(name: str, values: Mapping[str, Any], model_type: str = "") -> Arch
         layers=layers,
         embeddings=vocabulary * width + family.embedding_rows(config) * hidden,
         head=head,
-        other=_value(family.final_norms, config) * norm + sum(linear.parameters for linear in outside),
+        other=other + sum(linear.parameters for linear in outside),
         dtype=_word(values, "dtype", "") or _word(values, "torch_dtype", "float32"),
         outside=outside,
         known=name in FAMILIES,
@@ -82,21 +83,20 @@ def _layers(family: Family, config: ConfigJson) -> tuple[tuple[int, Layer], ...]
     depth = config.depth
     types = config.words("layer_types", depth) or [family.layer_type(config, layer) for layer in range(depth)]
     kinds = [
-        (layer_type, family.experts is not None and family.sparse(config, layer))
+        (layer_type, family.experts is not None and family.sparse(config, layer), layer == 0)
         for layer, layer_type in enumerate(types)
     ]
-    norms = _value(family.norms, config) * _value(family.norm_width, config) * config.hidden
-    built = {kind: _layer(family, config, *kind, norms) for kind in dict.fromkeys(kinds)}
+    built = {kind: _layer(family, config, *kind) for kind in dict.fromkeys(kinds)}
     return tuple((len(list(run)), layer) for layer, run in groupby(built[kind] for kind in kinds))
 
 
-def _layer(family: Family, config: ConfigJson, layer_type: str, sparse: bool, norms: int) -> Layer:
+def _layer(family: Family, config: ConfigJson, layer_type: str, sparse: bool, first: bool) -> Layer:
     linear = layer_type == LINEAR and family.linear_attention is not None
     mixer = (family.linear_attention if linear and family.linear_attention else family.attention)(config)
     rest = (family.experts if sparse and family.experts else family.feed_forward)(config)
-    return Layer(
-        mixer.linears + rest.linears, mixer.other + rest.other + norms, _window(config, layer_type), not linear
-    )
+    norms = _value(family.norms, config) - (first and family.first_has_one_norm_less)
+    other = mixer.other + rest.other + norms * _value(family.norm_width, config) * config.hidden
+    return Layer(mixer.linears + rest.linears, other, _window(config, layer_type), not linear)
 
 
 def _window(config: ConfigJson, layer_type: str) -> int | None:

@@ -19,6 +19,7 @@ OTHER_NAMES = {
     "num_key_value_heads": ("num_kv_heads",),
     "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "hidden_dim"),
     "max_position_embeddings": ("n_positions", "max_seq_len", "seq_length"),
+    "sliding_window": ("local_attention",),
     "num_experts": ("num_local_experts", "n_routed_experts"),
 }
 """What older configurations call the same number."""

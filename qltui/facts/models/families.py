@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qltui.facts.models.encoders import ENCODERS
 from qltui.facts.models.family import (
     CHUNKED,
     FULL,
@@ -17,10 +18,11 @@ from qltui.facts.models.family import (
     after_first,
     all_but_every,
     all_heads,
+    either,
     every_few,
     from_layer,
     interleaved,
-    nothing,
+    positions,
     sliding,
 )
 from qltui.facts.models.parts import (
@@ -36,21 +38,11 @@ from qltui.facts.models.parts import (
 from qltui.facts.models.shape import Linear
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qltui.facts.models.config_json import ConfigJson
 
 
 TIED = {"tie_word_embeddings": True}
 MIXTRAL = mixture("intermediate_size", formerly=MIXTRAL_EXPERTS)
-
-
-def _positions(config: ConfigJson) -> int:
-    return config.number("max_position_embeddings")
-
-
-def _either(flag: str, then: int, otherwise: int) -> Callable[[ConfigJson], int]:
-    return lambda config: then if config.flag(flag) else otherwise
 
 
 def _narrow_embedding(config: ConfigJson) -> int:
@@ -86,23 +78,6 @@ def _bigcode_kv_heads(config: ConfigJson) -> int:
 
 def _latent_head_dim(config: ConfigJson) -> int:
     return config.number("qk_nope_head_dim") + config.number("qk_rope_head_dim")
-
-
-def _labels(config: ConfigJson) -> int:
-    named = config.get("id2label")
-    return len(named) if isinstance(named, dict) and named else config.number("num_labels", 2)
-
-
-def _plain_classifier(config: ConfigJson) -> int:
-    return _labels(config) * (config.hidden + 1)
-
-
-def _deep_classifier(config: ConfigJson) -> int:
-    return config.hidden * (config.hidden + 1) + _plain_classifier(config)
-
-
-def _positions_and_types(config: ConfigJson) -> int:
-    return _positions(config) + config.number("type_vocab_size", 2)
 
 
 LLAMA = Family()
@@ -152,23 +127,12 @@ DEEPSEEK = Family(
     defaults={"kv_lora_rank": 512, "q_lora_rank": 1536, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128}
     | {"v_head_dim": 128, "n_shared_experts": 2, "num_experts_per_tok": 2},
 )
-BERT = Family(
-    grouped_query(("query", "key", "value", "dense"), bias=True),
-    dense(("dense", "dense"), bias=True),
-    kv_heads=all_heads,
-    norm_width=2,
-    embedding_rows=_positions_and_types,
-    outside=lambda config: (Linear("dense", config.hidden, config.hidden, True),),
-    classifier=_plain_classifier,
-    defaults={"max_position_embeddings": 512},
-)
-ROBERTA = BERT._replace(outside=nothing, classifier=_deep_classifier)
 GPT2_NAMES = ("c_attn", "c_proj")
 WIDE = {"wide_by_default": True}
 
 FAMILIES = {
+    **ENCODERS,
     "arcee": Family(feed_forward=dense(("up_proj", "down_proj"), bias="mlp_bias")),
-    "bert": BERT,
     "bloom": Family(
         grouped_query(("query_key_value", "dense"), bias=True),
         dense(("dense_h_to_4h", "dense_4h_to_h"), bias=True),
@@ -192,15 +156,6 @@ FAMILIES = {
         experts=ROUTED,
         feed_forward=dense(),
         defaults=DEEPSEEK.defaults | {"first_k_dense_replace": 3, "n_shared_experts": 1, "num_experts_per_tok": 8},
-    ),
-    "distilbert": Family(
-        grouped_query(("q_lin", "k_lin", "v_lin", "out_lin"), bias=True),
-        dense(("lin1", "lin2"), bias=True),
-        kv_heads=all_heads,
-        norm_width=2,
-        embedding_rows=_positions,
-        classifier=_deep_classifier,
-        defaults={"max_position_embeddings": 512},
     ),
     "ernie4_5": Family(grouped_query(bias="use_bias"), dense(bias="use_bias"), defaults=TIED | {"head_dim": 128}),
     "exaone4": Family(
@@ -238,7 +193,7 @@ FAMILIES = {
         dense(("c_fc", "c_proj"), bias=True),
         kv_heads=all_heads,
         norm_width=2,
-        embedding_rows=_positions,
+        embedding_rows=positions,
         defaults=TIED | WIDE,
     ),
     "gpt_bigcode": Family(
@@ -246,7 +201,7 @@ FAMILIES = {
         dense(("c_fc", "c_proj"), bias=True),
         kv_heads=_bigcode_kv_heads,
         norm_width=2,
-        embedding_rows=_positions,
+        embedding_rows=positions,
         defaults=TIED | WIDE | {"multi_query": True},
     ),
     "gpt_neox": Family(
@@ -307,9 +262,9 @@ FAMILIES = {
         grouped_query(("k_proj", "v_proj", "q_proj", "out_proj"), bias="enable_bias"),
         dense(("fc1", "fc2"), bias="enable_bias"),
         kv_heads=all_heads,
-        norm_width=_either("layer_norm_elementwise_affine", 2, 0),
+        norm_width=either("layer_norm_elementwise_affine", 2, 0),
         final_norms=_opt_final_norms,
-        embedding_rows=lambda config: _positions(config) + 2,
+        embedding_rows=lambda config: positions(config) + 2,
         embedding_width=_narrow_embedding,
         outside=_opt_projections,
         defaults=TIED | {"do_layer_norm_before": True, "enable_bias": True, "layer_norm_elementwise_affine": True},
@@ -365,7 +320,6 @@ FAMILIES = {
         layer_type=LINEAR_BUT_EVERY_FOURTH,
         defaults=QWEN_NEXT,
     ),
-    "roberta": ROBERTA,
     "seed_oss": Family(
         grouped_query(bias="attention_bias", out_bias="attention_out_bias"),
         defaults={"attention_bias": True, "head_dim": 128, "num_key_value_heads": 8},
@@ -374,7 +328,7 @@ FAMILIES = {
     "stablelm": Family(
         grouped_query(bias="use_qkv_bias", out_bias=False, norm="all", norm_if="qk_layernorm"),
         dense(),
-        norms=_either("use_parallel_residual", 1, 2),
+        norms=either("use_parallel_residual", 1, 2),
         norm_width=2,
     ),
     "starcoder2": Family(
@@ -384,5 +338,4 @@ FAMILIES = {
         layer_type=sliding,
         defaults=TIED | {"use_bias": True},
     ),
-    "xlm-roberta": ROBERTA,
 }

@@ -86,6 +86,7 @@ class Family(NamedTuple):
     """Type of a layer where config.json lists none."""
     norms: Number = 2
     """Norms of the hidden states in a layer."""
+    first_has_one_norm_less: bool = False
     final_norms: Number = 1
     """Norms outside the layers."""
     norm_width: Number = 1
@@ -97,7 +98,19 @@ class Family(NamedTuple):
     head_bias: Flag = False
     outside: Callable[[ConfigJson], tuple[Linear, ...]] = nothing
     """Linears in no layer, the head left out."""
+    rest: Callable[[ConfigJson], int] = lambda config: 0
+    """Parameters in no layer that are neither norm nor linear nor embedding."""
     classifier: Callable[[ConfigJson], int] | None = None
     """Parameters of an encoder's classification head; None for a decoder."""
     defaults: dict[str, Any] = {}
     """What the family's class assumes where config.json is silent."""
+
+
+def positions(config: ConfigJson) -> int:
+    """Rows of an embedding of positions."""
+    return config.number("max_position_embeddings")
+
+
+def either(flag: str, then: int, otherwise: int) -> Callable[[ConfigJson], int]:
+    """A number that a flag decides."""
+    return lambda config: then if config.flag(flag) else otherwise

@@ -125,7 +125,7 @@ class Architecture:
     def active_parameters(self) -> int:
         """Those that one token is computed with: all but the experts it does not go through."""
         return self.parameters - sum(
-            count * (linear.parameters - linear.active_parameters) for count, linear in self._linears()
+            count * (linear.parameters - linear.active_parameters) for count, linear in self.linears()
         )
 
     @property
@@ -133,14 +133,14 @@ class Architecture:
         """Weights that bitsandbytes stores in fewer bits (the biases beside them stay as they are)."""
         return sum(
             count * linear.matrices * linear.inputs * linear.outputs
-            for count, linear in self._linears()
+            for count, linear in self.linears()
             if linear.quantized
         )
 
     def parameters_by_module(self) -> dict[str, int]:
         """Parameters of all modules of one name; fused experts stand as ``experts.NAME``."""
         found: dict[str, int] = {"embeddings": self.embeddings}
-        for count, linear in self._linears():
+        for count, linear in self.linears():
             name = f"experts.{linear.name}" if linear.experts > 1 else linear.name
             found[name] = found.get(name, 0) + count * linear.parameters
         found["head"] = self.head
@@ -153,9 +153,9 @@ class Architecture:
         That is every linear but the head; in some families experts and routers as well, and there PEFT passes by the
         linears that have the names the experts' had (shared experts, dense layers).
         """
-        taken = {name for _, linear in self._linears() for name in linear.formerly}
+        taken = {name for _, linear in self.linears() for name in linear.formerly}
         found = 0
-        for count, linear in self._linears():
+        for count, linear in self.linears():
             names = set(linear.formerly) if not linear.module else {linear.name} - taken
             if names if targets is None else names & set(targets):
                 found += count * linear.lora_parameters(rank)
@@ -166,9 +166,10 @@ class Architecture:
     @property
     def adapted_experts(self) -> bool:
         """Whether LoRA on all linears adapts the fused experts too (for which PEFT wants a dropout of 0)."""
-        return any(linear.formerly for _, linear in self._linears())
+        return any(linear.formerly for _, linear in self.linears())
 
-    def _linears(self) -> Iterator[tuple[int, Linear]]:
+    def linears(self) -> Iterator[tuple[int, Linear]]:
+        """Every linear but the head, with the number of equal layers that have it."""
         for count, layer in self.layers:
             for linear in layer.linears:
                 yield count, linear
