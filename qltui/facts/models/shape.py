@@ -66,7 +66,7 @@ class Layer(NamedTuple):
 
     linears: tuple[Linear, ...]
     other: int
-    """Parameters in no linear: norms, routers, sinks, convolutions."""
+    """Parameters in no linear: norms, sinks, convolutions."""
     window: int | None = None
     """Tokens that attention looks back at most; None where it sees all."""
     attention: bool = True
