@@ -67,11 +67,13 @@ class Rule(NamedTuple):
         fix = self.fix(setup) if callable(self.fix) else self.fix
         why, severity = self.why, self.severity
         if self.versions:
-            known = ", ".join(f"{bound.package} {setup.versions[bound.package]}" for bound in self.versions)
-            why = f"{why} This holds for {' with '.join(map(str, self.versions))}; installed is {known}."
-            if severity is Severity.BLOCK and not setup.versions_are_its_own:
-                severity = Severity.WARN
-                why += f" Whether {setup.engine} runs with the same versions is not known."
+            there = ", ".join(f"{bound.package} {setup.versions[bound.package]}" for bound in self.versions)
+            why = f"{why} This holds for {' with '.join(map(str, self.versions))}"
+            if setup.versions_are_its_own:
+                why += f"; installed is {there}."
+            else:
+                why += f", and {setup.engine} is taken to run with {there}."
+                severity = Severity.WARN if severity is Severity.BLOCK else severity
         if not setup.ours:
             return Finding(self.id, severity, self.field, f"{message} {self.remedy}", why, self.source, dict(fix))
         path = None if self.field is None else words.path_of(self.field)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from qltui.advice import sizes
+from qltui.advice import programs, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
-
-PACKAGE = {"hf": "transformers", "llamafactory": "llamafactory"}
-"""The package another program comes in, where it isn't named as the program is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +198,18 @@ class Setup:
     ) -> Setup:
         """Of what another program's files say, and of nothing else: what they leave open fires no rule.
 
-        ``values`` are by name in Setup; other names are passed by.
+        ``values`` are by name in Setup; other names are passed by. Of a program that is not installed, the versions it
+        pins stand for those installed.
         """
         known = {**UNSAID, **_of_machine(machine), **{name: values[name] for name in NAMES & values.keys()}}
         if architecture is not None:
             known |= _of_architecture(values, architecture, known["method"], on_gpus=bool(machine and machine.cards))
         if "max_length" in values and not isinstance(values["max_length"], int):
             known["max_length"] = None
-        return cls(engine=engine, machine=machine, architecture=architecture, versions=versions or {}, **known)
+        runs_with = dict(versions or {})
+        if programs.PACKAGE.get(engine, engine) not in runs_with:
+            runs_with |= programs.PINNED.get(engine, {})
+        return cls(engine=engine, machine=machine, architecture=architecture, versions=runs_with, **known)
 
     @property
     def ours(self) -> bool:
@@ -217,7 +218,7 @@ class Setup:
     @property
     def versions_are_its_own(self) -> bool:
         """Whether what is installed here is what it runs with: yes for ours, and for programs that are installed."""
-        return self.ours or PACKAGE.get(self.engine, self.engine) in self.versions
+        return self.ours or programs.PACKAGE.get(self.engine, self.engine) in self.versions
 
     @property
     def adapters(self) -> bool:
@@ -278,8 +279,8 @@ UNSAID: dict[str, Any] = {
     "wrap_policy": "", "state_dict_type": "", "state_dict_env": "", "trainer": "", "optim": "", "attn": "",
     "export": "",
     "world_size": 1, "n_gpus": 1, "n_gpus_per_node": 1, "gpu_cc": 9.0, "cpu_ram_efficient_loading": None,
-    "autocast_adapter": False, "est_quant_model_gb": 0.0, "est_host_ram_gb": 0.0, "est_host_ram_per_rank_gb": 0.0,
-    "ckpt_gb": 0.0, "host_ram_gb": inf, "disk_free_gb": inf,
+    "autocast_adapter": False, "use_fsdp": False, "est_quant_model_gb": 0.0, "est_host_ram_gb": 0.0,
+    "est_host_ram_per_rank_gb": 0.0, "ckpt_gb": 0.0, "host_ram_gb": inf, "disk_free_gb": inf,
 }  # fmt: skip
 """What stands for the values a file does not give, where Setup's own would claim something."""
 

@@ -162,11 +162,23 @@ def test_versions_of_a_program_that_is_not_here_only_warn() -> None:
     empty = "fsdp1-adapter-saved-empty"
 
     def severity(versions: dict[str, str]) -> Severity:
-        findings = evaluate(Setup.of_values(values, "axolotl", None, None, versions))
+        findings = evaluate(Setup.of_values(values, "trl", None, None, versions))
         return next(finding.severity for finding in findings if finding.rule == empty)
 
     assert severity(NOW) is Severity.WARN
-    assert severity(NOW | {"axolotl": "0.20.0"}) is Severity.BLOCK
+    assert severity(NOW | {"trl": "1.16.0"}) is Severity.BLOCK
+
+
+def test_a_program_that_is_not_here_runs_with_what_it_pins() -> None:
+    pinned = Setup.of_values({"method": "lora", "strategy": "fsdp1"}, "axolotl", None, None, NOW)
+    assert pinned.versions["peft"] == "0.20.0"
+    assert "fsdp1-adapter-saved-empty" not in {finding.rule for finding in evaluate(pinned)}
+    assert Setup.of_values({}, "axolotl", None, None, NOW | {"axolotl": "0.20.0"}).versions["peft"] == NOW["peft"]
+
+
+def test_deepspeed_alone_is_not_taken_for_deepspeed_and_fsdp() -> None:
+    values = {"strategy": "zero3", "use_deepspeed": True}
+    assert evaluate(Setup.of_values(values, "deepspeed", None, None, NOW)) == []
 
 
 def test_the_gravest_finding_comes_first() -> None:

@@ -32,7 +32,8 @@ Values = dict[str, Any]
 SPOKEN: dict[str, tuple[Values, Values]] = {
     "fsdp2-4bit-storage-damaged": ({"quant_storage": "bfloat16"}, {"quant_storage": "uint8"}),
     "fsdp2-4bit-storage-cast": ({"quant_storage": "float16"}, {"precision": "fp16"}),
-    "fsdp2-4bit-storage-of-program": ({"engine": "axolotl", "quant_storage": ""}, {"engine": "hf"}),
+    "fsdp2-4bit-storage-unproven": (
+        {"quant_storage": "bfloat16", "versions": {"torch": "2.10.0"}}, {"gpu_vendor": "amd"}),
     "fsdp2-uint8-replicated": ({}, {"strategy": "zero3"}),
     "fsdp2-uint8-old-accelerate": ({"versions": {"accelerate": "1.13.1"}}, {"quant_storage": "float32"}),
     "fsdp2-uint8-old-torch": ({"versions": {"torch": "2.6.0"}}, {"strategy": "zero3"}),
@@ -172,7 +173,8 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
     "quantised-gpu-old": ({"gpu_cc": 7.0}, {"gpu_cc": 7.5}),
     "quantised-on-gaudi": ({"gpu_vendor": "intel_gaudi"}, {"method": "lora"}),
     "flash-attention-gpu-too-old": ({"attn": "fa4"}, {"gpu_cc": 9.0}),
-    "flash-attention-in-float32": ({"attn": "fa2", "precision": "fp32"}, {"attn": "sdpa"}),
+    "flash-attention-in-float32": (
+        {"attn": "fa2", "precision": "fp32", "model_dtype": "float32"}, {"attn": "sdpa"}),
     "no-peer-access": ({"p2p": False}, {"env": {"NCCL_P2P_DISABLE": "1"}}),
     "mig-several-ranks": ({"mig": True}, {"n_gpus_per_node": 1}),
     "shared-memory-small": ({"shm_mb": 64}, {"world_size": 1}),
@@ -182,7 +184,7 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
         {"precision": "fp8", "cpu_ram_efficient_loading": True}, {"cpu_ram_efficient_loading": False}),
     "collective-timeout": ({"long_tokenise": True}, {"ddp_timeout": 7200}),
     "beyond-context-length": ({"architecture": find(DENSE), "max_length": 10**6}, {"max_length": 4096}),
-    "packing-mixes-examples": ({"packing": True}, {"attn": "fa2"}),
+    "packing-mixes-examples": ({"packing": True, "versions": {"transformers": "4.52.0"}}, {"attn": "fa2"}),
     "ulysses-old-deepspeed": (
         {"sequence_parallel": "ulysses", "strategy": "zero3", "versions": {"deepspeed": "0.18.1"}},
         {"sequence_parallel": None}),

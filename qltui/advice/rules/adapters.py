@@ -109,7 +109,7 @@ RULES = (
         "TRL is given both a model with adapters and a peft_config (peft_applied_twice is {value}).",
         "Pass one of the two.",
         "TRL raises a ValueError, since two adapters would be stacked.",
-        f"TRL trainer/sft_trainer.py; {PEFT} mapping_func.py warns",
+        f"trl 1.16.0 trl/trainer/sft_trainer.py; {PEFT} mapping_func.py warns",
         {"peft_applied_twice": False},
     ),
     Rule(

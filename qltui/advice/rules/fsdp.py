@@ -9,7 +9,7 @@ from qltui.advice.versions import Bound
 RULES = (
     Rule(
         "fsdp1-deprecated",
-        Severity.WARN,
+        Severity.INFO,
         "strategy",
         lambda s: s.strategy == "fsdp1",
         "FSDP1 with Transformers 5",

@@ -141,7 +141,7 @@ RULES = (
         "flash-attention-in-float32",
         Severity.WARN,
         "attn",
-        lambda s: s.attn in FLASH_CAPABILITY and s.precision == "fp32",
+        lambda s: s.attn in FLASH_CAPABILITY and s.precision == "fp32" and s.model_dtype == "float32",
         "FlashAttention in a float32 run",
         "{value} computes fp16 and bf16 alone, and the run is in {precision}.",
         "Use bf16 or fp16, or sdpa.",

@@ -11,8 +11,8 @@ RULES = (
         "fsdp-int8",
         Severity.BLOCK,
         "method",
-        lambda s: s.method == "int8" and s.fsdp,
-        "int8 weights under FSDP1 or FSDP2",
+        lambda s: s.method == "int8" and s.fsdp and not (s.engine == "axolotl" and s.strategy == "fsdp2"),
+        "int8 weights under FSDP1 or FSDP2, but for Axolotl's own FSDP2",
         "{value} does not survive {strategy}: it flattens or replaces the int8 parameters and loses their scales.",
         "Use DDP or ZeRO-2 with int8, or DeepSpeed ZeRO-3 with 4-bit weights.",
         "FSDP1 says Cannot flatten integer dtype tensors, FSDP2 says only Tensors of floating point dtype can require"
@@ -41,7 +41,7 @@ RULES = (
         "LLaMA-Factory refuses {value} under ZeRO-3.",
         "Set quantization_bit to 4, or use ZeRO-2.",
         "It checks this before the model is loaded: only 4-bit weights may be sharded.",
-        "LLaMA-Factory src/llamafactory/model/model_utils/quantization.py",
+        "llamafactory 0.9.5 src/llamafactory/model/model_utils/quantization.py",
         {"strategy": "zero2"},
     ),
     Rule(

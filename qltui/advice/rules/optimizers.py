@@ -16,7 +16,8 @@ RULES = (
         "{value} has no kernels for FSDP2's sharded parameters, and the first step fails.",
         "Use adamw_torch_fused, or torchao's adamw_torch_8bit.",
         "bitsandbytes' operators know no sharding strategy for DTensors.",
-        f"{REPRODUCED} with {BITSANDBYTES}; {GITHUB}/bitsandbytes-foundation/bitsandbytes/issues/1633",
+        f"{REPRODUCED} with {BITSANDBYTES}; {GITHUB}/bitsandbytes-foundation/bitsandbytes/issues/1633;"
+        " axolotl 0.19.0 refuses it too",
         {"optim": "adamw_torch_fused"},
     ),
     Rule(

@@ -51,7 +51,11 @@ RULES = (
         Severity.WARN,
         "state_dict_type",
         lambda s: (
-            s.method in ("lora", "qlora4") and s.fsdp and s.state_dict_type == "sharded" and not s.save_only_model
+            s.method in ("lora", "qlora4")
+            and s.fsdp
+            and s.state_dict_type == "sharded"
+            and not s.save_only_model
+            and s.engine != "axolotl"
         ),
         "adapters under FSDP with sharded state dicts",
         "With {value} state dicts Trainer writes no adapter_model.safetensors.",

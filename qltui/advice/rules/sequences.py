@@ -30,9 +30,11 @@ RULES = (
         "packing with an attention that cannot tell examples apart",
         "Packed examples may attend to each other with {value} attention.",
         "Use a FlashAttention variant, or turn packing off.",
-        "Only variable-length attention keeps packed examples apart; a loss 0.03 to 0.15 higher was reported.",
-        f"{GITHUB}/huggingface/trl/issues/3910; TRL trainer/sft_trainer.py warns",
+        "These releases keep packed examples apart by variable-length attention alone; a loss 0.03 to 0.15 higher was"
+        " reported. Newer ones mask by the positions that begin anew.",
+        f"{GITHUB}/huggingface/trl/issues/3910; {TRANSFORMERS} masking_utils.py find_packed_sequence_indices",
         {"packing": False},
+        versions=(Bound("transformers", before="4.53.0"),),
     ),
     Rule(
         "ulysses-old-deepspeed",
@@ -102,11 +104,11 @@ RULES = (
     ),
     Rule(
         "liger-loss-trained-head",
-        Severity.WARN,
+        Severity.INFO,
         "liger",
         lambda s: s.liger and s.shards_weights and s.modules_to_save,
-        "Liger's fused cross-entropy with a head trained whole under sharding",
-        "Liger's fused cross-entropy ({value}) reads the frozen head past the one that is trained.",
+        "Liger with modules trained whole under sharding",
+        "If lm_head is among the modules trained whole, Liger's fused cross-entropy ({value}) reads the frozen one.",
         "Turn fused_linear_cross_entropy off in liger_kernel_config.",
         "It takes the weight of lm_head without calling the module that PEFT wrapped.",
         f"{GITHUB}/linkedin/Liger-Kernel/issues/631, /48; {GITHUB}/hiyouga/LlamaFactory/issues/5879",

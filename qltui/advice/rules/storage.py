@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qltui.advice.findings import Severity
 from qltui.advice.rule import (
     ACCELERATE,
@@ -18,19 +20,22 @@ from qltui.advice.rule import (
 )
 from qltui.advice.versions import Bound
 
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
+
+def _stored_as_computed(s: Setup) -> bool:
+    """Whether FSDP2 gathers 4-bit weights on CUDA as a 16-bit type, in a group that is all of that type."""
+    gathered = s.method == "qlora4" and s.strategy == "fsdp2" and s.nvidia
+    return gathered and s.computes_16bit and s.storage_is_precision
+
+
 RULES = (
     Rule(
         "fsdp2-4bit-storage-damaged",
         Severity.BLOCK,
         "quant_storage",
-        lambda s: (
-            s.method == "qlora4"
-            and s.strategy == "fsdp2"
-            and s.nvidia
-            and s.computes_16bit
-            and s.quant_storage in ("bfloat16", "float16")
-            and s.storage_is_precision
-        ),
+        _stored_as_computed,
         "QLoRA under FSDP2 on CUDA, 4-bit weights stored in the 16-bit type that is computed in",
         "FSDP2 damages 4-bit weights stored as {value} while it gathers them on CUDA.",
         "Store them as uint8 where the 4-bit model fits every GPU (they are not sharded then), or use DeepSpeed"
@@ -41,6 +46,7 @@ RULES = (
         " distributed/fsdp/_fully_shard/_fsdp_collectives.py;"
         f" {GITHUB}/bitsandbytes-foundation/bitsandbytes/issues/1945",
         {"quant_storage": "uint8"},
+        versions=(Bound("torch", since="2.11.0"),),
     ),
     Rule(
         "fsdp2-4bit-storage-cast",
@@ -62,23 +68,16 @@ RULES = (
         {"quant_storage": "uint8"},
     ),
     Rule(
-        "fsdp2-4bit-storage-of-program",
+        "fsdp2-4bit-storage-unproven",
         Severity.WARN,
         "quant_storage",
-        lambda s: (
-            s.method == "qlora4"
-            and s.strategy == "fsdp2"
-            and s.nvidia
-            and s.computes_16bit
-            and s.engine in ("axolotl", "llamafactory")
-            and not s.quant_storage
-        ),
-        "QLoRA under FSDP2 on CUDA with Axolotl or LLaMA-Factory, which choose 16-bit storage by themselves",
-        "{engine} stores 4-bit weights in 16 bit by itself, and FSDP2 damages such weights while it gathers them"
-        " on CUDA.",
+        _stored_as_computed,
+        "QLoRA under FSDP2 on CUDA, 4-bit weights stored in the 16-bit type that is computed in, with an older torch",
+        "FSDP2 may damage 4-bit weights stored as {value} while it gathers them on CUDA.",
         "Compare the first losses with a run on one GPU, or use DeepSpeed ZeRO-3.",
-        "FSDP2's copy into the gather buffer rewrites NaN patterns of 16-bit types, which packed 4-bit bytes contain.",
-        f"{MEASURED} through stock transformers; not measured through this program",
+        "The copy that rewrites NaN patterns of 16-bit types was measured with torch 2.11, not with this one.",
+        f"{GITHUB}/bitsandbytes-foundation/bitsandbytes/issues/1945, open",
+        versions=(Bound("torch", before="2.11.0"),),
     ),
     Rule(
         "fsdp2-uint8-replicated",

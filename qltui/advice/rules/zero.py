@@ -82,7 +82,11 @@ RULES = (
         Severity.BLOCK,
         "use_reentrant",
         lambda s: (
-            s.method in ("lora", "qlora4") and s.strategy == "zero3" and s.checkpoints and s.use_reentrant is False
+            s.method in ("lora", "qlora4")
+            and s.strategy == "zero3"
+            and s.checkpoints
+            and s.use_reentrant is False
+            and s.engine != "trl"
         ),
         "adapters under ZeRO-3 with non-reentrant checkpointing and an older DeepSpeed",
         "Non-reentrant checkpointing (use_reentrant: {value}) fails in the first backward under ZeRO-3.",
@@ -226,7 +230,7 @@ RULES = (
         "LLaMA-Factory refuses {value} under ZeRO-3.",
         "Use the default initialisation, or ZeRO-2.",
         "The decomposition needs whole weights, which ZeRO-3 has partitioned by then.",
-        "LLaMA-Factory src/llamafactory/model/adapter.py",
+        "llamafactory 0.9.5 src/llamafactory/hparams/parser.py",
         {"init": "default"},
     ),
 )
