@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +132,9 @@ def _with_tower(decoder: Architecture, vision: Mapping[str, Any], exact: bool) -
     config = ConfigJson(vision, {})
     if not exact:
         parameters = estimated_tower(config) if vision else 0
-        return replace(decoder, vision=parameters, known=False)
+        return decoder._replace(vision=parameters, known=False)
     parameters, linears = siglip_tower(config, decoder.hidden_size)
-    return replace(decoder, vision=parameters, outside=(*decoder.outside, *linears))
+    return decoder._replace(vision=parameters, outside=(*decoder.outside, *linears))
 
 
 def _word(values: Mapping[str, Any], key: str, default: str) -> str:

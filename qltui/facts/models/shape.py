@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class Layer(NamedTuple):
         return sum(linear.parameters for linear in self.linears) + self.other
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(NamedTuple):
     """A model as Transformers builds it from its ``config.json``."""
 
     model_type: str
