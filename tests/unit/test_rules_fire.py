@@ -70,8 +70,6 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
     "deepspeed-values-differ": ({"strategy": "zero2", "ds_config_mismatch": True}, {"ds_config_mismatch": False}),
     "deepspeed-no-warmup-steps": ({"strategy": "zero2", "ds_warmup_num_steps": 0}, {"ds_warmup_num_steps": 10}),
     "deepspeed-and-fsdp": ({"use_deepspeed": True}, {"use_fsdp": False}),
-    "zero3-pissa-llamafactory": (
-        {"engine": "llamafactory", "strategy": "zero3", "init": "pissa_niter_16"}, {"strategy": "zero2"}),
     "zero-offload-device-mismatch": (
         {"strategy": "zero2", "cpu_offload_opt": True, "versions": {"deepspeed": "0.14.2"}},
         {"cpu_offload_opt": False}),
@@ -205,6 +203,15 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
     "merge-4bit-on-cpu": ({"export": "merge4", "merge_device": "cpu"}, {"merge_device": "cuda"}),
     "vllm-adapter-trains-more": ({"export": "vllm_adapter", "task": "seq_cls"}, {"task": "causal"}),
     "vllm-dora": ({"export": "vllm_adapter", "dora": True}, {"export": "merge16"}),
+    "axolotl-fsdp2-quantised-preferences": ({"engine": "axolotl", "trainer": "trl_dpo"}, {"strategy": "zero2"}),
+    "axolotl-packing-preferences": ({"engine": "axolotl", "trainer": "trl_kto", "packing": True}, {"trainer": "hf"}),
+    "axolotl-reentrant-preferences": (
+        {"engine": "axolotl", "trainer": "trl_dpo", "use_reentrant": True}, {"n_gpus_per_node": 1}),
+    "axolotl-fsdp2-4bit-efficient-loading": (
+        {"engine": "axolotl", "cpu_ram_efficient_loading": True}, {"method": "lora"}),
+    "llamafactory-pissa-zero3": (
+        {"engine": "llamafactory", "strategy": "zero3", "init": "pissa_niter"}, {"strategy": "zero2"}),
+    "trl-quantised-adapters-in-bf16": ({"engine": "trl", "gpu_cc": 7.5}, {"gpu_cc": 8.0}),
     "openrlhf-adapters": ({"trainer": "openrlhf"}, {"method": "full"}),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from qltui.advice.rules import (
     int8,
     offload,
     optimizers,
+    others,
     ours,
     placement,
     saving,
@@ -35,6 +36,7 @@ SUBJECTS = {
     "Sequences": sequences.RULES,
     "Environment": environment.RULES,
     "Merging and serving": serving.RULES,
+    "What other programs do by themselves": others.RULES,
     "Our own runs": ours.RULES,
 }
 """Rules by subject, as ``docs/rules.md`` lists them."""

@@ -33,18 +33,6 @@ RULES = (
         {"strategy": "zero2"},
     ),
     Rule(
-        "llamafactory-int8-sharded",
-        Severity.BLOCK,
-        "method",
-        lambda s: s.engine == "llamafactory" and s.method == "int8" and s.strategy == "zero3",
-        "LLaMA-Factory with 8-bit weights under ZeRO-3",
-        "LLaMA-Factory refuses {value} under ZeRO-3.",
-        "Set quantization_bit to 4, or use ZeRO-2.",
-        "It checks this before the model is loaded: only 4-bit weights may be sharded.",
-        "llamafactory 0.9.5 src/llamafactory/model/model_utils/quantization.py",
-        {"strategy": "zero2"},
-    ),
-    Rule(
         "int8-cannot-move",
         Severity.WARN,
         "method",

@@ -221,16 +221,4 @@ RULES = (
         f"{TRANSFORMERS} trainer.py",
         {"use_fsdp": False},
     ),
-    Rule(
-        "zero3-pissa-llamafactory",
-        Severity.BLOCK,
-        "init",
-        lambda s: s.engine == "llamafactory" and s.strategy == "zero3" and s.init.startswith("pissa"),
-        "LLaMA-Factory with PiSSA under ZeRO-3",
-        "LLaMA-Factory refuses {value} under ZeRO-3.",
-        "Use the default initialisation, or ZeRO-2.",
-        "The decomposition needs whole weights, which ZeRO-3 has partitioned by then.",
-        "llamafactory 0.9.5 src/llamafactory/hparams/parser.py",
-        {"init": "default"},
-    ),
 )
