@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from math import inf
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qltui.advice import programs, sizes
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from qltui.facts.machine import Machine
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Setup(NamedTuple):
     """Every value a rule may ask for; what stands here is a typical QLoRA run under FSDP2 on two GPUs.
 
     Sizes in ``_gb`` are GiB, those in ``_mb`` MiB.
@@ -28,7 +30,7 @@ class Setup:
     """``qltui`` for our own; else ``hf``, ``trl``, ``axolotl``, ``llamafactory``, ``accelerate``, ``deepspeed``."""
     config: RunConfig | None = None
     """Of our own run."""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = NOTHING
     """Of the libraries it runs with, by package name."""
     machine: Machine | None = None
     architecture: Architecture | None = None
@@ -149,7 +151,7 @@ class Setup:
     mig: bool = False
     wsl: bool = False
     in_container: bool = False
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = NOTHING
     shm_mb: float = 16000
     nofile: int = 65535
     host_ram_gb: float = 64.0
@@ -270,7 +272,7 @@ class Setup:
         return self.gpu_vendor == "nvidia"
 
 
-NAMES = frozenset(one.name for one in fields(Setup)) - {"engine", "config", "versions", "machine", "architecture"}
+NAMES = frozenset(Setup._fields) - {"engine", "config", "versions", "machine", "architecture"}
 """What another program's file may say."""
 
 UNSAID: dict[str, Any] = {

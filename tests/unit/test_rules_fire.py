@@ -275,7 +275,7 @@ OURS: dict[str, tuple[Values, Values]] = {
 def spoken(values: Values) -> Setup:
     """A setup of another program; versions are those of today but for the ones given."""
     versions = NOW | values.get("versions", {})
-    return replace(Setup(engine="hf", trainer="hf"), **values | {"versions": versions})
+    return Setup(engine="hf", trainer="hf")._replace(**values | {"versions": versions})
 
 
 def our_run(values: Values) -> Setup:

@@ -143,7 +143,7 @@ others = st.fixed_dictionaries(
 def test_no_fix_of_other_files_stores_4bit_weights_in_16_bit_under_fsdp2(said, engine, machine) -> None:
     setup = Setup.of_values(said, engine, machine, MODELS[1], NOW)
     for finding in evaluate(setup):
-        mended = replace(setup, **finding.fix)
+        mended = setup._replace(**finding.fix)
         under_fsdp2 = mended.strategy == "fsdp2" and mended.method == "qlora4"
         if finding.fix and under_fsdp2 and mended.quant_storage in ("bfloat16", "float16"):
             assert setup.strategy == "fsdp2"
