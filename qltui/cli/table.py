@@ -54,8 +54,13 @@ COMMANDS = (
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
     ),
     Command(
-        "check", "check", "say what would stop a configuration from running",
-        argument("files", nargs="+", metavar="FILE", help="a run file (run.yaml)"),
+        "check", "check", "say what would stop a configuration from running, ours or another program's",
+        argument(
+            "files", nargs="+", metavar="FILE",
+            help="a run file, or one of accelerate, DeepSpeed, Axolotl, LLaMA-Factory or TRL; a script; a folder",
+        ),
+        argument("--gpus", metavar="GPUS", help="the machine it is for, as in 4xA40; plans the memory too"),
+        argument("--fix", action="store_true", help="write the values that mend it into the files"),
         JSON,
     ),
     Command(

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 def check(config: RunConfig) -> list[Problem]:
     """Every problem that can be known now; empty if the run may be launched. Reads files and the GPU driver only."""
-    problems = refused(config)
-    problems += _check_hardware(config)
-    problems += _check_packages(config)
+    return [*refused(config), *_check_hardware(config), *check_files(config)]
+
+
+def check_files(config: RunConfig) -> list[Problem]:
+    """What is wrong with what the run needs to find: packages, model, data, the run it continues."""
+    problems = _check_packages(config)
     problems += _check_parent(config)
     problems += check_model(config.model.path, config.model.tokenizer)
     if format_flaw := format_problem(config.data.format, config.model.task):

@@ -1,7 +1,8 @@
-"""RunConfig to the text of ``run.yaml``."""
+"""RunConfig to the text of ``run.yaml``, and texts to files."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from engine.config.schema import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from engine.config.run_config import RunConfig
 
@@ -55,3 +57,15 @@ def _escaped(character: str) -> str:
         return character
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put ``text`` in the place of a file, whole or not at all; its mode stays."""
+    target = path.resolve()  # a link stays one
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, "utf-8", newline="")
+        aside.chmod(target.stat().st_mode)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

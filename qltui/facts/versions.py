@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
 
 TESTED = {
     "torch": "2.13.0",
@@ -18,7 +22,21 @@ TESTED = {
 
 def installed(package: str) -> str | None:
     """The installed version without its build tag (``+cpu``); None if it is not there. Imports nothing of it."""
-    try:
-        return metadata.version(package).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return None
+    folders = [Path(folder) for folder in sys.path if os.path.isdir(folder)]
+    return _versions(tuple((folder, folder.stat().st_mtime_ns) for folder in folders)).get(package)
+
+
+@cache
+def _versions(folders: tuple[tuple[Path, int], ...]) -> dict[str, str]:
+    """Of every package in :data:`TESTED`, and others, by the folders that say so beside them.
+
+    Their names hold the version (https://packaging.python.org/specifications/recording-installed-packages/);
+    ``importlib.metadata`` takes a quarter of the time that a short command may.
+    """
+    found: dict[str, str] = {}
+    for folder, _changed in folders:
+        for name in os.listdir(folder):
+            if name.endswith((".dist-info", ".egg-info")):
+                package, _, version = name.rpartition(".")[0].partition("-")
+                found.setdefault(re.sub(r"[-_.]+", "-", package).lower(), version.partition("+")[0].partition("-")[0])
+    return found

@@ -1,91 +1,231 @@
-"""``check``: what would stop a configuration from running. Reads this program's own run files so far."""
+"""``check``: what would stop a configuration from running, ours or another program's, and what mends it."""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.reading import load_yaml, read
-from engine.config.run_config import ALIASES, FIELDS
+from engine.config.reading import read_file
 from engine.config.schema import ConfigError, Problem
+from qltui.advice.evaluation import evaluate
+from qltui.advice.findings import Severity
+from qltui.advice.setup import Setup
 from qltui.cli import exits, output
-from qltui.configs import preflight
+from qltui.configs import hub
+from qltui.configs.foreign import together
+from qltui.configs.foreign.keys import Unreadable
+from qltui.configs.foreign.reading import TITLES, Format, Reading
+from qltui.facts import versions
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
 
-OWN_FORMAT = "qltui"
-FOREIGN_FORMATS = {
-    "accelerate": {"distributed_type", "compute_environment", "fsdp_config", "deepspeed_config"},
-    "deepspeed": {"zero_optimization", "train_micro_batch_size_per_gpu", "train_batch_size"},
-    "axolotl": {"base_model", "datasets"},
-    "llamafactory": {"finetuning_type", "model_name_or_path"},
-}
-"""Keys by which files of other programs are told apart."""
+    from qltui.advice.findings import Finding
+    from qltui.configs.foreign.patching import Patched
+    from qltui.facts.architecture import Architecture
+    from qltui.facts.machine import Machine
+
 PLACE = re.compile(r"(.*?):(\d+)(?::\d+)?")
 """A file with line and perhaps column, as problems name it."""
 
 
+class Checked(NamedTuple):
+    """What came of one configuration, which may lie in several files."""
+
+    reading: Reading
+    findings: list[dict[str, Any]]
+    fix: Patched | None
+    plan: dict[str, Any] | None
+
+
 def run_check(arguments: argparse.Namespace) -> int:
     """Print the findings on each file; 1 if any of them blocks."""
-    files, findings = [], []
-    for name in arguments.files:
-        file_format, problems = _check(Path(name).expanduser())
-        files.append({"path": name, "format": file_format, "ignored": []})
-        findings += [_finding(problem, rule, name) for rule, problem in problems]
-    blocked = any(finding["severity"] == "block" for finding in findings)
+    machine = _machine(arguments.gpus)
+    readings = together.read(Path(name).expanduser() for name in arguments.files)
+    checked = [_check(reading, machine) for reading in readings]
+    blocked = any(finding["severity"] == Severity.BLOCK for one in checked for finding in one.findings)
     if arguments.json:
-        output.print_json({"blocked": blocked, "files": files, "findings": findings, "plan": None})
+        output.print_json(_document(checked, blocked))
     else:
-        _print(files, findings)
+        _print(checked, fixing=arguments.fix)
+    if arguments.fix:
+        _write_fixes(checked)
     return exits.NO if blocked else exits.FINE
 
 
-def _check(path: Path) -> tuple[str, list[tuple[str, Problem]]]:
-    """The format of a file, and what is wrong with it as (rule, problem)."""
+def _machine(described: str | None) -> Machine | None:
+    if not described:
+        return None
+    from qltui.facts import machine as machines
+
     try:
-        tree = load_yaml(path)
-        file_format = _format_of(tree)
-        if file_format != OWN_FORMAT:
-            what = "of a kind that is not known" if file_format == "unknown" else f"a file of {file_format}"
-            message = f"is {what}, which is not read yet."
-            return file_format, [("format-not-read", Problem(str(path), "", message, "Give a run file of qltui."))]
-        config = read(tree, where=str(path), base=path.resolve().parent)
+        return machines.parse(described)
+    except machines.UnknownMachine as error:
+        raise exits.Refused(f"--gpus: {error}") from error
+
+
+def _check(reading: Reading, machine: Machine | None) -> Checked:
+    if reading.format is Format.QLTUI:
+        return _check_ours(reading, machine)
+    if reading.format is None and not reading.problems:
+        what = "is no configuration that is known." if not reading.evidence else reading.evidence
+        remedy = f"Known are: {', '.join(TITLES.values())}."
+        return Checked(reading, [_of_problem(Problem(reading.path, "", what, remedy), "format-unknown")], None, None)
+    if reading.format is None:
+        return Checked(reading, [_of_problem(problem, "unreadable") for problem in reading.problems], None, None)
+    # The program that reads it may take it nevertheless.
+    findings = [_of_problem(problem, "file", Severity.WARN) for problem in reading.problems]
+    findings += [_of_problem(note, "note", Severity.INFO) for note in reading.notes]
+    setup = Setup.of_values(
+        reading.values, reading.engine, machine, _architecture(reading.values.get("model"), None), _versions()
+    )
+    advised = evaluate(setup)
+    fix = _fix(reading, advised)
+    findings += [_of_finding(finding, reading) for finding in advised]
+    return Checked(reading, findings, fix, _plan_of(reading, machine))
+
+
+def _check_ours(reading: Reading, described: Machine | None) -> Checked:
+    """A run of ours: on the machine that was described, else on this one."""
+    from qltui.configs import preflight
+
+    try:
+        config = read_file(Path(reading.path))
     except ConfigError as error:
-        return OWN_FORMAT, [("configuration", problem) for problem in error.problems]
-    return OWN_FORMAT, [("preflight", problem) for problem in preflight.check(config)]
+        return Checked(reading, [_of_problem(problem, "configuration") for problem in error.problems], None, None)
+    architecture = _architecture(config.model.path, config.model.revision)
+    advised = evaluate(Setup.of_run(config, described, architecture, _versions()))
+    told = {finding.field for finding in advised if finding.severity is Severity.BLOCK}
+    problems = preflight.check(config) if described is None else preflight.check_files(config)
+    findings = [
+        _of_problem(problem, "preflight", file=reading.path) for problem in problems if problem.field not in told
+    ]
+    findings += [_of_finding(finding, reading) for finding in advised]
+    plan = None
+    if described is not None and described.cards and architecture is not None:
+        from qltui.cli.commands.plan import anywhere, document, plan_run
+
+        plan = document(plan_run(anywhere(config), architecture, described))
+    return Checked(reading, findings, None, plan)
 
 
-def _format_of(tree: dict[str, Any]) -> str:
-    keys = set(map(str, tree))
-    for name, marks in FOREIGN_FORMATS.items():
-        if keys & marks:
-            return name
-    ours = {path.partition(".")[0] for path in FIELDS} | set(ALIASES) | set(FIELDS)
-    return OWN_FORMAT if keys & ours or not keys else "unknown"
+def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None:
+    """The memory of another program's training, as ours would take it; None where its files say too little."""
+    if machine is None or not machine.cards:
+        return None
+    from qltui.cli.commands.plan import document, plan_run
+    from qltui.configs.foreign.as_run import as_run
+
+    config = as_run(reading.values, machine.gpus)
+    architecture = _architecture(config.model.path, None) if config else None
+    return document(plan_run(config, architecture, machine)) if config and architecture else None
 
 
-def _finding(problem: Problem, rule: str, name: str) -> dict[str, Any]:
+def _architecture(model: Any, revision: str | None) -> Architecture | None:
+    """None where the model is not said, or not known here: then no rule asks for it."""
+    if not isinstance(model, str):
+        return None
+    from qltui.facts import architecture as architectures
+
+    try:
+        return architectures.find(model, hub.cached_model(model, revision))
+    except (architectures.UnknownModel, architectures.BadConfig):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    return {name: there for name in versions.TESTED if (there := versions.installed(name)) is not None}
+
+
+def _fix(reading: Reading, findings: list[Finding]) -> Patched | None:
+    """The files with every offered value in them; of values for one name the gravest finding's stands."""
+    patch: dict[str, Any] = {}
+    for finding in findings:
+        if finding.severity is not Severity.INFO:
+            for name, value in finding.fix.items():
+                patch.setdefault(name, value)
+    if not patch:
+        return None
+    from qltui.configs.foreign.patching import patched
+
+    try:
+        return patched(reading, patch)
+    except Unreadable:
+        return None
+
+
+def _of_finding(finding: Finding, reading: Reading) -> dict[str, Any]:
+    place = reading.places.get(finding.field or "")
+    line = place.line if place else reading.lines.get(finding.field or "")
+    return {
+        "rule": finding.rule, "severity": finding.severity.value, "field": place.key if place else finding.field,
+        "message": finding.message, "why": finding.why, "source": finding.source,
+        "file": place.file if place else reading.path, "line": line, "fix": dict(finding.fix) or None,
+    }  # fmt: skip
+
+
+def _of_problem(
+    problem: Problem, rule: str, severity: Severity = Severity.BLOCK, file: str | None = None
+) -> dict[str, Any]:
     place = PLACE.fullmatch(problem.where)
     return {
-        "rule": rule,
-        "severity": "block",
-        "field": problem.field or None,
-        "message": f"{problem.message} {problem.remedy}".rstrip(),
-        "why": None,
-        "source": None,
-        "file": place[1] if place else problem.where or name,
-        "line": int(place[2]) if place else None,
-        "fix": None,
-    }
+        "rule": rule, "severity": severity.value, "field": problem.field or None,
+        "message": f"{problem.message} {problem.remedy}".rstrip(), "why": None, "source": None,
+        "file": place[1] if place else problem.where or file, "line": int(place[2]) if place else None, "fix": None,
+    }  # fmt: skip
 
 
-def _print(files: list[dict[str, Any]], findings: list[dict[str, Any]]) -> None:
-    for finding in findings:
-        place = finding["file"] if finding["line"] is None else f"{finding['file']}:{finding['line']}"
-        field = f"{finding['field']}: " if finding["field"] else ""
-        print(clean(f"{finding['severity']:5}  {place}: {field}{finding['message']}"))
-    if not findings:
-        print(f"{', '.join(file['path'] for file in files)}: nothing stands in the way of a launch.")
+def _document(checked: list[Checked], blocked: bool) -> dict[str, Any]:
+    plans = [one.plan for one in checked if one.plan is not None]
+    return {
+        "blocked": blocked,
+        "files": [
+            {"path": file.path, "format": file.format.value if file.format else "unknown", "ignored": file.ignored}
+            for one in checked for file in one.reading.files
+        ],
+        "findings": [finding for one in checked for finding in one.findings],
+        "diff": "".join(one.fix.diff for one in checked if one.fix) or None,
+        "plan": plans[0] if len(plans) == 1 else None,
+    }  # fmt: skip
+
+
+def _print(checked: list[Checked], *, fixing: bool) -> None:
+    for one in checked:
+        for file in one.reading.files:
+            title = TITLES[file.format] if file.format else "unknown"
+            understood = f", {len(file.values)} values understood" if file.format not in (None, Format.QLTUI) else ""
+            ignored = f", ignored: {', '.join(file.ignored)}" if file.ignored else ""
+            print(clean(f"{file.path}: {title}{understood}{ignored}"))
+        for finding in one.findings:
+            place = finding["file"] if finding["line"] is None else f"{finding['file']}:{finding['line']}"
+            field = f"{finding['field']}: " if finding["field"] else ""
+            print(clean(f"  {finding['severity']:5}  {place}: {field}{finding['message']}  [{finding['rule']}]"))
+        if not one.findings:
+            print("  nothing stands in the way")
+        if one.plan is not None:
+            print(f"  {_plan_line(one.plan)}")
+        if one.fix and one.fix.diff and not fixing:
+            print("  what would mend it (--fix writes it):")
+            print("".join(f"    {clean(line)}\n" for line in one.fix.diff.splitlines()), end="")
+
+
+def _plan_line(plan: dict[str, Any]) -> str:
+    gpu = plan["per_gpu"]
+    sizes = f"{gpu['total_bytes'] / 2**30:.1f} of {gpu['capacity_bytes'] / 2**30:.1f} GiB on each GPU"
+    return (
+        f"memory: {sizes}, give or take {gpu['error_bytes'] / 2**30:.1f}: {'fits' if plan['fits'] else 'does not fit'}"
+    )
+
+
+def _write_fixes(checked: list[Checked]) -> None:
+    from qltui.configs.writing import write_text
+
+    for one in checked:
+        for path, text in (one.fix.texts if one.fix else {}).items():
+            write_text(Path(path), text)
+            print(clean(f"wrote {path}"), file=sys.stderr)
+        for name, why in (one.fix.missing if one.fix else {}).items():
+            print(clean(f"not mended: {name}: {why}"), file=sys.stderr)

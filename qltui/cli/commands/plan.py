@@ -76,9 +76,19 @@ def _plan(config: RunConfig, described: str | None) -> Plan:
         architecture = architectures.find(config.model.path, fetched)
     except (architectures.UnknownModel, architectures.BadConfig) as error:
         raise exits.Refused(f"model.path: {error}") from error
-    if described is not None:  # planned for GPUs elsewhere, whatever this machine has
-        hardware = msgspec.structs.replace(config.hardware, device=Device.AUTO, gpus=[])
-        config = msgspec.structs.replace(config, hardware=hardware)
+    if described is not None:
+        config = anywhere(config)
+    return plan_run(config, architecture, machine)
+
+
+def anywhere(config: RunConfig) -> RunConfig:
+    """The configuration for GPUs elsewhere, whatever it says of those here."""
+    hardware = msgspec.structs.replace(config.hardware, device=Device.AUTO, gpus=[])
+    return msgspec.structs.replace(config, hardware=hardware)
+
+
+def plan_run(config: RunConfig, architecture: Architecture, machine: Machine) -> Plan:
+    """All that can be said of a run on a machine that has GPUs."""
     job = job_on(config, architecture, machine)
 
     def blocks(one: RunConfig) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +59,7 @@ class Place(NamedTuple):
     """Our value to the file's, where they differ; an empty one where a new value can't be written in this one place."""
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(Struct):
     """One file, or several that belong together, in the words of the rules."""
 
     path: str

@@ -1,0 +1,147 @@
+"""``qltui check``: our files and other programs', findings with their places, what mends them, and the memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qltui.cli.main import main
+
+AXOLOTL = """\
+# A recipe of the usual kind.
+base_model: meta-llama/Llama-3.1-8B
+load_in_4bit: true
+adapter: qlora  # four bits
+lora_r: 16
+lora_target_linear: true
+datasets:
+  - path: tatsu-lab/alpaca
+    type: alpaca
+micro_batch_size: 1
+gradient_accumulation_steps: 4
+sequence_len: 4096
+optimizer: adamw_bnb_8bit
+fsdp_version: 2
+fsdp_config:
+  offload_params: false
+  state_dict_type: FULL_STATE_DICT
+  transformer_layer_cls_to_wrap: LlamaDecoderLayer
+bf16: true
+gradient_checkpointing: true
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.yml"
+    file.write_text(AXOLOTL)
+    return file
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict[str, Any]]:
+    code = main(["check", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_findings_on_another_programs_file_name_its_lines(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = check(capsys, recipe)
+    assert code == 1
+    assert found["blocked"] is True
+    assert found["files"] == [{"path": str(recipe), "format": "axolotl", "ignored": ["datasets"]}]
+    by_rule = {finding["rule"]: finding for finding in found["findings"]}
+    finding = by_rule["fsdp2-bitsandbytes-optimizer"]
+    assert finding["severity"] == "block"
+    assert (finding["field"], finding["line"]) == (
+        "optimizer",
+        AXOLOTL.splitlines().index("optimizer: adamw_bnb_8bit") + 1,
+    )
+    assert finding["why"]
+    assert finding["source"]
+    assert finding["fix"]
+    assert all(line in found["diff"] for line in ("-optimizer: adamw_bnb_8bit", "+optimizer: "))
+
+
+def test_fix_writes_the_values_and_keeps_the_rest(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.chmod(0o640)
+    _, before = check(capsys, recipe)
+    assert main(["check", str(recipe), "--fix"]) == 1, "what was found stood when it was asked"
+    assert f"wrote {recipe}" in capsys.readouterr().err
+    text = recipe.read_text()
+    assert text != AXOLOTL
+    assert text.startswith("# A recipe of the usual kind.\n")
+    assert "adapter: qlora  # four bits" in text
+    assert recipe.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in recipe.parent.iterdir()] == ["recipe.yml"]
+    _, after = check(capsys, recipe)
+    mended = {one["rule"] for one in before["findings"]} - {one["rule"] for one in after["findings"]}
+    assert "fsdp2-bitsandbytes-optimizer" in mended
+
+
+def test_the_memory_is_planned_for_the_gpus_that_are_named(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = check(capsys, recipe, "--gpus", "4xA40")
+    assert found["plan"]["per_gpu"]["capacity_bytes"] > 40 << 30
+    assert found["plan"]["fits"] is True
+    _, without = check(capsys, recipe)
+    assert without["plan"] is None
+    assert main(["check", str(recipe), "--gpus", "4xA40"]) == 1
+    assert "memory: " in capsys.readouterr().out
+
+
+def test_one_of_ours_is_planned_and_judged_for_other_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmethod: qlora\nstrategy: ddp\nprecision: bf16\nmax_length: 1024\n"
+    )
+    code, found = check(capsys, file, "--gpus", "2xT4")
+    assert code == 1
+    blocks = [finding for finding in found["findings"] if finding["severity"] == "block"]
+    assert [finding["field"] for finding in blocks] == ["precision.compute"]
+    assert found["plan"]["per_gpu"]["capacity_bytes"] < 17 << 30
+    code, found = check(capsys, file, "--gpus", "2xA40")
+    assert (code, found["blocked"], found["plan"]["fits"]) == (0, False, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\x01\x02", "binary"),
+        (b"", "empty"),
+        (b"a: [1, 2\nb: 3\n", "not valid YAML"),
+        (b"services: {web: {image: nginx}}\n", "no known format"),
+        (b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n", ""),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_bytes(content)
+    code, found = check(capsys, file)
+    assert code == 1
+    assert [finding["rule"] for finding in found["findings"]] == ["unreadable"]
+    assert said in found["findings"][0]["message"]
+    assert found["findings"][0]["file"] == str(file)
+
+
+def test_a_file_that_is_not_there_and_no_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = check(capsys, tmp_path / "none.yaml")
+    assert code == 1
+    assert "none.yaml" in found["findings"][0]["file"]
+    assert main(["check", str(tmp_path / "none.yaml"), "--gpus", "4xA4O"]) == 1
+    assert "--gpus: '4xA4O'" in capsys.readouterr().err
+
+
+def test_what_another_program_may_take_does_not_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "ds.json"
+    file.write_text('{"zero_optimization": {"stage": 3},\n "zero_optimization": {"stage": 2}}')
+    code, found = check(capsys, file)
+    assert code == 0
+    (finding,) = (one for one in found["findings"] if one["rule"] == "file")
+    assert finding["severity"] == "warn"
+    assert (finding["field"], finding["line"]) == ("zero_optimization", 2)
