@@ -135,19 +135,15 @@ def _adapters(architecture: Architecture, rank: int, targets: tuple[str, ...] | 
 @lru_cache(maxsize=64)
 def _quantizable(architecture: Architecture) -> tuple[int, int]:
     """(numbers, rows) of the weights that bitsandbytes replaces: linear layers but the head. Fused experts stay."""
-    numbers = rows = 0
-    for count, layer in architecture.layers:
-        for linear in layer.linears:
-            if linear.quantized:
-                numbers += count * linear.inputs * linear.outputs * linear.count
-                rows += count * linear.outputs * linear.count
-    return numbers, rows
+    linears = [(count * linear.matrices, linear) for count, linear in architecture.linears() if linear.quantized]
+    numbers = sum(count * linear.inputs * linear.outputs for count, linear in linears)
+    return numbers, sum(count * linear.outputs for count, linear in linears)
 
 
 @lru_cache(maxsize=64)
 def linear_numbers(architecture: Architecture) -> int:
     """Weights of all linear layers and experts but the head."""
-    return sum(count * linear.parameters for count, layer in architecture.layers for linear in layer.linears)
+    return sum(count * linear.parameters for count, linear in architecture.linears())
 
 
 def scale_bytes(job: Job) -> int:

@@ -152,7 +152,7 @@ def _largest_layer(architecture: Architecture) -> tuple[int, int]:
     """(weights that can be quantised, others) of the layer with most of them."""
     sizes = []
     for _, layer in architecture.layers:
-        quantizable = sum(one.inputs * one.outputs * one.count for one in layer.linears if one.quantized)
+        quantizable = sum(one.inputs * one.outputs * one.matrices for one in layer.linears if one.quantized)
         sizes.append((quantizable, sum(one.parameters for one in layer.linears) - quantizable + layer.other))
     return max(sizes, key=sum, default=(0, 0))
 
@@ -160,10 +160,7 @@ def _largest_layer(architecture: Architecture) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _largest_weight(architecture: Architecture) -> int:
     """Numbers of the largest weight that can be quantised."""
-    return max(
-        (one.inputs * one.outputs for _, layer in architecture.layers for one in layer.linears if one.quantized),
-        default=0,
-    )
+    return max((one.inputs * one.outputs for _, one in architecture.linears() if one.quantized), default=0)
 
 
 def _prefetched(job: Job) -> int:
