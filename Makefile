@@ -53,6 +53,7 @@ benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 docs: $(VENV)/installed-dev  ## write docs/config.md and refusals from declarations, README's table from committed results
 	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.refusals docs/strategies.md
+	@$(BIN)/python -m qltui.advice.catalogue > docs/rules.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
