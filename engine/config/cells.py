@@ -29,6 +29,8 @@ BUILT: dict[str, Collection[Any]] = {"hardware.nodes": (1,)}
 class Refusal(NamedTuple):
     """A combination that does not run."""
 
+    id: str
+    """Stable: the rules know it as ``engine-<id>``."""
     field: str
     """The field the problem is told of."""
     when: Callable[[RunConfig], bool]
@@ -53,24 +55,28 @@ def _stored_as_other_than(config: RunConfig, strategies: Collection[StrategyName
 
 REFUSALS = (
     Refusal(
+        "pipeline-full",
         "strategy.name",
         lambda config: _is(config, Method.FULL, StrategyName.PIPELINE),
         "pipeline places weights alone; full keeps gradients and optimizer states beside every one of them.",
         "Use fsdp2 or zero3, which split all of it, or method.name=lora.",
     ),
     Refusal(
+        "int8-fsdp2",
         "strategy.name",
         lambda config: _is(config, Method.INT8, StrategyName.FSDP2),
         "int8 weights do not survive fsdp2's sharding yet: it drops the scales they carry.",
         "Use method.name=qlora, or strategy.name=zero3.",
     ),
     Refusal(
+        "offload-optimizer-strategy",
         "strategy.offload_optimizer",
         lambda config: config.strategy.offload_optimizer and config.strategy.name not in OFFLOADS_OPTIMIZER,
         "{strategy} cannot keep optimizer states in host memory.",
         "Turn it off, or use zero1, zero2 or zero3.",
     ),
     Refusal(
+        "fsdp2-offload-optimizer-alone",
         "strategy.offload_optimizer",
         lambda config: (
             config.strategy.offload_optimizer
@@ -81,18 +87,21 @@ REFUSALS = (
         "Set strategy.offload_parameters=true as well, or use zero1, zero2 or zero3.",
     ),
     Refusal(
+        "offload-parameters-strategy",
         "strategy.offload_parameters",
         lambda config: config.strategy.offload_parameters and config.strategy.name not in OFFLOADS_PARAMETERS,
         "{strategy} cannot keep parameters in host memory.",
         "Turn it off, or use fsdp2 or zero3.",
     ),
     Refusal(
+        "adamw-8bit-fsdp2",
         "training.optimizer",
         lambda config: _is_8bit(config.training.optimizer) and config.strategy.name is StrategyName.FSDP2,
         "{value} has no kernels for fsdp2's sharded parameters.",
         "Use adamw, or zero1, zero2 or zero3.",
     ),
     Refusal(
+        "adamw-8bit-offloaded",
         "training.optimizer",
         lambda config: (
             _is_8bit(config.training.optimizer) and config.strategy.offload_optimizer and config.strategy.name in ZERO
@@ -101,6 +110,7 @@ REFUSALS = (
         "Use adamw, or strategy.offload_optimizer=false.",
     ),
     Refusal(
+        "pissa-quantised",
         "method.lora.init",
         # peft 0.21.2 tuners/lora/layer.py pissa_init raises
         lambda config: config.method.lora.init is LoraInit.PISSA and config.method.name in QUANTIZED,
@@ -108,6 +118,7 @@ REFUSALS = (
         "Use olora or default, or method.name=lora.",
     ),
     Refusal(
+        "dora-int8-zero3",
         "method.lora.use_dora",
         # peft 0.21.2 utils/integrations.py dequantize_module_weight goes by the parameter's class
         lambda config: config.method.lora.use_dora and _is(config, Method.INT8, StrategyName.ZERO3),
@@ -115,18 +126,21 @@ REFUSALS = (
         "Turn it off, or use zero2 or method.name=qlora.",
     ),
     Refusal(
+        "storage-fsdp2",
         "method.quantization.storage",
         lambda config: _stored_as_other_than(config, (StrategyName.FSDP2,), Storage.FLOAT32),
         "fsdp2 does not move 4-bit weights stored as {value} bit by bit.",
         "Use auto or float32.",
     ),
     Refusal(
+        "storage-zero",
         "method.quantization.storage",
         lambda config: _stored_as_other_than(config, ZERO, Storage.UINT8),
         "DeepSpeed casts floating parameters by value, which would rewrite 4-bit weights stored as {value}.",
         "Use auto or uint8.",
     ),
     Refusal(
+        "answers-of-classification",
         "training.generate_answers",
         lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and config.training.generate_answers > 0,
         "a sequence classification chooses a class and writes no answers.",

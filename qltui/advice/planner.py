@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.config.cells import refused
+from engine.config.cells import REFUSALS
 from engine.config.ranks import ONE_RANK
 from engine.config.run_config import Checkpointing, Method, StrategyName
 from qltui.advice.memory import Fit, Job, fit, job_on
@@ -165,7 +165,7 @@ def _offloads(strategy: StrategyName, method: Method) -> Iterator[dict[str, Any]
 
 
 def _refusals(config: RunConfig) -> list[str]:
-    return [problem.field for problem in refused(config)]
+    return [f"engine-{refusal.id}" for refusal in REFUSALS if refusal.when(config)]
 
 
 def _replicas(strategy: StrategyName, machine: Machine) -> int:

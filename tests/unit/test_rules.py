@@ -188,7 +188,7 @@ def test_the_gravest_finding_comes_first() -> None:
 
 
 def test_our_paths_and_spellings_are_used_for_our_runs() -> None:
-    _, finding = found("engine-name-int8-weights-do-not-survive")
+    _, finding = found("engine-int8-fsdp2")
     assert finding.field == "strategy.name"
     assert finding.fix == {"strategy.name": "zero3"}
     assert "strategy.name=fsdp2" in finding.message

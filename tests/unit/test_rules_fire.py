@@ -216,30 +216,30 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
 }  # fmt: skip
 
 OURS: dict[str, tuple[Values, Values]] = {
-    "engine-name-pipeline-places-weights-alone-full": (
+    "engine-pipeline-full": (
         {"strategy.name": "pipeline", "method.name": "full"}, {"method.name": "lora"}),
-    "engine-name-int8-weights-do-not-survive": (
+    "engine-int8-fsdp2": (
         {"strategy.name": "fsdp2", "method.name": "int8"}, {"strategy.name": "zero3"}),
-    "engine-offload-optimizer-cannot-keep-optimizer-states-in": (
+    "engine-offload-optimizer-strategy": (
         {"strategy.name": "ddp", "strategy.offload_optimizer": True}, {"strategy.name": "zero1"}),
-    "engine-offload-optimizer-fsdp2-offloads-optimizer-states-only": (
+    "engine-fsdp2-offload-optimizer-alone": (
         {"strategy.name": "fsdp2", "strategy.offload_optimizer": True}, {"strategy.offload_parameters": True}),
-    "engine-offload-parameters-cannot-keep-parameters-in-host": (
+    "engine-offload-parameters-strategy": (
         {"strategy.name": "zero2", "strategy.offload_parameters": True}, {"strategy.name": "zero3"}),
-    "engine-optimizer-has-no-kernels-for-fsdp2-s": (
+    "engine-adamw-8bit-fsdp2": (
         {"strategy.name": "fsdp2", "training.optimizer": "adamw_8bit"}, {"strategy.name": "zero2"}),
-    "engine-optimizer-is-not-proven-on-states": (
+    "engine-adamw-8bit-offloaded": (
         {"strategy.name": "zero2", "training.optimizer": "adamw_8bit", "strategy.offload_optimizer": True},
         {"strategy.offload_optimizer": False}),
-    "engine-init-pissa-decomposes-16-bit-weights-and": (
+    "engine-pissa-quantised": (
         {"method.lora.init": "pissa", "method.name": "qlora"}, {"method.name": "lora"}),
-    "engine-use-dora-dora-takes-norms-of-the": (
+    "engine-dora-int8-zero3": (
         {"method.lora.use_dora": True, "method.name": "int8", "strategy.name": "zero3"}, {"method.name": "qlora"}),
-    "engine-storage-fsdp2-does-not-move-4-bit": (
+    "engine-storage-fsdp2": (
         {"method.quantization.storage": "bfloat16", "strategy.name": "fsdp2"}, {"method.name": "lora"}),
-    "engine-storage-deepspeed-casts-floating-parameters-by": (
+    "engine-storage-zero": (
         {"method.quantization.storage": "float32", "strategy.name": "zero2"}, {"strategy.name": "fsdp2"}),
-    "engine-generate-answers-a-sequence-classification-chooses-a": (
+    "engine-answers-of-classification": (
         {"model.task": "sequence_classification", "training.generate_answers": 8}, {"training.generate_answers": 0}),
     "engine-not-built-nodes": ({"hardware.nodes": 2}, {"hardware.nodes": 1}),
     "one-rank-strategies": ({"hardware.ranks_per_node": 2}, {"strategy.name": "ddp"}),

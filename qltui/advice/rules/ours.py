@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Device, Method, get
@@ -33,9 +32,7 @@ def _mended(field: str) -> dict[str, Any]:
 
 
 def _refused(refusal: Refusal) -> Rule:
-    """A refusal of the engine as a rule; its id is made of the field and the message's first words."""
-    first = re.sub(r"\{\w+\}", "", refusal.message).split()[:5]
-    name = f"{refusal.field.rpartition('.')[2]} {' '.join(first)}".lower()
+    """A refusal of the engine as a rule."""
     in_general = refusal.message.format(value="this value", strategy="this strategy", method="this method")
 
     def message(setup: Setup) -> str:
@@ -45,7 +42,7 @@ def _refused(refusal: Refusal) -> Rule:
         return f"{refusal.field}={as_text(get(config, refusal.field))}: {text}"
 
     return Rule(
-        f"engine-{re.sub(r'[^a-z0-9]+', '-', name).strip('-')}",
+        f"engine-{refusal.id}",
         Severity.BLOCK,
         refusal.field,
         lambda setup: refusal.when(_config(setup)),
