@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qltui.configs.foreign.shell import Command
 
 LAUNCHERS = re.compile(
-    r"\b(accelerate\s+launch|torchrun|torch\.distributed\.(?:run|launch)|deepspeed\b.*\.py|trl\s+\w+|"
+    r"\b(accelerate\s+launch|torchrun|torch\.distributed\.(?:run|launch)|deepspeed\b.{0,300}\.py|trl\s+\w+|"
     r"llamafactory-cli|axolotl\s+\w+|axolotl\.cli|python3?\s+\S+\.py)"
 )
 """What a text must hold to be looked at as a script."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KNOWN = "Known are those of Accelerate, DeepSpeed, Axolotl, LLaMA-Factory, TRL and Trainer, commands, and run.yaml."
 KNOWN_COMMANDS = "Known are accelerate launch, torchrun, deepspeed, trl, llamafactory-cli and axolotl."
 
+MAX_SCRIPT = 40_000
+"""Characters: enough for any, and few enough for what a hostile one may cost."""
 CONFIG_OPTIONS = ("config", "c", "config_path", "config_file")
 """Options by which programs are given a configuration file of theirs."""
 
@@ -116,6 +118,11 @@ def _tree(path: str, text: str) -> Tree:
         from qltui.configs.foreign.json_keys import read_json
 
         return read_json(text, path)
+    from qltui.configs.foreign.plain_yaml import read_plain
+
+    entries = read_plain(text)
+    if entries is not None:
+        return Tree(entries)
     from qltui.configs.foreign.yaml_keys import read_yaml
 
     return read_yaml(text, path)
@@ -132,6 +139,8 @@ def _is_script(path: str, text: str) -> bool:
 def _read_script(reading: Reading, text: str) -> None:
     from qltui.configs.foreign.command import calls
 
+    if len(text) > MAX_SCRIPT:
+        raise Unreadable(0, f"is too big for a script that starts a training (over {MAX_SCRIPT // 1000} kB).")
     found = calls(text)
     if not found:
         raise Unreadable(0, "starts no training that is known.", KNOWN_COMMANDS)

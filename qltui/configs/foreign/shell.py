@@ -20,6 +20,10 @@ TOKEN = re.compile(
 PIECE = re.compile(rf"""'([^']*)' | "((?:\\.|[^"\\])*)" | ({OUTPUT}) | \\(.) | (.)""", re.VERBOSE | re.DOTALL)
 VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*|\d+)(?:\[[@*]\])?(?::?([-=])([^}]*))?\}|([A-Za-z_]\w*))")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
+MAX_ITEMS = 1000
+"""Of an array of a script."""
+MAX_WORD = 20_000
+"""What a word may grow to by its variables."""
 DECLARING = ("export", "local", "declare", "readonly", "set")
 BEFORE = ("if", "then", "else", "elif", "do", "while", "time", "exec", "nohup", "eval", "sudo", "env", "!", "{")
 """Words that may stand before a command."""
@@ -126,7 +130,7 @@ class _Script:
         line = bisect_right(self.starts, match.start()) + self.first_line - 1
         whole = re.fullmatch(r'"?\$\{(\w+)\[[@*]\]\}"?', raw)
         if whole and whole[1] in self.variables:
-            return [Word(item, line, -1, -1) for item in self.variables[whole[1]]]
+            return [Word(item, line, -1, -1) for item in self.variables[whole[1]][:MAX_ITEMS]]
         plain = self._plain(raw)
         texts = self._filled(plain)
         if len(texts) == 1 and texts[0] == plain:
@@ -151,7 +155,8 @@ class _Script:
                 return " ".join(self.variables[name])
             return match[3] if match[2] else match[0]
 
-        return [VARIABLE.sub(value, text)] if "$" in text else [text]
+        filled = VARIABLE.sub(value, text) if "$" in text else text
+        return [filled if len(filled) <= MAX_WORD else text]
 
 
 def _unquoted_split(text: str) -> list[str]:

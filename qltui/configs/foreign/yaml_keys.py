@@ -93,6 +93,8 @@ class _Walk:
             else:
                 value = "{{ }}" if _is_template(value_node) else self._value(value_node, depth + 1)
                 start, end = value_node.start_mark.index, value_node.end_mark.index
+                if value is None or (value_node.id == "sequence" and not value_node.flow_style):
+                    start = end = -1
                 self.result.entries.append(Entry(key, value, line, start, end))
 
     def _merged(self, node: MappingNode, depth: int) -> list[tuple[Any, Any]]:
@@ -111,17 +113,13 @@ class _Walk:
         return [pair for pair in merged if pair[0].value not in named] + own
 
     def _value(self, node: Any, depth: int) -> Any:
-        """Plain values of a node."""
+        """Plain values of a node; of a mapping in a list no reader asks more than that it is there."""
         self._count(node, depth)
         if node.id == "scalar":
             return scalar(node)
         if node.id == "sequence":
             return [self._value(item, depth + 1) for item in node.value]
-        return {
-            str(getattr(key, "value", "")): self._value(value, depth + 1)
-            for key, value in node.value
-            if key.id == "scalar"
-        }
+        return {}
 
 
 def _is_template(node: Any) -> bool:
