@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from engine.config.schema import Problem
 
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""Stands for a space at which a line is not to be wrapped."""
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document; a number that JSON has no word for (a loss of NaN) becomes null."""
@@ -35,6 +38,21 @@ def print_problems(problems: Iterable[Problem]) -> None:
     """Print each problem to stderr, one a line."""
     for problem in problems:
         print(f"qltui: {clean(str(problem))}", file=sys.stderr)
+
+
+def wrapped(text: str) -> list[str]:
+    """A line for people as the lines that fit the terminal, later ones a little further in; a pipe gets it whole."""
+    if not sys.stdout.isatty():
+        return [text.replace(UNBROKEN, " ")]
+    import os
+    import textwrap
+
+    indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
+    lines = textwrap.wrap(
+        text, os.get_terminal_size(sys.stdout.fileno()).columns, subsequent_indent=indent, drop_whitespace=True,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [line.replace(UNBROKEN, " ") for line in lines] or [""]
 
 
 def steps(status: dict[str, Any]) -> str:

@@ -180,6 +180,8 @@ def test_the_checksum_knows_places() -> None:
     tensor = torch.arange(100, dtype=torch.float32)
     assert checksum(tensor) == checksum(tensor.clone())
     assert checksum(tensor) != checksum(tensor.flip(0))
+    words = torch.arange(100)
+    assert checksum(words) != checksum(words.flip(0)), "the same words in other places"
 
 
 @pytest.mark.parametrize("size", [1, 9, 64, 2 * CHUNK + 5])

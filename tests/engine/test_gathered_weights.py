@@ -12,6 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from engine.quantized_linear import look_4bit_up_again
 from engine.strategy.saved_weights import without_gathered_weights
+from engine.strategy.zero import _check_that_gradients_pass
 
 
 def plain() -> nn.Module:
@@ -59,6 +60,17 @@ def test_without_it_the_weights_stay() -> None:
     assert not gathered.expired()
     del output
     assert gathered.expired()
+
+
+def test_a_unit_that_gradients_do_not_pass_stops_the_run() -> None:
+    """DeepSpeed would reduce its gradients before they are there."""
+    unit = nn.Linear(4, 4)
+    unit.register_forward_pre_hook(_check_that_gradients_pass)
+    unit(torch.ones(1, 4, requires_grad=True))
+    with pytest.raises(RuntimeError, match="gradients pass"):
+        unit(torch.ones(1, 4))
+    with torch.no_grad():
+        unit(torch.ones(1, 4))
 
 
 def gradients(layer: nn.Module, input: Tensor, *, weight_kept: bool) -> tuple[Tensor, list[Tensor]]:

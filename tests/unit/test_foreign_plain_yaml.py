@@ -73,3 +73,10 @@ def test_never_another_reading(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(text)))
         text = text[:at] + data.draw(SCRAPS) + text[at + data.draw(st.integers(0, 3)) :]
     same(text)
+
+
+def test_a_second_document_is_not_read_over() -> None:
+    assert read_plain("---\na: 1\n") is not None
+    for text in ("---\n---\na: 1\n", "a: 1\n---\nb: 2\n"):
+        assert read_plain(text) is None
+        same(text)

@@ -86,6 +86,16 @@ def test_every_phase_of_committed_runs_is_met(tmp_path: Path) -> None:
     assert max(map(abs, errors)) < 0.1
 
 
+def test_a_larger_model_and_longer_rows(tmp_path: Path) -> None:
+    """Llama-3.1-8B, nf4, rank 16, one row of 4096 tokens on an H100 in a plain loop, 2026-11-21: 35.0 GiB."""
+    larger = llama(
+        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
+        num_key_value_heads=8, max_position_embeddings=131072,
+    )  # fmt: skip
+    wanted = config(tmp_path, **{"method.name": "qlora", "data.max_length": 4096})
+    assert plan_memory(job(wanted, larger, 1)).peak / 2**30 == pytest.approx(35.0, rel=0.03)
+
+
 @pytest.mark.parametrize("method", ["lora", "qlora", "int8"])
 @pytest.mark.parametrize("strategy", ["fsdp2", "zero3"])
 def test_more_ranks_take_less_each(strategy: str, method: str, tmp_path: Path) -> None:

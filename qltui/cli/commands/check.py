@@ -57,7 +57,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def _machine(described: str | None) -> Machine | None:
-    if not described:
+    if described is None:
         return None
     from qltui.facts import machine as machines
 
@@ -198,18 +198,22 @@ def _print(checked: list[Checked], *, fixing: bool) -> None:
             title = TITLES[file.format] if file.format else "unknown"
             understood = f", {len(file.values)} values understood" if file.format not in (None, Format.QLTUI) else ""
             ignored = f", ignored: {', '.join(file.ignored)}" if file.ignored else ""
-            print(clean(f"{file.path}: {title}{understood}{ignored}"))
+            _say(f"{file.path}: {title}{understood}{ignored}")
         for finding in one.findings:
             place = finding["file"] if finding["line"] is None else f"{finding['file']}:{finding['line']}"
             field = f"{finding['field']}: " if finding["field"] else ""
-            print(clean(f"  {finding['severity']:5}  {place}: {field}{finding['message']}  [{finding['rule']}]"))
+            _say(f"  {finding['severity']:5}  {place}: {field}{finding['message']}  [{finding['rule']}]")
         if not one.findings:
             print("  nothing stands in the way")
         if one.plan is not None:
-            print(f"  {_plan_line(one.plan)}")
+            _say(f"  {_plan_line(one.plan)}")
         if one.fix and one.fix.diff and not fixing:
             print("  what would mend it (--fix writes it):")
             print("".join(f"    {clean(line)}\n" for line in one.fix.diff.splitlines()), end="")
+
+
+def _say(text: str) -> None:
+    print("\n".join(output.wrapped(clean(text))))
 
 
 def _plan_line(plan: dict[str, Any]) -> str:

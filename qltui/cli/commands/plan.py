@@ -59,7 +59,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(document(plan))
     else:
-        print("\n".join(map(clean, _lines(plan))))
+        print("\n".join(line for text in _lines(plan) for line in output.wrapped(clean(text))))
     return exits.FINE if plan.fit.fits else exits.NO
 
 
@@ -172,7 +172,10 @@ def _fit_lines(fitted: Fit) -> list[str]:
     parts = sorted(((size, part) for part, size in fitted.parts.items() if size), reverse=True)
     bar = "".join(_fill(number) * round(size * scale) for number, (size, _) in enumerate(parts))
     gib = f"{words.size(fitted.total)} of {words.size(capacity)} on each GPU, give or take {words.size(fitted.error)}"
-    legend = [f"{_fill(number)} {part.value} {words.size(size)}" for number, (size, part) in enumerate(_shown(parts))]
+    legend = [
+        f"{_fill(number)} {part.value} {words.size(size)}".replace(" ", output.UNBROKEN)
+        for number, (size, part) in enumerate(_shown(parts))
+    ]
     phases = ", ".join(
         f"{phase.value} {words.size(sum(sizes.values()))}" for phase, sizes in fitted.plan.phases.items() if sizes
     )

@@ -60,12 +60,14 @@ def _lines(text: str) -> list[_Line]:
     if not BREAKS.isdisjoint(text):
         raise _NotPlain
     lines: list[_Line] = []
-    start = 0
+    start, begun = 0, False
     for number, full_line in enumerate(text.split("\n"), 1):
         line = full_line.rstrip(" ")
         if len(line) > MAX_LINE:
             raise _NotPlain
-        if line and not line.lstrip(" ").startswith("#") and not (line == "---" and not lines):
+        if line == "---" and not (lines or begun):
+            begun = True  # a second one begins another document
+        elif line and not line.lstrip(" ").startswith("#"):
             match = LINE.fullmatch(line)
             if match is None:
                 raise _NotPlain
