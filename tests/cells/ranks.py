@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine import quiet  # isort: skip - before the libraries it quiets
 
@@ -29,7 +30,8 @@ from engine.events import RunDirectory, write_json
 LEFTOVER_BYTES = 64 << 20
 
 
-def main() -> NoReturn:
+def main(measure: Callable[[RunDirectory, Callable[[], None]], dict[str, Any]] = live) -> NoReturn:
+    """Measure each run of the job, by default a cell's life."""
     job = json.loads(Path(sys.argv[1]).read_text())
     rank = int(os.environ.get("RANK", "0"))
     faulthandler.register(signal.SIGUSR1)
@@ -37,7 +39,7 @@ def main() -> NoReturn:
     gc.freeze()
     for folder in map(Path, job["folders"]):
         try:
-            measured = live(RunDirectory(folder), forget)
+            measured = measure(RunDirectory(folder), forget)
         except BaseException as error:
             traceback.print_exc()
             first_line = (str(error).strip().splitlines() or [""])[0]

@@ -36,14 +36,17 @@ class Outcome:
     """Why it did not go through its life; None if it did."""
 
 
-def watch(job: Path, config: RunConfig, options: argparse.Namespace, environment: dict[str, str]) -> Iterator[Outcome]:
-    """Start the ranks of a job and yield each cell's outcome as it comes.
+def watch(
+    job: Path, config: RunConfig, options: argparse.Namespace, environment: dict[str, str],
+    module: str = "cells.ranks",
+) -> Iterator[Outcome]:  # fmt: skip
+    """Start the ranks of a job, each running ``module``, and yield each cell's outcome as it comes.
 
     Ends at the first cell that failed, or where the ranks ask for fresh ones; a new job goes on with the rest.
     ``config`` is any of the cells': they share ranks and devices. Nothing of the ranks is left at the end.
     """
     folders = [Path(folder) for folder in (read_json(job / "job.json") or {})["folders"]]
-    processes = start(job, config, options, environment)
+    processes = start(job, config, options, environment, module)
     began = time.monotonic()
     try:
         while folders:
@@ -65,13 +68,15 @@ def watch(job: Path, config: RunConfig, options: argparse.Namespace, environment
         end(processes)
 
 
-def start(job: Path, config: RunConfig, options: argparse.Namespace, environment: dict[str, str]) -> list[RankProcess]:
+def start(
+    job: Path, config: RunConfig, options: argparse.Namespace, environment: dict[str, str], module: str
+) -> list[RankProcess]:
     """The ranks, with the environment the engine's launcher gives them."""
     strategy = config.strategy.name
     ranks = 1 if strategy in ONE_RANK else options.ranks
     gpus = visible_gpus()[: 1 if strategy is StrategyName.SINGLE else options.ranks] if options.device == "cuda" else []
     shared = {**environment, **rank_environment(config, ranks, gpus)}
-    command = [sys.executable, "-u", "-m", "cells.ranks", str(job / "job.json")]
+    command = [sys.executable, "-u", "-m", module, str(job / "job.json")]
     return [
         start_rank(rank, rank, command, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, job / f"rank{rank}.log")
         for rank in range(ranks)
