@@ -13,8 +13,8 @@ from typing import Any
 from cells.ranks import main  # isort: skip - quiets libraries before they come
 
 import torch
-
 from cells.life import events_of, of_kind, peak_by_phase
+
 from engine import checkpoint
 from engine.collective import gathered, world
 from engine.events import RunDirectory

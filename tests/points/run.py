@@ -18,6 +18,7 @@ from typing import Any
 from cells.results import read_runs, run_like, take_over, write_runs
 from cells.run import cpu_name, environment
 from cells.watching import visible_gpus, watch
+
 from engine.events import write_json
 from engine.versions import versions
 from points.models import write_rows
