@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,8 +51,7 @@ class Card(NamedTuple):
     """Bytes/s in each direction to a peer GPU of the same host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """One node's hardware, and how many nodes like it. None is what is not known."""
 
     nodes: int
@@ -75,6 +73,15 @@ class Machine:
     """Bytes/s between nodes."""
     notes: tuple[str, ...] = ()
     """What was assumed or could not be found out, and why: whole sentences."""
+    devices: tuple[gpus.Gpu, ...] = ()
+    """The GPU behind each card, by number and UUID; none of a machine that was described."""
+
+    def card_named(self, name: str) -> int | None:
+        """Position of the card that a run calls ``name``, an index or a UUID; None if there is none."""
+        if not self.devices:
+            return int(name) if name.isdecimal() and int(name) < len(self.cards) else None
+        places = (place for place, gpu in enumerate(self.devices) if gpus.find(name, [gpu]) is not None)
+        return next(places, None)
 
     @property
     def gpus_per_node(self) -> int:
@@ -223,7 +230,8 @@ def here(state_folder: Path | None = None) -> Machine:
     survey = gpus.survey()
     notes = [*survey.notes]
     named = gpus.visible_gpus(survey.gpus)
-    visible = _as_cuda_sees(named, notes)
+    usable = _usable(named, notes)
+    visible = [_as_cuda_sees(gpu) for gpu in usable]
     if survey.gpus and not named:
         notes.append("CUDA_VISIBLE_DEVICES hides every GPU of this machine.")
     links = gpus.links(visible)
@@ -246,18 +254,24 @@ def here(state_folder: Path | None = None) -> Machine:
         mig=any(gpu.mig for gpu in visible),
         network=host.network_speed() or NETWORK,
         notes=tuple(dict.fromkeys(notes)),
+        devices=tuple(usable),
     )
 
 
-def _as_cuda_sees(visible: list[gpus.Gpu], notes: list[str]) -> list[gpus.Gpu]:
-    """A program on a sliced GPU gets its first slice, unless another one is named to it."""
-    seen = []
+def _usable(visible: list[gpus.Gpu], notes: list[str]) -> list[gpus.Gpu]:
+    """Without those that were to be sliced and are not."""
+    usable = []
     for gpu in visible:
         if gpu.mig and not gpu.slices and not gpu.uuid.startswith("MIG-"):
             notes.append(f"GPU {gpu.number} is in MIG mode and has no slices: nothing can use it.")
         else:
-            seen.append(gpu.slices[0] if gpu.slices else gpu)
-    return seen
+            usable.append(gpu)
+    return usable
+
+
+def _as_cuda_sees(gpu: gpus.Gpu) -> gpus.Gpu:
+    """A program on a sliced GPU gets its first slice, unless another one is named to it."""
+    return gpu.slices[0] if gpu.slices else gpu
 
 
 def _found(gpu: gpus.Gpu, links: gpus.Links, notes: list[str]) -> Card:

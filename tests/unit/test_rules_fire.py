@@ -6,7 +6,6 @@ fire and what, changed besides, makes it silent. A rule without an entry fails, 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -280,7 +279,7 @@ def spoken(values: Values) -> Setup:
 
 def our_run(values: Values) -> Setup:
     around = {"machine": "2xA40", "model": DENSE, "host_available": None} | values
-    machine = replace(parse(around.pop("machine")), host_available=around.pop("host_available"))
+    machine = parse(around.pop("machine"))._replace(host_available=around.pop("host_available"))
     architecture = find(around["model"])
     config = build({"data.path": "org/data", "model.path": around.pop("model"), **around})
     return Setup.of_run(config, machine, architecture, NOW)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -48,8 +47,8 @@ values = st.fixed_dictionaries(
     }
 )
 machines = st.builds(
-    lambda machine, host, shm, peer, mig, disk: replace(
-        machine, host_memory=host, host_available=host, shm=shm, peer_access=peer, mig=mig, disk_free=disk
+    lambda machine, host, shm, peer, mig, disk: machine._replace(
+        host_memory=host, host_available=host, shm=shm, peer_access=peer, mig=mig, disk_free=disk
     ),
     st.sampled_from(MACHINES),
     st.sampled_from([None, 4 * GIB, 64 * GIB, 2048 * GIB]),
