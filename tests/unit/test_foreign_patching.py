@@ -77,8 +77,8 @@ def test_several_values_over_several_files() -> None:
 @pytest.mark.parametrize(
     ("sample", "name", "value", "reason"),
     [
-        ("trl_dpo.yaml", "use_reentrant", False, "no file has a key for it"),
-        ("trl_dpo.yaml", "method", "lora", "load_in_4bit can't be rewritten"),
+        ("trl_dpo.yaml", "kbit_prepare", False, "no file has a key for it"),
+        ("trl_dpo.yaml", "method", "int8", "load_in_4bit can't be rewritten"),
         ("ds_zero3.json", "strategy", "fsdp2", "zero_optimization.stage can't be rewritten"),
         ("train.sh", "gradient_accumulation_steps", 2, "can't be rewritten"),  # it comes out of a variable
         ("train.sh", "optim", "adamw_8bit", "can't be rewritten"),

@@ -13,9 +13,8 @@ from qltui.advice.evaluation import evaluate
 from qltui.advice.findings import Severity
 from qltui.advice.setup import Setup
 from qltui.cli import exits, output
-from qltui.configs import hub
+from qltui.configs import fixing, hub
 from qltui.configs.foreign import together
-from qltui.configs.foreign.keys import Unreadable
 from qltui.configs.foreign.reading import TITLES, Format, Reading
 from qltui.facts import versions
 from qltui.runs.sanitise import clean
@@ -23,6 +22,7 @@ from qltui.runs.sanitise import clean
 if TYPE_CHECKING:
     import argparse
 
+    from engine.config import RunConfig
     from qltui.advice.findings import Finding
     from qltui.configs.foreign.patching import Patched
     from qltui.facts.architecture import Architecture
@@ -79,11 +79,13 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
     # The program that reads it may take it nevertheless.
     findings = [_of_problem(problem, "file", Severity.WARN) for problem in reading.problems]
     findings += [_of_problem(note, "note", Severity.INFO) for note in reading.notes]
-    setup = Setup.of_values(
-        reading.values, reading.engine, machine, _architecture(reading.values.get("model"), None), _versions()
-    )
-    advised = evaluate(setup)
-    fix = _fix(reading, advised)
+
+    def advise(reading: Reading) -> list[Finding]:
+        architecture = _architecture(reading.values.get("model"), None)
+        return evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, _versions()))
+
+    advised = advise(reading)
+    fix = fixing.fixed(reading, advised, advise)
     findings += [_of_finding(finding, reading) for finding in advised]
     return Checked(reading, findings, fix, _plan_of(reading, machine))
 
@@ -97,7 +99,11 @@ def _check_ours(reading: Reading, described: Machine | None) -> Checked:
     except ConfigError as error:
         return Checked(reading, [_of_problem(problem, "configuration") for problem in error.problems], None, None)
     architecture = _architecture(config.model.path, config.model.revision)
-    advised = evaluate(Setup.of_run(config, described, architecture, _versions()))
+
+    def advise(config: RunConfig) -> list[Finding]:
+        return evaluate(Setup.of_run(config, described, architecture, _versions()))
+
+    advised = advise(config)
     told = {finding.field for finding in advised if finding.severity is Severity.BLOCK}
     problems = preflight.check(config) if described is None else preflight.check_files(config)
     findings = [
@@ -109,7 +115,7 @@ def _check_ours(reading: Reading, described: Machine | None) -> Checked:
         from qltui.cli.commands.plan import anywhere, document, plan_run
 
         plan = document(plan_run(anywhere(config), architecture, described))
-    return Checked(reading, findings, None, plan)
+    return Checked(reading, findings, fixing.fixed_run(reading.path, advised, advise), plan)
 
 
 def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None:
@@ -138,23 +144,6 @@ def _architecture(model: Any, revision: str | None) -> Architecture | None:
 
 def _versions() -> dict[str, str]:
     return {name: there for name in versions.TESTED if (there := versions.installed(name)) is not None}
-
-
-def _fix(reading: Reading, findings: list[Finding]) -> Patched | None:
-    """The files with every offered value in them; of values for one name the gravest finding's stands."""
-    patch: dict[str, Any] = {}
-    for finding in findings:
-        if finding.severity is not Severity.INFO:
-            for name, value in finding.fix.items():
-                patch.setdefault(name, value)
-    if not patch:
-        return None
-    from qltui.configs.foreign.patching import patched
-
-    try:
-        return patched(reading, patch)
-    except Unreadable:
-        return None
 
 
 def _of_finding(finding: Finding, reading: Reading) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qltui.configs.foreign.keys import Entry
+from qltui.configs.foreign.json_keys import read_json
+from qltui.configs.foreign.keys import Entry, Unreadable
 from qltui.configs.foreign.shell import Word, commands
 
 if TYPE_CHECKING:
@@ -171,16 +171,26 @@ def _options(words: list[Word]) -> tuple[list[Entry], list[Word]]:
 
 
 def _entries(name: str, values: list[Word]) -> list[Entry]:
-    first = values[0]
+    first, last = values[0], values[-1]
     if len(values) > 1:
-        return [Entry(name, [value.text for value in values], first.line, -1, -1)]
+        place = (first.start, last.end) if min(value.start for value in values) >= 0 else (-1, -1)
+        return [Entry(name, [value.text for value in values], first.line, *place)]
     if first.text.startswith("{"):
         try:
-            tree = json.loads(first.text)
-        except ValueError:
+            tree = read_json(first.text, name)
+        except Unreadable:
             tree = None
-        if isinstance(tree, dict):
-            return [Entry(f"{name}.{key}", value, first.line, -1, -1) for key, value in tree.items()]
+        if tree is not None:
+            is_verbatim = first.start >= 0 and first.end - first.start == len(first.text) + 2  # in single quotes
+            return [
+                entry._replace(
+                    key=f"{name}.{entry.key}",
+                    line=first.line,
+                    start=first.start + 1 + entry.start if is_verbatim else -1,
+                    end=first.start + 1 + entry.end if is_verbatim else -1,
+                )
+                for entry in tree.entries
+            ]
     value: Any = first.text
     return [Entry(name, value, first.line, first.start, first.end)]
 

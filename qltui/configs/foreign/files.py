@@ -159,11 +159,7 @@ LAUNCH_OPTIONS = ("num_processes", "num_machines", "config_file", "accelerate_co
 
 def _read_call(reading: Reading, call: Call) -> None:
     """Enter what a command says: its program's arguments over its launcher's options."""
-    if call.launcher in ("trl", "axolotl"):
-        options = [entry for entry in call.arguments if entry.key in LAUNCH_OPTIONS]
-        arguments = [entry for entry in call.arguments if entry.key not in LAUNCH_OPTIONS]
-    else:
-        options, arguments = call.launch, call.arguments
+    options, arguments = _parted(call)
     for part in (_launched(reading.path, call, options), _trained(reading.path, call, arguments)):
         for name in part.values:
             reading.places.pop(name, None)
@@ -177,6 +173,39 @@ def _read_call(reading: Reading, call: Call) -> None:
     if call.environment:
         reading.values["env"] = {**call.environment, **reading.values.get("env", {})}
     _refer_to_files(reading, call)
+
+
+def _parted(call: Call) -> tuple[list[Entry], list[Entry]]:
+    """Options of a call's launcher, and arguments of its program."""
+    if call.launcher not in ("trl", "axolotl"):
+        return call.launch, call.arguments
+    options = [entry for entry in call.arguments if entry.key in LAUNCH_OPTIONS]
+    return options, [entry for entry in call.arguments if entry.key not in LAUNCH_OPTIONS]
+
+
+def _format_of(call: Call, arguments: Sequence[Entry]) -> Format:
+    """Whose arguments a command's program takes."""
+    if "axolotl" in (call.launcher, call.program.split(".")[0]):
+        return Format.AXOLOTL
+    if call.launcher == "llamafactory-cli" or {"stage", "finetuning_type"} & {entry.key for entry in arguments}:
+        return Format.LLAMA_FACTORY
+    return Format.TRAINER
+
+
+def written(text: str, path: str) -> list[tuple[Format, list[Entry]]]:
+    """The keys of a known file with their places; of a command its launcher's options, then its program's arguments.
+
+    Raises:
+        Unreadable: it is none of the known formats.
+    """
+    if _is_script(path, text):
+        from qltui.configs.foreign.command import calls
+
+        options, arguments = _parted(call := calls(text)[0])
+        return [(Format.ACCELERATE, options), (_format_of(call, arguments), arguments)]
+    entries = _tree(path, text).entries
+    kind, _ = detect(entry.key for entry in entries)
+    return [(kind, entries)] if kind else []
 
 
 def _launched(path: str, call: Call, options: list[Entry]) -> Reading:
@@ -196,13 +225,7 @@ def _launched(path: str, call: Call, options: list[Entry]) -> Reading:
 
 def _trained(path: str, call: Call, arguments: list[Entry]) -> Reading:
     """What a program's arguments say."""
-    if "axolotl" in (call.launcher, call.program.split(".")[0]):
-        kind = Format.AXOLOTL
-    elif call.launcher == "llamafactory-cli" or {"stage", "finetuning_type"} & {entry.key for entry in arguments}:
-        kind = Format.LLAMA_FACTORY
-    else:
-        kind = Format.TRAINER
-    training = Reading(path, kind)
+    training = Reading(path, _format_of(call, arguments))
     fill(training, arguments, call.program)
     if call.positional or any(entry.key in CONFIG_OPTIONS for entry in arguments):
         for name in training.values.keys() - training.places.keys() - {"trainer"}:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import re
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qltui.configs.foreign.files import read_content, read_text
+from qltui.configs.foreign import spots
+from qltui.configs.foreign.edits import UNWRITABLE, edited, is_json, json_value, yaml_value
+from qltui.configs.foreign.files import read_content, read_text, written
 from qltui.configs.foreign.keys import Unreadable
-from qltui.configs.foreign.reading import Reading
+from qltui.configs.foreign.reading import Format, Reading
+from qltui.configs.foreign.together import read_again
+from qltui.configs.mending import Mended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qltui.configs.foreign.reading import Place
 
-PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
-"""Text that YAML and a shell take as it stands."""
-YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    Texts = Mapping[str, str]
+    """The present text of each file, by its path."""
 
 
 class Patched(NamedTuple):
@@ -28,7 +29,7 @@ class Patched(NamedTuple):
     texts: dict[str, str]
     """The new text of each file that changes, by its path."""
     missing: dict[str, str]
-    """Names that no file has a key for that could be rewritten, with the reason."""
+    """Names that could not be written, with the reason."""
     diff: str
     """What changes, as a unified diff."""
 
@@ -36,47 +37,101 @@ class Patched(NamedTuple):
 def patched(reading: Reading, patch: Mapping[str, Any]) -> Patched:
     """Write ``{name: new value}`` into the texts of a reading's files.
 
-    Every text is read again after each change: one that doesn't come to say the new value is given up, so that no text
-    is damaged.
-
     Raises:
         Unreadable: a file can't be read any more.
     """
-    texts: dict[str, str] = {}
+    texts = texts_of(reading)
+    return result_of(texts, Mended(*apply(reading, texts, patch)))
+
+
+def result_of(old: Texts, mended: Mended) -> Patched:
+    """What came of texts."""
+    new = {path: text for path, text in mended.texts.items() if text != old[path]}
+    return Patched(new, mended.missing, "".join(_diff(path, old[path], text) for path, text in new.items()))
+
+
+def texts_of(reading: Reading) -> dict[str, str]:
+    """The texts of a reading's files as they stand on disk."""
+    return {file.path: read_text(Path(file.path)) for file in reading.files}
+
+
+def apply(reading: Reading, texts: Texts, patch: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts with new values in them, and the names that could not be written, with the reason.
+
+    ``reading`` is of these texts. What is written is read again; a text that doesn't come to say the new value is
+    given up, so that none is damaged.
+    """
+    result = dict(texts)
     missing: dict[str, str] = {}
     for name, value in patch.items():
-        if reading.values.get(name) == value:
+        now = read_again(reading, result)
+        if now.values.get(name) == value:
             continue
-        place = reading.places.get(name)
-        if place is None:
-            missing[name] = "no file has a key for it" if name not in reading.values else "it follows from other keys"
-            continue
-        text = texts.get(place.file)
-        new = _replaced(text if text is not None else read_text(Path(place.file)), place.file, name, value)
+        new = _in_place(now, result, name, value) or _anywhere(now, result, name, value)
         if new is None:
-            missing[name] = f"{place.file}:{place.line}: {place.key} can't be rewritten to it by itself"
+            missing[name] = _why_not(now, name)
         else:
-            texts[place.file] = new
-    diff = "".join(_diff(path, read_text(Path(path)), text) for path, text in texts.items())
-    return Patched(texts, missing, diff)
+            result.update(new)
+    return result, missing
 
 
-def _replaced(text: str, path: str, name: str, value: Any) -> str | None:
-    """The text with one value exchanged; None where that can't be done."""
-    place = _read(text, path).places.get(name)
-    if place is None or place.start < 0 or text[place.start : place.start + 1] in ("&", "*", "!", "|", ">"):
+def _why_not(reading: Reading, name: str) -> str:
+    place = reading.places.get(name)
+    if place is not None:
+        return f"{place.file}:{place.line}: {place.key} can't be rewritten to it by itself"
+    return "no file has a key for it" if name not in reading.values else "it follows from other keys"
+
+
+def _in_place(reading: Reading, texts: Texts, name: str, value: Any) -> dict[str, str] | None:
+    """The one value exchanged that says it; None where no single one does."""
+    place = reading.places.get(name)
+    if place is None or place.file not in texts:
         return None
-    if place.spelling is not None:
-        if value not in place.spelling:
-            return None
-        value = place.spelling[value]
-    new = text[: place.start] + _spelt(value, text, place) + text[place.end :]
+    text = texts[place.file]
+    place = _read(text, place.file).places.get(name)
+    if place is None or place.start < 0 or text[place.start : place.start + 1] in UNWRITABLE:
+        return None
+    if place.spelling is not None and value not in place.spelling:
+        return None
+    spelt = place.spelling[value] if place.spelling is not None else value
+    new = text[: place.start] + _spelt(spelt, text, place) + text[place.end :]
     try:
-        again = _read(new, path)
+        again = _read(new, place.file)
     except Unreadable:
         return None
-    wanted = value if place.spelling is None else next(said for said, file in place.spelling.items() if file == value)
-    return new if again.values.get(name) == wanted else None
+    wanted = value if place.spelling is None else next(said for said, file in place.spelling.items() if file == spelt)
+    return {place.file: new} if again.values.get(name) == wanted else None
+
+
+def _anywhere(reading: Reading, texts: Texts, name: str, value: Any) -> dict[str, str] | None:
+    """Keys of all files that have a say in it changed; a file gets a new one only where those there don't do."""
+    for may_add in (False, True):
+        new: dict[str, str] = {}
+        for file in sorted(reading.files, key=lambda file: file.format is Format.COMMAND):
+            text = _with_keys(texts[file.path], file.path, name, value, may_add=may_add and not new)
+            if text is not None and text != texts[file.path]:
+                new[file.path] = text
+        said = read_again(reading, {**texts, **new}).values.get(name, value) if new else None
+        if said == value and new:
+            return new
+    return None
+
+
+def _with_keys(text: str, path: str, name: str, value: Any, *, may_add: bool) -> str | None:
+    parts = written(text, path)
+    for kind, entries in parts:
+        keys = {entry.key: entry.value for entry in entries}
+        wanted = spots.changes(kind, name, value, keys, is_command=len(parts) > 1)
+        there = {key: new for key, new in wanted.items() if new is spots.REMOVE or key in keys}
+        changes = wanted if may_add else there
+        if changes:
+            new_text = edited(text, path, kind, changes)
+            if new_text is None:
+                return None
+            if may_add:
+                return new_text
+            text = new_text
+    return text
 
 
 def _read(text: str, path: str) -> Reading:
@@ -88,27 +143,9 @@ def _read(text: str, path: str) -> Reading:
 def _spelt(value: Any, text: str, place: Place) -> str:
     """A value as the file would write it, in the quotes that stood there."""
     old = text[place.start : place.end]
-    if isinstance(value, str) and old.strip("'\"").isupper():
-        value = value.upper()
-    if isinstance(value, str) and (value.isdigit() if old.isdigit() else {value, old.lower()} <= {"true", "false"}):
-        return value
-    if text.lstrip()[0] in "{[":
-        return json.dumps(value)
-    if isinstance(value, bool):
-        spelt = str(value) if old in ("True", "False") else str(value).lower()
-        return spelt if old else f" {spelt}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_word(str(item)) for item in value) + "]"
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        quote = old[:1] if old[:1] in ("'", '"') and old[:1] not in value else ""
-        return f"{quote}{value}{quote}" if quote else _word(value)
-    return str(value)
-
-
-def _word(text: str) -> str:
-    return text if PLAIN.fullmatch(text) and text.lower() not in YAML_WORDS else json.dumps(text)
+    if is_json(text):
+        return json_value(value, old)
+    return yaml_value(value, old) if old else f" {yaml_value(value)}"
 
 
 def _diff(path: str, old: str, new: str) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config.schema import Problem
-from qltui.configs.foreign.files import read_file
+from qltui.configs.foreign.files import read_content, read_file
 from qltui.configs.foreign.keys import TEMPLATE
 from qltui.configs.foreign.reading import Format, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 SUFFIXES = (".yaml", ".yml", ".json", ".jsonc", ".sh", ".slurm", ".sbatch")
 MAX_FILES = 2000
@@ -47,6 +47,20 @@ def read(paths: Iterable[Path]) -> list[Reading]:
             given[path.resolve()] = read_file(path)
     groups = _grouped(given)
     return [*alone, *(_settled(group[0] if len(group) == 1 else combine(group)) for group in groups)]
+
+
+def read_again(reading: Reading, texts: Mapping[str, str]) -> Reading:
+    """The training that a reading is of, with other texts in its files.
+
+    Raises:
+        Unreadable: a text is none of the known formats.
+    """
+    parts = []
+    for file in reading.files:
+        part = Reading(file.path, None)
+        read_content(part, texts[file.path])
+        parts.append(part)
+    return _settled(parts[0] if len(parts) == 1 else combine(parts))
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
