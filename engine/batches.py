@@ -74,21 +74,25 @@ def _order(seed: int, epoch: int, rows: int, shuffle: bool) -> Tensor:
 def collate(rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
     """Rows as one batch, padded on the right to the longest; padding has label -100, whichever token pads.
 
-    Labels are (rows, tokens); of rows to classify, which have a single label each, (rows,).
+    Labels are (rows, tokens); of rows to classify, which have a single label each, (rows,). Rows with token types give
+    token_type_ids too, 0 where they are padded.
     """
     longest = max(len(row["input_ids"]) for row in rows)
 
     def padded(values: list[list[int]], filler: int) -> Tensor:
         return torch.tensor([value + [filler] * (longest - len(value)) for value in values], dtype=torch.long)
 
-    is_classification = "label" in rows[0]
-    return {
+    batch = {
         "input_ids": padded([row["input_ids"] for row in rows], pad_token_id),
         "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
-        "labels": torch.tensor([row["label"] for row in rows])
-        if is_classification
-        else padded([row["labels"] for row in rows], IGNORED),
     }
+    if "token_type_ids" in rows[0]:
+        batch["token_type_ids"] = padded([row["token_type_ids"] for row in rows], 0)
+    if "label" in rows[0]:
+        batch["labels"] = torch.tensor([row["label"] for row in rows])
+    else:
+        batch["labels"] = padded([row["labels"] for row in rows], IGNORED)
+    return batch
 
 
 def micro_batches(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from transformers import AutoConfig
+
 from engine.errors import BadInput
 from engine.sources import checked_batches
 from engine.tokens import TokenRow
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 LABELS_SHOWN = 10
+TOKEN_TYPES = "token_type_ids"
+
+Tokens = dict[str, list[int]]
+"""A row's ``input_ids``, and its ``token_type_ids`` where the model takes them."""
 
 
 def find_labels(
@@ -58,28 +64,58 @@ def label_name(label: str | int) -> str:
     return str(label).lower() if isinstance(label, bool) else str(label).strip()
 
 
+def knows_token_types(config: RunConfig, tokenizer: Any) -> bool:
+    """Whether the model is to be told which tokens are of a pair's second text, as BERT is.
+
+    The tokenizer must offer it and the model have embeddings for it: a causal model would take the types for words, or
+    not at all.
+
+    Raises:
+        BadInput: the model's configuration cannot be read.
+    """
+    if TOKEN_TYPES not in tokenizer.model_input_names:
+        return False
+    model = config.model
+    try:
+        found = AutoConfig.from_pretrained(
+            model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"model.path: {model.path}: its config.json cannot be read: {reason}") from error
+    return getattr(found, "type_vocab_size", 0) > 1
+
+
 def encode_classified(
-    tokenizer: Any, rows: Sequence[NumberedRow], labels: Sequence[str], max_length: int, *, source: str, column: str
+    tokenizer: Any,
+    rows: Sequence[NumberedRow],
+    labels: Sequence[str],
+    max_length: int,
+    *,
+    token_types: bool,
+    source: str,
+    column: str,
 ) -> list[TokenRow]:
     """Tokenise rows, special tokens included, and cut to ``max_length`` tokens, of a pair the longer text.
 
-    ``labels`` are the classes by name; ``source`` and ``column`` name the data and its column of classes in messages.
+    ``labels`` are the classes by name; ``token_types`` asks for the column of them (0, and 1 of a second text);
+    ``source`` and ``column`` name the data and its column of classes in messages.
 
     Raises:
         BadInput: a row is of another class.
     """
     classes = {name: index for index, name in enumerate(labels)}
     made = []
-    for (number, row), (ids, length) in zip(rows, _token_ids(tokenizer, rows, max_length), strict=True):
+    for (number, row), (tokens, length) in zip(rows, _tokens_of(tokenizer, rows, max_length, token_types), strict=True):
         name = label_name(row["label"])
-        has_text = _has_text(row) and bool(ids)
+        has_text = _has_text(row) and bool(tokens["input_ids"])
         if has_text and name not in classes:
             raise BadInput(
                 f"{source}: row {number} has {name!r} as its {column!r}; training rows have {_listed(labels)}. Correct "
                 "or remove the row, or add rows of that class to the training data."
             )
         question = "\n\n".join(text for text in _texts(row) if text)
-        columns = {"input_ids": ids, "label": classes.get(name), "question": question, "answer": name}
+        columns = {**tokens, "label": classes.get(name), "question": question, "answer": name}
         made.append(TokenRow(columns, length, targets=int(has_text)))
     return made
 
@@ -94,30 +130,37 @@ def _has_text(row: Row) -> bool:
     return any(text.strip() for text in _texts(row))
 
 
-def _token_ids(tokenizer: Any, rows: Sequence[NumberedRow], max_length: int) -> list[tuple[list[int], int]]:
-    """(ids after cutting, number of tokens before) of each row."""
+def _tokens_of(
+    tokenizer: Any, rows: Sequence[NumberedRow], max_length: int, token_types: bool
+) -> list[tuple[Tokens, int]]:
+    """(columns after cutting, number of tokens before) of each row."""
     texts = [_texts(row) for _, row in rows]
-    whole = _encode(tokenizer, texts)
-    lengths = [len(ids) for ids in whole]
+    whole = _encode(tokenizer, texts, token_types)
+    lengths = [len(tokens["input_ids"]) for tokens in whole]
     long = [index for index, length in enumerate(lengths) if length > max_length]
-    cut = dict(zip(long, _encode(tokenizer, [texts[index] for index in long], max_length), strict=True))
-    return [(cut.get(index, ids), lengths[index]) for index, ids in enumerate(whole)]
+    cut = dict(zip(long, _encode(tokenizer, [texts[index] for index in long], token_types, max_length), strict=True))
+    return [(cut.get(index, tokens), lengths[index]) for index, tokens in enumerate(whole)]
 
 
-def _encode(tokenizer: Any, texts: Sequence[tuple[str, str]], max_length: int | None = None) -> list[list[int]]:
-    """Ids of texts and pairs of texts, cut where ``max_length`` is given so that special tokens stay."""
+def _encode(
+    tokenizer: Any, texts: Sequence[tuple[str, str]], token_types: bool, max_length: int | None = None
+) -> list[Tokens]:
+    """Texts and pairs of texts as tokens, cut where ``max_length`` is given so that special tokens stay."""
     # One call takes either texts or pairs: an empty second text would get special tokens of its own.
     pairs = [index for index, (_, second) in enumerate(texts) if second]
     single = [index for index, (_, second) in enumerate(texts) if not second]
-    encoded: list[list[int]] = [[] for _ in texts]
+    encoded: list[Tokens] = [{} for _ in texts]
     cut = {"truncation": "longest_first", "max_length": max_length} if max_length else {}
     for indices, has_pair in ((single, False), (pairs, True)):
         if not indices:
             continue
         second = {"text_pair": [texts[index][1] for index in indices]} if has_pair else {}
-        batch = tokenizer([texts[index][0] for index in indices], **second, **cut, verbose=False)
-        for index, ids in zip(indices, batch["input_ids"], strict=True):
-            encoded[index] = ids
+        batch = tokenizer(
+            [texts[index][0] for index in indices], **second, **cut, return_token_type_ids=token_types,
+            return_attention_mask=False, verbose=False,
+        )  # fmt: skip
+        for place, index in enumerate(indices):
+            encoded[index] = {name: values[place] for name, values in batch.items()}
     # Transformers leaves the limit in the tokenizer, which would be saved with it.
     tokenizer.backend_tokenizer.no_truncation()
     return encoded

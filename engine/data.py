@@ -19,7 +19,7 @@ import pyarrow
 from jinja2 import TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.classification import encode_classified, find_labels, nothing_to_classify
+from engine.classification import TOKEN_TYPES, encode_classified, find_labels, knows_token_types, nothing_to_classify
 from engine.config import DataFormat, LossOn, RunConfig, Task
 from engine.errors import BadInput
 from engine.events import read_json, write_json
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_POLLS = 0.2
 
 TOKENS = pyarrow.list_(pyarrow.int32())
+TYPES = pyarrow.list_(pyarrow.int8())
 LEARNT = {
     Task.CAUSAL_LM: {"input_ids": TOKENS, "labels": TOKENS},
     Task.SEQUENCE_CLASSIFICATION: {"input_ids": TOKENS, "label": pyarrow.int32()},
@@ -48,8 +49,8 @@ class Rows(NamedTuple):
     """Tokenised rows, memory-mapped."""
 
     train: datasets.Dataset
-    """Columns input_ids and labels (-100 where there is no loss); of a classification input_ids and label (index of the
-    class)."""
+    """Columns input_ids and labels (-100 where there is no loss); of a classification input_ids, label (index of the
+    class) and, for models that are told a pair's texts apart by them, token_type_ids."""
     evaluation: datasets.Dataset | None
     """The same, and of the last answer prompt_ids (the tokens before it), answer (its text) and question; empty for
     rows of plain text. Of a classification the name of the class as answer, and the text as question."""
@@ -163,13 +164,13 @@ def _write(
     cache.mkdir(parents=True)
     train, *held_out = _open_sources(config, cache, progress)
     encoder = _encoder(config, tokenizer, train, progress)
-    schema = LEARNT[config.model.task]
+    schema = LEARNT[config.model.task] | ({TOKEN_TYPES: TYPES} if encoder.token_types else {})
     counts = _tokenise(config, train, encoder, folder / "train.arrow", schema, progress)
     for source in held_out:
         # Held-out rows may be laid out in another way, but their classes are those of the training rows.
         of_held_out = _encoder(config, tokenizer, source, progress, encoder.labels)
-        schema = LEARNT[config.model.task] | COMPARED[config.model.task]
-        evaluation = _tokenise(config, source, of_held_out, folder / "evaluation.arrow", schema, progress)
+        compared = schema | COMPARED[config.model.task]
+        evaluation = _tokenise(config, source, of_held_out, folder / "evaluation.arrow", compared, progress)
         counts["eval_rows"] = evaluation["rows"]
         counts["dropped"] += evaluation["dropped"]
         counts["truncated"] += evaluation["truncated"]
@@ -223,6 +224,8 @@ class _Encoder(NamedTuple):
     labels: list[str] | None
     """Names of the classes; None unless the task is a classification."""
     encode: Callable[[Sequence[NumberedRow]], list[TokenRow]]
+    token_types: bool = False
+    """Rows have a column of token types."""
 
 
 def _encoder(
@@ -238,13 +241,15 @@ def _encoder(
     if config.model.task is Task.SEQUENCE_CLASSIFICATION:
         classes = labels or find_labels(config, source, row_format, progress)
         column = data.columns.get("label", "label")
+        token_types = knows_token_types(config, tokenizer)
         return _Encoder(
             row_format,
             "text as the tokenizer frames it",
             classes,
             lambda rows: encode_classified(
-                tokenizer, rows, classes, data.max_length, source=source.label, column=column
+                tokenizer, rows, classes, data.max_length, token_types=token_types, source=source.label, column=column
             ),
+            token_types,
         )
     try:
         template = row_template(row_format, tokenizer)

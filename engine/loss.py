@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Cross-entropy summed over the targets of a batch (a float32 scalar).
 
-    ``batch``: input_ids and attention_mask, each (rows, tokens); labels (rows, tokens), ``IGNORED`` where no loss is
-    taken, or (rows,) with a class each. Summed rather than averaged, so that dividing by the targets of all ranks and
-    micro batches weighs each alike.
+    ``batch``: input_ids, attention_mask and, where rows have them, token_type_ids, each (rows, tokens); labels (rows,
+    tokens), ``IGNORED`` where no loss is taken, or (rows,) with a class each. Summed rather than averaged, so that
+    dividing by the targets of all ranks and micro batches weighs each alike.
     """
     return _cross_entropy(logits_of(model, batch), batch["labels"])
 
 
 def logits_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """What the model answers: (rows, tokens, vocabulary), or (rows, classes)."""
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
-    logits: torch.Tensor = output.logits
+    inputs = {name: values for name, values in batch.items() if name != "labels"}
+    logits: torch.Tensor = model(**inputs, use_cache=False).logits
     return logits
 
 

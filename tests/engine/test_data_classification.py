@@ -13,6 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from support import small_encoders
 from support import small_tokenizers as small
 from support.small_tokenizers import byte_level
 from tokenizers import Tokenizer, processors
@@ -319,3 +320,54 @@ def test_a_batch_has_one_label_a_row_and_padding_on_the_right() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch["labels"].tolist() == [3, 0]
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+PAIRS = [
+    {"text": "the sea is blue", "text_pair": "yes", "label": "agrees"},
+    {"text": "the sky", "text_pair": "no the sky is not calm", "label": "denies"},
+    {"text": "the boat", "label": "agrees"},
+]
+
+
+def rows_for(model: str, folder: Path, **options: Any) -> Rows:
+    """The pairs as a model of ``small_encoders`` is given them, all with the same tokenizer."""
+    data = write(folder / "rows.jsonl", PAIRS)
+    tree = {"model": {"path": str(small_encoders.save(model, folder / model)), "task": "sequence_classification"}}
+    made = read({**tree, "data": {"path": str(data), **options}}, where="t", base=folder)
+    return prepared(made, folder / "data")
+
+
+@pytest.mark.parametrize("max_length", [8, 64])
+def test_pairs_have_the_token_types_of_the_models_own_tokenizer(tmp_path: Path, max_length: int) -> None:
+    options = {"eval_path": str(write(tmp_path / "held_out.jsonl", PAIRS)), "max_length": max_length}
+    rows = rows_for("bert", tmp_path, **options)
+    tokenizer = small_encoders.tokenizer()
+    for kept in (rows.train, rows.evaluation):
+        assert kept is not None
+        for row, pair in zip(kept, PAIRS, strict=True):
+            texts = [pair["text"], *([pair["text_pair"]] if "text_pair" in pair else [])]
+            own = tokenizer(*texts, truncation="longest_first", max_length=max_length)
+            assert (row["input_ids"], row["token_type_ids"]) == (own["input_ids"], own["token_type_ids"])
+            assert set(row["token_type_ids"]) == ({0, 1} if len(texts) == 2 else {0})
+
+
+@pytest.mark.parametrize("model", ["roberta", "distilbert", "llama"])
+def test_models_without_token_types_are_given_none(tmp_path: Path, model: str) -> None:
+    assert rows_for(model, tmp_path).train.column_names == ["input_ids", "label"]
+
+
+def test_a_model_that_cannot_be_asked_for_token_types_is_refused(tmp_path: Path) -> None:
+    small_encoders.save("bert", tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{")
+    tree = {"model": {"path": str(tmp_path / "model"), "task": "sequence_classification"}}
+    made = read({**tree, "data": {"path": str(write(tmp_path / "r.jsonl", PAIRS))}}, where="t", base=tmp_path)
+    with pytest.raises(BadInput, match=r"^model\.path: .*config\.json"):
+        prepare_rows(made, small_encoders.tokenizer(), tmp_path / "data", is_main=True, progress=lambda line: None)
+
+
+def test_token_types_are_padded_with_zeros() -> None:
+    short = {"input_ids": [2, 5, 3], "token_type_ids": [0, 0, 0], "label": 0}
+    pair = {"input_ids": [2, 5, 3, 6, 3], "token_type_ids": [0, 0, 0, 1, 1], "label": 1}
+    batch = collate([short, pair], 0)
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
