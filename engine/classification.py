@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,56 @@ def find_labels(
             f"model.num_labels to {len(labels)}, or leave it empty."
         )
     return labels
+
+
+def held_out_by_class(
+    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+) -> set[int]:
+    """Places, counted from 0, of the rows that ``data.eval_fraction`` holds out: of each class its share.
+
+    Every class keeps a row to train on; ``progress`` is told of classes too rare to be held out.
+
+    Raises:
+        BadInput: a row cannot be used, or no class has a row to spare.
+    """
+    share = config.data.eval_fraction
+    places = _places_by_class(config, source, row_format, progress)
+    if not places:
+        raise BadInput(nothing_to_classify(source))
+    counts = _shares({name: len(rows) for name, rows in places.items()}, share)
+    if not any(counts.values()):
+        raise BadInput(
+            f"{source.label}: no class has a second row, of which one could be held out (data.eval_fraction). Give "
+            "data.eval_path, or more rows."
+        )
+    if rare := sorted(name for name, count in counts.items() if not count):
+        progress(f"{source.label}: too few rows to hold any out (data.eval_fraction={share:g}) of {_listed(rare)}")
+    chosen = random.Random(config.training.seed)
+    return {place for name, count in counts.items() for place in chosen.sample(places[name], count)}
+
+
+def _places_by_class(
+    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+) -> dict[str, list[int]]:
+    """Places of the rows with a text, by class; classes sorted by name."""
+    batches = checked_batches(source, row_format, config.data.columns, progress, "looked at the classes of")
+    rows = (row for batch in batches for _, row in batch)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        if _has_text(row):
+            places.setdefault(label_name(row["label"]), []).append(place)
+    return dict(sorted(places.items()))
+
+
+def _shares(sizes: dict[str, int], share: float) -> dict[str, int]:
+    """How many of each class to hold out, by largest remainder; all but one of a class at most."""
+    counts = {name: int(size * share) for name, size in sizes.items()}
+    missing = max(1, round(sum(sizes.values()) * share)) - sum(counts.values())
+    for name in sorted(sizes, key=lambda name: counts[name] - sizes[name] * share):
+        if missing > 0 and counts[name] < sizes[name] - 1:
+            counts[name] += 1
+            missing -= 1
+    return counts
 
 
 def nothing_to_classify(source: Source) -> str:

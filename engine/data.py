@@ -19,7 +19,14 @@ import pyarrow
 from jinja2 import TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.classification import TOKEN_TYPES, encode_classified, find_labels, knows_token_types, nothing_to_classify
+from engine.classification import (
+    TOKEN_TYPES,
+    encode_classified,
+    find_labels,
+    held_out_by_class,
+    knows_token_types,
+    nothing_to_classify,
+)
 from engine.config import DataFormat, LossOn, RunConfig, Task
 from engine.errors import BadInput
 from engine.events import read_json, write_json
@@ -206,13 +213,22 @@ def _open_sources(config: RunConfig, cache: Path, progress: Callable[[str], None
     if data.eval_fraction:
         if len(source) < 2:
             raise BadInput(f"{source.label}: has one row, of which no share can be held out (data.eval_fraction).")
-        count = min(max(1, round(len(source) * data.eval_fraction)), len(source) - 1)
-        held = set(random.Random(config.training.seed).sample(range(len(source)), count))
+        held = _held_out(config, source, progress)
         return [
             source.part([index for index in range(len(source)) if index not in held]),
             source.part(sorted(held)),
         ]
     return [source]
+
+
+def _held_out(config: RunConfig, source: Source, progress: Callable[[str], None]) -> set[int]:
+    """Places of the rows that ``data.eval_fraction`` holds out, set by the seed."""
+    data = config.data
+    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        row_format = find_format(source, data.format, data.columns, config.model.task)
+        return held_out_by_class(config, source, row_format, progress)
+    count = min(max(1, round(len(source) * data.eval_fraction)), len(source) - 1)
+    return set(random.Random(config.training.seed).sample(range(len(source)), count))
 
 
 class _Encoder(NamedTuple):

@@ -223,14 +223,6 @@ def test_a_class_that_only_a_held_out_row_has_is_refused(tmp_path: Path) -> None
     )
 
 
-def test_a_class_that_was_held_out_altogether_is_refused_by_the_number_in_the_file(tmp_path: Path) -> None:
-    data = [{"text": "t", "label": n} for n in range(40)]
-    message = refusal(tmp_path, data, eval_fraction=0.1)
-    number, name = message.split("row ")[1].split(" has ")[0], message.split(" has ")[1].split("'")[1]
-    assert int(number) == int(name) + 1
-    assert "and 26 more" in message
-
-
 @pytest.mark.parametrize(
     ("rows", "options", "problem"),
     [
