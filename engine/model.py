@@ -8,7 +8,8 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+from peft.utils.constants import SEQ_CLS_HEAD_NAMES
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
@@ -58,6 +59,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
 
 
 def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> Any:
+    source = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
     arguments: dict[str, Any] = {}
     if config.model.attention is not Attention.AUTO:
         arguments["attn_implementation"] = config.model.attention.value
@@ -70,17 +72,37 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             "label2id": {label: index for index, label in enumerate(labels)},
         }
     try:
+        quantization = _quantization(config, strategy)
+        if quantization is not None and labels is not None:
+            quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
         return kind.from_pretrained(
-            config.model.path,
-            revision=config.model.revision,
-            trust_remote_code=config.model.trust_remote_code,
-            dtype=strategy.load_dtype,
-            quantization_config=_quantization(config, strategy),
-            device_map=strategy.device_map,
-            **arguments,
-        )
+            config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
+            device_map=strategy.device_map, **source, **arguments,
+        )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(f"model.path: {config.model.path} cannot be loaded: {_first_line(error)}") from error
+
+
+def classifier_head(model: Any) -> list[str]:
+    """Names of the modules that a classifier has on top of its base: what no checkpoint of the base brings.
+
+    They are trained whole and saved with the adapter, and so never quantised.
+    """
+    base = model.base_model  # the model itself where its code names none
+    on_top = [name for name, child in model.named_children() if child is not base and list(child.parameters())]
+    return [name for name in on_top if name in SEQ_CLS_HEAD_NAMES] if base is model else on_top
+
+
+def _head_before_loading(path: str, source: dict[str, Any]) -> list[str]:
+    """The head of a classifier that is still to be loaded, to be left out of its quantisation.
+
+    By themselves Transformers leave out the last module alone, and only if it has no bias (5.23 quantizers/base.py
+    ``get_keys_to_not_convert``).
+    """
+    config = AutoConfig.from_pretrained(path, **source)
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=source["trust_remote_code"])
+    return classifier_head(model)
 
 
 def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any) -> list[int]:
@@ -134,12 +156,15 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int]) -> Any:
     wanted = config.method.lora
     initialisation: bool | str = True if wanted.init is LoraInit.DEFAULT else wanted.init.value
     classifies = config.model.task is Task.SEQUENCE_CLASSIFICATION
+    # PEFT adds heads of the common names by itself, but by the end of their names: it takes DistilBERT's
+    # ``pre_classifier`` for one, and adapts it all the same (0.21.2 utils/other.py ``_set_trainable``).
+    head = [name for name in classifier_head(model) if name not in SEQ_CLS_HEAD_NAMES] if classifies else []
     adapters = PeftLoraConfig(
         r=wanted.rank,
         lora_alpha=wanted.alpha,
         lora_dropout=wanted.dropout,
         target_modules=wanted.target_modules,
-        modules_to_save=wanted.modules_to_save or None,
+        modules_to_save=[*wanted.modules_to_save, *head] or None,
         use_rslora=wanted.use_rslora,
         use_dora=wanted.use_dora,
         init_lora_weights=initialisation,
@@ -150,6 +175,13 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int]) -> Any:
         adapted = get_peft_model(model, adapters)
     except ValueError as error:
         raise BadInput(f"method.lora.target_modules: {_first_line(error)}") from error
+    except TypeError as error:
+        if "modules_to_save" not in str(error):
+            raise
+        raise BadInput(
+            f"method.lora.modules_to_save: {wanted.modules_to_save} are endings of modules that have adapters, and "
+            "PEFT trains whole what ends so; give whole names, as o_proj instead of proj."
+        ) from error
     if not any(isinstance(module, LoraLayer) for module in adapted.modules()):
         raise BadInput(f"method.lora.target_modules: {wanted.target_modules} matches no module of this model.")
     for parameter in trainable(adapted).values():

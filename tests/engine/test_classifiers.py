@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from cells.life import attempt, audits, events_of, of_kind
 from cells.ranks import forget
 from cells.verdict import RELOAD_TOLERANCE
 from peft import PeftModel
+from safetensors.torch import load_file
 from support import small_encoders
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
+from engine.config.reading import read
+from engine.errors import BadInput
 from engine.events import RunDirectory, write_json
+from engine.model import load_model
+from engine.strategy import make_strategy
 
 HELD_OUT = small_encoders.pairs(12)
 
@@ -79,3 +85,53 @@ def test_bert_is_trained_and_evaluated_with_its_token_types(tmp_path: Path) -> N
     own, base = own_loss(run), tmp_path / "bert"
     assert math.isclose(own, loss_of_plain_peft(run, base, with_types=True), rel_tol=RELOAD_TOLERANCE["cpu"])
     assert not math.isclose(own, loss_of_plain_peft(run, base, with_types=False), rel_tol=1e-3)
+
+
+HEADS = {
+    "bert": ["classifier"], "roberta": ["classifier"], "distilbert": ["pre_classifier", "classifier"],
+    "llama": ["score"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "int8"])
+@pytest.mark.parametrize("model", HEADS)
+def test_the_head_stays_plain_is_trained_whole_and_reloads(model: str, method: str, tmp_path: Path) -> None:
+    """Adapters on all linears; a head in 4 or 8 bit could not be trained, and one that is not saved not be found."""
+    run, base = train(model, tmp_path, **{"method.name": method}), tmp_path / model
+    saved = load_file(run.adapter / "adapter_model.safetensors")
+    whole = {name.split(".")[2] for name in saved if "lora_" not in name}
+    assert whole == set(HEADS[model])
+    assert {value.dtype for value in saved.values()} == {torch.float32}
+    quantization = {
+        "lora": {},
+        "qlora": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True},
+        "int8": {"load_in_8bit": True},
+    }[method]
+    skipped = {"llm_int8_skip_modules": HEADS[model]} if quantization else {}
+    plain = loss_of_plain_peft(run, base, with_types=model == "bert", **quantization, **skipped)
+    # Which inputs int8 computes apart as outliers depends on all rows of a batch.
+    tolerance = {"abs_tol": 5e-3} if method == "int8" else {"rel_tol": RELOAD_TOLERANCE["cpu"]}
+    assert math.isclose(own_loss(run), plain, **tolerance)
+
+
+@pytest.mark.parametrize("method", ["qlora", "int8"])
+@pytest.mark.parametrize("model", HEADS)
+def test_bitsandbytes_takes_the_base_and_not_the_head(model: str, method: str, tmp_path: Path) -> None:
+    base = small_encoders.save(model, tmp_path / model)
+    tree = {"model": {"path": str(base), "task": "sequence_classification"}, "data": "none.jsonl"}
+    config = read(tree, where="t", base=tmp_path, assignments={"method": method, "device": "cpu"})
+    strategy = make_strategy(config, tracking_folder="")
+    loaded = load_model(config, strategy, small_encoders.tokenizer(), ["a", "b", "c"]).get_base_model()
+    quantised = {name for name, part in loaded.named_modules() if isinstance(part, (Linear4bit, Linear8bitLt))}
+    linears = {name for name, part in loaded.named_modules() if isinstance(part, torch.nn.Linear)}
+    of_head = {name for name in linears if name.partition(".")[0] in HEADS[model]}
+    assert of_head
+    assert quantised
+    assert not quantised & of_head
+    of_base = {name for name in linears if name.startswith(f"{loaded.base_model_prefix}.") and "lora_" not in name}
+    assert of_base == quantised
+
+
+def test_modules_trained_whole_that_would_have_adapters_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^method\.lora\.modules_to_save: \['lin'\] are endings of modules"):
+        train("distilbert", tmp_path, **{"method.name": "lora", "method.lora.modules_to_save": ["lin"]})

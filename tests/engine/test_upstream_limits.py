@@ -17,12 +17,21 @@ from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
+from transformers.quantizers.base import get_keys_to_not_convert
 
 from engine.config import Compute
 from engine.config.deepspeed import deepspeed_config
 from engine.config.reading import read
 from engine.quantized_linear import hold_int8_once
 from engine.strategy import cpu_ranks
+
+ENCODER = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture
@@ -82,6 +91,20 @@ def test_pissa_cannot_decompose_packed_weights() -> None:
     model = nn.Sequential(quantised(torch.uint8))
     with pytest.raises(TypeError, match="float32, float16, or bfloat16"):
         get_peft_model(model, LoraConfig(r=4, target_modules=["0"], init_lora_weights="pissa"))
+
+
+def test_peft_takes_heads_for_modules_by_the_end_of_their_names() -> None:
+    """peft 0.21.2 utils/other.py ``_set_trainable``; tuners/tuners_utils.py adapts them by their whole name."""
+    model = DistilBertForSequenceClassification(DistilBertConfig(**ENCODER, hidden_dim=32))
+    with pytest.raises(TypeError, match="modules_to_save cannot be applied to modules of type"):
+        get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="SEQ_CLS"))
+
+
+def test_transformers_quantise_the_head_of_an_encoder() -> None:
+    """transformers 5.23 quantizers/base.py ``get_keys_to_not_convert`` looks at the last parameter, here a bias."""
+    with torch.device("meta"):
+        model = BertForSequenceClassification(BertConfig(**ENCODER, intermediate_size=32))
+    assert "classifier" not in get_keys_to_not_convert(model)
 
 
 def int8_layer() -> bitsandbytes.nn.Linear8bitLt:

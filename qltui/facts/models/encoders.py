@@ -68,6 +68,11 @@ def _modernbert_type(config: ConfigJson, layer: int) -> str:
     return SLIDING if layer % config.number("global_attn_every_n_layers", 3) else FULL
 
 
+def _modernbert_classifier(config: ConfigJson) -> int:
+    biases = config.flag("classifier_bias") + config.flag("norm_bias")
+    return config.hidden * (config.hidden + 1 + biases) + _plain_classifier(config)
+
+
 BERT = Family(
     grouped_query(("query", "key", "value", "dense"), bias=True),
     dense(("dense", "dense"), bias=True),
@@ -89,9 +94,8 @@ ENCODERS = {
         norm_width=2,
         final_norms=_deberta_norms,
         embedding_rows=_deberta_rows,
-        outside=_pooler,
         rest=_deberta_convolution,
-        classifier=_plain_classifier,
+        classifier=_deep_classifier,
         defaults={"max_position_embeddings": 512},
     ),
     "distilbert": Family(
@@ -110,9 +114,8 @@ ENCODERS = {
         layer_type=_modernbert_type,
         norm_width=either("norm_bias", 2, 1),
         first_has_one_norm_less=True,
-        final_norms=3,
-        outside=lambda config: (Linear("dense", config.hidden, config.hidden, config.flag("classifier_bias")),),
-        classifier=_plain_classifier,
+        final_norms=2,
+        classifier=_modernbert_classifier,
         defaults={"sliding_window": 128, "max_position_embeddings": 8192},
     ),
     "roberta": ROBERTA,
