@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qltui.advice.rule import Concerns
 from qltui.advice.rules import SUBJECTS
+from qltui.advice.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +18,11 @@ HEAD = """# Rules
 
 Written by `python -m qltui.advice.catalogue` from the declarations in `qltui/advice/rules/`.
 
-A **block** surely fails or silently damages what is trained, and a launch with one is refused (`--force ID`
-overrides it by name). A **warn** may fail, or does not do what it says. An **info** works; something else is simpler,
-faster or smaller. A rule bounded by versions holds for these alone; where another program's versions are not known, it
-warns at most. *Ours* are runs of our own engine, *others* the files of other programs that `qltui check` reads.
+A **block** surely fails or silently damages what is trained, and a launch with one is refused (`--force ID` overrides
+it by name, but for `engine-` ones: those the engine itself refuses). A **warn** may fail, or does not do what it says.
+An **info** works; something else is simpler, faster or smaller. A rule bounded by versions holds for these alone; where
+another program's versions are not known, it warns at most. *Ours* are runs of our own engine, *others* the files of
+other programs that `qltui check` reads.
 """
 
 
@@ -38,6 +40,15 @@ def _lines() -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         yield from map(_row, rules)
         yield ""
+    yield "## What the memory plan finds"
+    yield ""
+    yield "Runs of ours, where the model is known and the GPUs are: what the plan of [plan.md](plan.md) comes to."
+    yield ""
+    yield "| Id | Severity | When | Why | Source |"
+    yield "|---|---|---|---|---|"
+    for one in VERDICTS:
+        yield f"| `{one.id}` | {one.severity} | {one.case} | {one.why} | {one.source} |"
+    yield ""
 
 
 def _row(rule: Rule) -> str:

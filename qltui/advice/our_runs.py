@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Checkpointing, Compute, Device, Method, StrategyName, Task
+from engine.config.quick_msgspec import msgspec
 from engine.config.ranks import compute_type, gpus_per_node, uses_gpu, world_size
 from engine.config.run_config import Attention, Storage
 from qltui.advice import sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from engine.config import RunConfig
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Card, Machine
@@ -20,13 +19,24 @@ ATTENTION = {Attention.FLASH_ATTENTION_2: "fa2", Attention.EAGER: "eager"}
 DTYPE = {Compute.BF16: "bfloat16", Compute.FP16: "float16", Compute.FP32: "float32"}
 
 
-def used_cards(config: RunConfig, machine: Machine) -> Sequence[Card]:
-    """The GPUs of a node that the run takes: those named by index, else the first ones; none on CPU ranks."""
+def anywhere(config: RunConfig) -> RunConfig:
+    """The configuration for GPUs elsewhere, whatever it says of those here."""
+    hardware = msgspec.structs.replace(config.hardware, device=Device.AUTO, gpus=[])
+    return msgspec.structs.replace(config, hardware=hardware)
+
+
+def usable_cards(config: RunConfig, machine: Machine) -> tuple[Card, ...]:
+    """The GPUs of a node that the run may take: those it names, else all; none on CPU ranks."""
     if not uses_gpu(config, len(machine.cards)):
         return ()
-    named = [int(name) for name in config.hardware.gpus if name.isdigit()]
-    cards = [machine.cards[index] for index in named if index < len(machine.cards)] or machine.cards
-    return cards[: gpus_per_node(config, len(cards))]
+    places = [place for name in config.hardware.gpus if (place := machine.card_named(name)) is not None]
+    return tuple(machine.cards[place] for place in dict.fromkeys(places)) or machine.cards
+
+
+def used_cards(config: RunConfig, machine: Machine) -> tuple[Card, ...]:
+    """The GPUs of a node that the run takes: the first of those it may."""
+    cards = usable_cards(config, machine)
+    return cards[: gpus_per_node(config, len(cards))] if cards else ()
 
 
 def values(config: RunConfig, machine: Machine | None, architecture: Architecture | None) -> dict[str, Any]:
@@ -107,13 +117,24 @@ def _storage(config: RunConfig) -> str:
 def _of_architecture(
     config: RunConfig, method: str, architecture: Architecture, machine: Machine | None
 ) -> dict[str, Any]:
-    """What the model's numbers say; sizes only where there is a machine to compare them with."""
+    """What the model's numbers say; sizes only where there are GPUs, and room to compare them with."""
     found: dict[str, Any] = {"tied": architecture.tied}
-    if machine is not None and machine.cards:
-        double = config.method.quantization.double_quantization
-        weights = sizes.weight_bytes(architecture, method, double_quantization=double)
-        found["est_quant_model_gb"] = weights / sizes.GIB
-        found["est_host_ram_gb"] = sizes.host_bytes(config, architecture) / sizes.GIB
-    if machine is not None and machine.disk_free is not None:
-        found["ckpt_gb"] = sizes.checkpoint_bytes(config, architecture) / sizes.GIB
+    if machine is None or not machine.cards:
+        return found
+    double = config.method.quantization.double_quantization
+    found["est_quant_model_gb"] = sizes.model_gib(architecture, method, double_quantization=double)
+    if config.strategy.offload_parameters or config.strategy.offload_optimizer:
+        found["est_host_ram_gb"] = _offloaded_gib(config, architecture, machine)
+    if machine.disk_free is not None:
+        from qltui.advice.memory.whole import checkpoint_bytes
+
+        found["ckpt_gb"] = checkpoint_bytes(config, architecture) / sizes.GIB
     return found
+
+
+def _offloaded_gib(config: RunConfig, architecture: Architecture, machine: Machine) -> float:
+    from qltui.advice.memory import job_on, total
+    from qltui.advice.memory.host import host_memory
+
+    job = job_on(config, architecture, machine._replace(cards=used_cards(config, machine)))
+    return total(host_memory(job, machine.nodes)) / sizes.GIB

@@ -16,7 +16,7 @@ from qltui.advice.memory import Fit, Job, fit, job_on
 from qltui.advice.speed import StepTime, step_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from engine.config.run_config import RunConfig
     from qltui.facts.architecture import Architecture
@@ -34,6 +34,8 @@ TIE = 0.03
 MOST_ROWS = 64
 """Rows a rank computes at once at most: more gain nothing."""
 DOES_NOT_FIT, TOO_FEW_GPUS = "does-not-fit", "too-few-gpus"
+"""Why a strategy is left out, beside the rules."""
+NO_OFFLOAD: dict[str, Any] = {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
 
 
 class Candidate(NamedTuple):
@@ -103,10 +105,7 @@ def choose(
         rows: wanted for an optimizer step over all ranks; what ``config`` comes to where None.
         blocks: rules a candidate must not break, beside what the engine refuses.
     """
-    job = job_on(config, architecture, machine, tokens)
-    training = config.training
-    if rows is None:
-        rows = training.micro_batch_size * training.gradient_accumulation_steps * job.world_size
+    rows = rows or rows_of_a_step(config, architecture, machine)
     best: list[Candidate] = []
     rejected: list[Rejected] = []
     for strategy in SIMPLEST_FIRST:
@@ -122,6 +121,35 @@ def choose(
     return Choice(ranked, rejected, _why(ranked[0], rejected))
 
 
+def rows_of_a_step(config: RunConfig, architecture: Architecture, machine: Machine) -> int:
+    """Rows of one optimizer step, over all ranks."""
+    training = config.training
+    world_size = job_on(config, architecture, machine).world_size
+    return training.micro_batch_size * training.gradient_accumulation_steps * world_size
+
+
+def smallest(
+    config: RunConfig, architecture: Architecture, machines: Iterable[Machine], *, rows: int,
+    blocks_on: Callable[[RunConfig, Machine], list[str]],
+) -> Machine | None:  # fmt: skip
+    """The first of ``machines`` that runs ``config`` some way, with room for the plan's error; None if none does.
+
+    Without offload: nothing is known of their hosts, so none is asked to take what the GPUs have no room for.
+    """
+
+    def runs_it(machine: Machine) -> bool:
+        def blocks(one: RunConfig) -> list[str]:
+            return blocks_on(one, machine)
+
+        ways = (
+            _best_of(strategy, config, architecture, machine, None, rows, blocks, offload=False)
+            for strategy in SIMPLEST_FIRST
+        )
+        return any(isinstance(way, Candidate) and way.fit.is_safe for way in ways)
+
+    return next(filter(runs_it, machines), None)
+
+
 def _rank(candidate: Candidate, fastest: Candidate) -> tuple[int, float]:
     """As good as the fastest: by simplicity; else by time."""
     if candidate.seconds_per_row <= fastest.seconds_per_row * (1 + TIE):
@@ -131,33 +159,39 @@ def _rank(candidate: Candidate, fastest: Candidate) -> tuple[int, float]:
 
 def _best_of(
     strategy: StrategyName, config: RunConfig, architecture: Architecture, machine: Machine, tokens: int | None,
-    rows: int, blocks: Blocks,
+    rows: int, blocks: Blocks, *, offload: bool = True,
 ) -> Candidate | Rejected:  # fmt: skip
-    """The fastest way with one strategy that fits safely, or else one that fits; offload only where none does."""
+    """The fastest way with one strategy that fits safely, or else one that fits; offload only where none does.
+
+    The smallest micro batch is tried first: where it does not fit, no other does.
+    """
     if machine.gpus < 2 and strategy is not StrategyName.SINGLE:
         return Rejected(strategy, TOO_FEW_GPUS, None)
     least: int | None = None
     blocked = ""
-    for offload in _offloads(strategy, config.method.name):
-        base = _with(config, {"strategy.name": strategy, **offload, "hardware.ranks_per_node": None})
+    for places in _offloads(strategy, config.method.name) if offload else (NO_OFFLOAD,):
+        base = with_values(config, {"strategy.name": strategy, **places, "hardware.ranks_per_node": None})
         if rules := [*_refusals(base), *blocks(base)]:
             blocked = blocked or rules[0]
             continue
         fitting: list[Candidate] = []
         for micro_batch, accumulation in _batches(rows, _replicas(strategy, machine)):
             candidate = _fewest_recomputed(base, micro_batch, accumulation, architecture, machine, tokens)
-            if candidate.fit.fits:
-                fitting.append(candidate)
-            else:
+            if not candidate.fit.fits:
                 least = min(least or candidate.fit.total, candidate.fit.total)
-        if fitting:
-            return min(fitting, key=lambda one: (not one.fit.is_safe, one.seconds_per_row))
+                break
+            fitting.append(candidate)
+        for candidate in sorted(fitting, key=lambda one: (not one.fit.is_safe, one.seconds_per_row)):
+            rules = blocks(candidate.config)
+            if not rules:
+                return candidate
+            blocked = blocked or rules[0]
     return Rejected(strategy, blocked if least is None else DOES_NOT_FIT, least)
 
 
 def _offloads(strategy: StrategyName, method: Method) -> Iterator[dict[str, Any]]:
     """Fields that move something to the host, the least first."""
-    yield {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
+    yield NO_OFFLOAD
     if strategy in (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3) and method is Method.FULL:
         yield {"strategy.offload_parameters": False, "strategy.offload_optimizer": True}
     if strategy in (StrategyName.FSDP2, StrategyName.ZERO3):
@@ -195,9 +229,9 @@ def _fewest_recomputed(
             "strategy.offload_parameters": base.strategy.offload_parameters,
             "strategy.offload_optimizer": base.strategy.offload_optimizer,
             "training.micro_batch_size": micro_batch, "training.gradient_accumulation_steps": accumulation,
-            "training.gradient_checkpointing": checkpointing,
+            "training.gradient_checkpointing": checkpointing, "hardware.ranks_per_node": None,
         }  # fmt: skip
-        config = _with(base, patch)
+        config = with_values(base, patch)
         job = job_on(config, architecture, machine, tokens)
         rows = micro_batch * accumulation * _replicas(base.strategy.name, machine)
         return Candidate(config, patch, job, fit(job, machine), step_time(job, machine), rows)
@@ -212,7 +246,7 @@ def _fewest_recomputed(
     return candidate(most)
 
 
-def _with(config: RunConfig, patch: dict[str, Any]) -> RunConfig:
+def with_values(config: RunConfig, patch: dict[str, Any]) -> RunConfig:
     """The configuration with other values at dotted paths of two parts."""
     sections: dict[str, dict[str, Any]] = {}
     for path, value in patch.items():

@@ -205,7 +205,7 @@ class Setup(NamedTuple):
         """
         known = {**UNSAID, **_of_machine(machine), **{name: values[name] for name in NAMES & values.keys()}}
         if architecture is not None:
-            known |= _of_architecture(values, architecture, known["method"], on_gpus=bool(machine and machine.cards))
+            known |= _of_architecture(values, architecture, known["method"], machine)
         if "max_length" in values and not isinstance(values["max_length"], int):
             known["max_length"] = None
         runs_with = dict(versions or {})
@@ -298,14 +298,12 @@ def _of_machine(machine: Machine | None) -> dict[str, Any]:
 
 
 def _of_architecture(
-    values: Mapping[str, Any], architecture: Architecture, method: str, *, on_gpus: bool
+    values: Mapping[str, Any], architecture: Architecture, method: str, machine: Machine | None
 ) -> dict[str, Any]:
-    """What the model's numbers add to what a file says; sizes only where there are GPUs to compare them with."""
-    found: dict[str, Any] = {
-        "tied": architecture.tied,
-        "checkpoint_dtype": architecture.dtype,
-        "est_host_ram_per_rank_gb": sizes.weight_bytes(architecture, "lora") / sizes.GIB,
-    }
-    if on_gpus and method:
-        found["est_quant_model_gb"] = sizes.weight_bytes(architecture, method) / sizes.GIB
+    """What the model's numbers add to what a file says; sizes only where there is room to compare them with."""
+    found: dict[str, Any] = {"tied": architecture.tied, "checkpoint_dtype": architecture.dtype}
+    if machine is not None and machine.host_memory is not None:
+        found["est_host_ram_per_rank_gb"] = sizes.model_gib(architecture, "lora")
+    if machine is not None and machine.cards and method in sizes.METHODS:
+        found["est_quant_model_gb"] = sizes.model_gib(architecture, method)
     return {name: value for name, value in found.items() if name not in values}

@@ -1,4 +1,4 @@
-"""Bytes a run surely needs, by the numbers of its model alone; the memory plan says it more exactly."""
+"""What a machine gives and a model has, in the words of a Setup; bytes that a run takes are the memory plan's."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.config import RunConfig
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Card, Machine
 
 GIB = 2**30
 MIB = 2**20
 
-BITS_16 = 2.0
-BYTES_INT8 = 1.0
-BYTES_4BIT = 0.5 + 4 / 64
-"""A float32 scale for each block of 64 weights."""
-BYTES_4BIT_DOUBLE = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""The scales in 8 bits, and a float32 scale for each 256 of them."""
-
-BYTES_TRAINED = 12
-"""A trained weight and its two Adam moments, in float32."""
+METHODS = {"full": "full", "lora": "lora", "qlora4": "qlora", "int8": "int8"}
+"""Methods whose sizes are known: RunConfig's name by Setup's."""
 
 
 def in_experts(architecture: Architecture) -> int:
@@ -32,37 +24,13 @@ def in_experts(architecture: Architecture) -> int:
     )
 
 
-def weight_bytes(architecture: Architecture, method: str, *, double_quantization: bool = True) -> float:
-    """Bytes of all weights, as a method (named as in Setup) keeps them."""
-    total = architecture.parameters
-    if method in ("full", "lora"):
-        return total * BITS_16
-    each = BYTES_INT8 if method == "int8" else BYTES_4BIT_DOUBLE if double_quantization else BYTES_4BIT
-    replaced = architecture.quantized_parameters
-    return replaced * each + (total - replaced) * BITS_16
+def model_gib(architecture: Architecture, method: str, *, double_quantization: bool = True) -> float:
+    """GiB of a whole model as one of METHODS keeps it."""
+    # Only here: the memory plan takes longer to import than a check of one file may.
+    from engine.config.run_config import Method
+    from qltui.advice.memory.whole import weight_bytes
 
-
-def checkpoint_bytes(config: RunConfig, architecture: Architecture) -> float:
-    """Bytes of one checkpoint of ours: what is trained, with its moments."""
-    if config.method.name.value == "full":
-        return float(architecture.parameters * BYTES_TRAINED)
-    lora = config.method.lora
-    named = [lora.target_modules] if isinstance(lora.target_modules, str) else lora.target_modules
-    return float(architecture.lora_parameters(lora.rank, None if named == ["all-linear"] else named) * BYTES_TRAINED)
-
-
-def host_bytes(config: RunConfig, architecture: Architecture) -> float:
-    """Bytes that offload of ours puts into the host memory of a node at least; buffers come on top."""
-    offload, full = config.strategy, config.method.name.value == "full"
-    under_fsdp2 = offload.name.value == "fsdp2"
-    total = 0.0
-    states_on_host = full and (offload.offload_optimizer or (under_fsdp2 and offload.offload_parameters))
-    if states_on_host:
-        total += architecture.parameters * BYTES_TRAINED
-    if offload.offload_parameters and not (states_on_host and under_fsdp2):  # there float32 weights are the weights
-        method = {"qlora": "qlora4"}.get(config.method.name.value, config.method.name.value)
-        total += weight_bytes(architecture, method)
-    return total
+    return weight_bytes(architecture, Method(METHODS[method]), double_quantization=double_quantization) / GIB
 
 
 def of_machine(machine: Machine, cards: Sequence[Card]) -> dict[str, Any]:

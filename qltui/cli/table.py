@@ -49,6 +49,10 @@ COMMANDS = (
         argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
         SET,
         argument("--name", help="what the run is called"),
+        argument(
+            "--force", dest="forced", metavar="RULE", action="append", default=[],
+            help="launch though this rule blocks it, named as in the refusal; what the engine refuses stays refused",
+        ),
         argument("--dry-run", action="store_true", help="check it and print what would run, start nothing"),
         argument("--watch", action="store_true", help="open the monitor on it"),
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),

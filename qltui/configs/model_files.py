@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,35 +77,6 @@ def hidden_size(name: str, revision: str | None) -> int | None:
     text = config.get("text_config")
     found = (text if isinstance(text, dict) else config).get("hidden_size")
     return found if isinstance(found, int) else None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files Transformers will take the weights from; empty if there are none."""
-    for whole, index in zip(WHOLE_WEIGHTS, SHARDED_WEIGHTS, strict=True):
-        if (folder / whole).is_file():
-            return [folder / whole]
-        if (folder / index).is_file():
-            return [folder / shard for shard in _shards(folder / index)]
-    return []
-
-
-def count_parameters(folder: Path) -> int:
-    """Numbers in a model's weights, by the headers of its files; those without one are taken to be 16-bit."""
-    total = 0
-    for file in weight_files(folder):
-        if file.suffix == ".safetensors":
-            total += sum(math.prod(entry["shape"]) for key, entry in _header(file).items() if key != "__metadata__")
-        else:
-            total += file.stat().st_size // 2
-    return total
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """What a safetensors file says of its tensors; https://huggingface.co/docs/safetensors#format"""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(length))
-    return header
 
 
 def _check_weights(folder: Path) -> list[Problem]:

@@ -1,4 +1,6 @@
-"""All that can be known to be wrong with a run before it is launched, without torch: files, machine, combinations."""
+"""What is wrong with what a run needs to find, known before it is launched, without torch: packages, model, data.
+
+Combinations and the machine are the rules' (``qltui.advice``)."""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.cells import ZERO, refused
+from engine.config.cells import ZERO
 from engine.config.formats import (
     FILE_FORMATS,
     MAPPING_EXAMPLE,
@@ -16,25 +18,17 @@ from engine.config.formats import (
     row_problem,
     wanted,
 )
-from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, gpus_per_node, ranks_per_node, uses_gpu
-from engine.config.run_config import Attention, Compute, DataFormat, Device, Method, Optimizer, StrategyName, get
+from engine.config.run_config import Attention, DataFormat
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
-from qltui.configs.host_memory import check_host_memory
 from qltui.configs.model_files import check_model, missing
-from qltui.facts import gpus
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
 
 
 def check(config: RunConfig) -> list[Problem]:
-    """Every problem that can be known now; empty if the run may be launched. Reads files and the GPU driver only."""
-    return [*refused(config), *_check_hardware(config), *check_files(config)]
-
-
-def check_files(config: RunConfig) -> list[Problem]:
-    """What is wrong with what the run needs to find: packages, model, data, the run it continues."""
+    """Every problem of packages, model, data and the run it continues; empty if all is there. Reads files only."""
     problems = _check_packages(config)
     problems += _check_parent(config)
     problems += check_model(config.model.path, config.model.tokenizer)
@@ -47,76 +41,6 @@ def check_files(config: RunConfig) -> list[Problem]:
     template = config.data.chat_template
     if template is not None and not Path(template).is_file():
         problems.append(Problem(template, "data.chat_template", "there is no such file."))
-    return problems
-
-
-def _check_hardware(config: RunConfig) -> list[Problem]:
-    wanted_device = config.hardware.device
-    visible = [] if wanted_device is Device.CPU else gpus.visible_gpus()
-    if wanted_device is Device.CUDA and not visible:
-        message = "cuda is asked for, but this machine shows no NVIDIA GPU."
-        return [Problem("", "hardware.device", message, "Set it to cpu, or check the driver with `qltui doctor`.")]
-    problems = []
-    for name in config.hardware.gpus:
-        if gpus.find(name, visible) is None:
-            there = ", ".join(str(gpu.number) for gpu in visible) or "none"
-            problems.append(Problem("", "hardware.gpus", f"there is no GPU {name}.", f"This machine shows: {there}."))
-    ranks = config.hardware.ranks_per_node
-    strategy = config.strategy.name
-    if strategy in ONE_RANK and (ranks or 1) > 1:
-        problems.append(Problem("", "strategy.name", f"{strategy.value} runs one rank, not {ranks}; choose ddp."))
-    if uses_gpu(config, len(visible)):
-        named = [gpu for name in config.hardware.gpus if (gpu := gpus.find(name, visible))]
-        usable = len(config.hardware.gpus) or len(visible)
-        return (
-            problems + _check_gpus(config, usable) + _check_bf16(config, named or visible) + check_host_memory(config)
-        )
-    return problems + _check_cpu_ranks(config)
-
-
-def _check_gpus(config: RunConfig, usable: int) -> list[Problem]:
-    """What the number of GPUs rules out."""
-    if config.strategy.name is StrategyName.PIPELINE and usable < 2:
-        message = f"pipeline spreads layers over GPUs, and there is {usable}."
-        return [Problem("", "strategy.name", message, "Use single, or two GPUs or more.")]
-    ranks = ranks_per_node(config, usable)
-    if ranks <= usable:
-        return []
-    message = f"{ranks} ranks want a GPU each, and there are {usable}."
-    remedy = "Set it to that or less, or leave it empty; set hardware.device=cpu for CPU ranks."
-    return [Problem("", "hardware.ranks_per_node", message, remedy)]
-
-
-def _check_bf16(config: RunConfig, usable: list[gpus.Gpu]) -> list[Problem]:
-    """Whether the GPUs compute bf16, if it is asked for; by capability, since torch says yes where it is emulated."""
-    used = usable[: gpus_per_node(config, len(usable))]
-    lacking = [gpu for gpu in used if gpu.capability and gpu.capability[0] < BF16_CAPABILITY]
-    if config.precision.compute is not Compute.BF16 or not lacking:
-        return []
-    message = f"GPU {lacking[0].number} ({lacking[0].name}) computes no bf16."
-    return [Problem("", "precision.compute", message, "Use fp16 or auto, or name other GPUs in hardware.gpus.")]
-
-
-def _check_cpu_ranks(config: RunConfig) -> list[Problem]:
-    """What needs a GPU, where there is none or CPU ranks are asked for."""
-    problems = []
-    if config.strategy.name is StrategyName.PIPELINE:
-        message = "pipeline spreads layers over GPUs, and the ranks compute on CPU."
-        problems.append(Problem("", "strategy.name", message, "Use single, or fsdp2 or zero3 to split the weights."))
-    for field in ("strategy.offload_optimizer", "strategy.offload_parameters"):
-        if get(config, field):
-            message = "the ranks compute on CPU, where there is no GPU memory to offload from."
-            problems.append(Problem("", field, message, "Turn it off."))
-    if config.precision.compute is Compute.FP16:
-        problems.append(Problem("", "precision.compute", "fp16 needs a GPU; use fp32 or bf16 on CPU ranks."))
-    if config.model.attention is Attention.FLASH_ATTENTION_2:
-        problems.append(Problem("", "model.attention", "flash_attention_2 needs a GPU; use sdpa or auto."))
-    if config.training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
-        message = "paged_adamw_8bit needs a GPU; use adamw_8bit on CPU ranks."
-        problems.append(Problem("", "training.optimizer", message))
-    if config.method.name is Method.INT8 and config.method.lora.use_dora:
-        message = "DoRA on int8 weights needs a GPU; turn it off, or use qlora on CPU ranks."
-        problems.append(Problem("", "method.lora.use_dora", message))
     return problems
 
 

@@ -24,14 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine.config import RunConfig
+    from qltui.runs.assessment import Assessment
 
 
 class LaunchRefused(Exception):
     """Nothing was done; the message says why and what to do."""
 
 
-def create(config: RunConfig) -> RunDirectory:
-    """Make the directory of a run, whole or not at all. ``start`` then starts it.
+def launch(assessed: Assessment) -> RunDirectory:
+    """Start a run that nothing stops, with what is known of it as ``plan.json``; for commands and screens alike.
+
+    Raises:
+        LaunchRefused: something stops it, a live run has the name or the GPUs, or the state folder can't be written.
+    """
+    from qltui.runs import plan_file
+
+    if assessed.refusals:
+        raise LaunchRefused("\n".join(map(str, assessed.refusals)))
+    run = create(assessed.config, plan_file.document(assessed))
+    start(run)
+    return run
+
+
+def create(config: RunConfig, plan: dict[str, Any] | None = None) -> RunDirectory:
+    """Make the directory of a run, whole or not at all, with ``plan`` as its ``plan.json``. ``start`` then starts it.
 
     Raises:
         LaunchRefused: a live run has the name or the GPUs, there is no such parent, or the state folder can't be
@@ -50,6 +66,8 @@ def create(config: RunConfig) -> RunDirectory:
         try:
             temporary.path.mkdir(mode=0o700)
             write_files(temporary, config, ranks_per_node(config, len(leased)), leased)
+            if plan is not None:
+                write_json(temporary.plan_json, plan)
             write_json(temporary.status_json, _first_status(run, config, _uuids(leased)))
             temporary.path.rename(run.path)
         except BaseException:
@@ -181,13 +199,15 @@ def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[gpus.Gpu]:
     """The GPUs this launch takes: those it names, else the first that no live run has.
 
     Raises:
-        LaunchRefused: they are a live run's.
+        LaunchRefused: they are a live run's, or not there.
     """
     visible = [] if config.hardware.device is Device.CPU else gpus.visible_gpus()
     if not uses_gpu(config, len(visible)):
         return []
     taken = {uuid: one["id"] for one in live for uuid in one["gpus"]}
     named = [gpu for name in config.hardware.gpus if (gpu := gpus.find(name, visible))]
+    if len(named) < len(config.hardware.gpus):
+        raise LaunchRefused(f"Of the GPUs {', '.join(config.hardware.gpus)} only {len(named)} are there.")
     for gpu in named:
         if gpu.uuid in taken:
             advice = "Wait until it ends, stop it, or choose other GPUs with --set hardware.gpus=[...]"

@@ -79,7 +79,7 @@ def test_only_as_many_layers_are_recomputed_as_must_be(tmp_path: Path) -> None:
     first = choose(tmp_path, LLAMA_8B, "4xA40", "qlora", 8192).ranked[0]
     layers = first.job.checkpointed
     assert 0 < layers < 32
-    fewer = planner._with(first.config, {"training.gradient_checkpointing": layers - 1})
+    fewer = planner.with_values(first.config, {"training.gradient_checkpointing": layers - 1})
     machine = parse("4xA40")
     assert not planner.fit(planner.job_on(fewer, LLAMA_8B, machine), machine).is_safe
     assert f"{layers} of 32 layers" in choose(tmp_path, LLAMA_8B, "4xA40", "qlora", 8192).why
@@ -88,7 +88,7 @@ def test_only_as_many_layers_are_recomputed_as_must_be(tmp_path: Path) -> None:
 def test_offload_only_where_nothing_fits_without(tmp_path: Path) -> None:
     for candidate in choose(tmp_path, LLAMA_8B, "2xH100", "full", 4096).ranked:
         if candidate.config.strategy.offload_optimizer:
-            kept = planner._with(candidate.config, {
+            kept = planner.with_values(candidate.config, {
                 "strategy.offload_optimizer": False, "strategy.offload_parameters": False,
                 "training.gradient_checkpointing": Checkpointing.ALL, "training.micro_batch_size": 1,
             })  # fmt: skip

@@ -243,3 +243,22 @@ def test_folders_as_data(tmp_path: Path) -> None:
     assert "folder without data files" in only(preflight.check(config)).message
     write_rows(folder / "train.jsonl", GOOD_ROW)
     assert preflight.check(config) == []
+
+
+# The run it continues
+
+
+def test_a_parent_must_hold_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLTUI_HOME", str(tmp_path / "home"))
+    run = tmp_path / "home" / "runs" / "first-20260101"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "run.yaml").touch()
+    for named in ("first", str(run)):
+        problem = only(preflight.check(make_config(tmp_path, parent=named)))
+        assert (problem.field, "holds no checkpoint" in problem.message) == ("parent", True)
+    (run / "checkpoints" / ".step-00000002.partial").mkdir()
+    assert preflight.check(make_config(tmp_path, parent="first")) != []
+    (run / "checkpoints" / "step-00000002").mkdir()
+    for named in ("first", "first-20260101", str(run)):
+        assert preflight.check(make_config(tmp_path, parent=named)) == []
+    assert "Did you mean first-20260101" in only(preflight.check(make_config(tmp_path, parent="frist"))).message

@@ -249,10 +249,16 @@ OURS: dict[str, tuple[Values, Values]] = {
     "pipeline-one-gpu": ({"strategy.name": "pipeline", "machine": "1xA40"}, {"machine": "2xA40"}),
     "bf16-not-there": ({"precision.compute": "bf16", "machine": "2xT4"}, {"precision.compute": "auto"}),
     "offload-exceeds-host": (
+        {"strategy.name": "fsdp2", "strategy.offload_parameters": True, "host_available": 2**30},
+        {"host_available": 2**40}),
+    "optimizer-offload-exceeds-host": (
         {"method.name": "full", "strategy.name": "zero3", "strategy.offload_optimizer": True, "host_available": 2**34},
         {"host_available": 2**40}),
     "cpu-pipeline": ({"strategy.name": "pipeline", "machine": "cpu"}, {"strategy.name": "single"}),
     "cpu-offload": (
+        {"strategy.name": "zero3", "strategy.offload_parameters": True, "hardware.device": "cpu"},
+        {"hardware.device": "auto"}),
+    "cpu-optimizer-offload": (
         {"strategy.name": "zero2", "strategy.offload_optimizer": True, "hardware.device": "cpu"},
         {"hardware.device": "auto"}),
     "cpu-fp16": ({"precision.compute": "fp16", "machine": "cpu"}, {"machine": "2xA40"}),

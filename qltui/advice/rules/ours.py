@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from qltui.advice.setup import Setup
 
 CELLS = "engine/config/cells.py, reproduced in tests/engine/test_upstream_limits.py"
+GIB = 2**30
+NO_OFFLOAD = {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
 INSTEAD: dict[str, Any] = {"strategy.name": "zero3", "precision.compute": "auto"}
 """What mends a field where its default would not be meant: every method runs under zero3."""
 
@@ -101,9 +103,37 @@ def _ranks(setup: Setup) -> int:
 
 
 def _absent_gpus(setup: Setup) -> list[str]:
-    """GPUs named by an index that the machine does not have."""
-    named = _config(setup).hardware.gpus if _on_gpu(setup) else []
-    return [name for name in named if name.isdigit() and int(name) >= _cards(setup)]
+    """GPUs that the run names and the machine does not have; of one that was described, UUIDs are not known."""
+    machine, hardware = setup.machine, _config(setup).hardware
+    if machine is None or (hardware.device is Device.CUDA and not machine.cards):
+        return []
+    if not _on_gpu(setup):
+        return hardware.gpus
+    judged = [name for name in hardware.gpus if machine.devices or name.isdecimal()]
+    return [name for name in judged if machine.card_named(name) is None]
+
+
+def _gpus_shown(setup: Setup) -> str:
+    """Those that can be named."""
+    if setup.machine is None or not _on_gpu(setup):
+        return "the ranks compute on CPU"
+    numbers = [gpu.number for gpu in setup.machine.devices] or range(_cards(setup))
+    return f"the machine shows {', '.join(map(str, numbers))}"
+
+
+def _exceeds_host(setup: Setup) -> bool:
+    """Whether offload needs more than the host has free, or has at all where that alone is known."""
+    if setup.machine is None or not setup.est_host_ram_gb:
+        return False
+    room = setup.machine.host_available or setup.machine.host_memory
+    return room is not None and setup.est_host_ram_gb * GIB > room
+
+
+def _too_much_for_host(setup: Setup) -> str:
+    assert setup.machine is not None, "it was compared with one"
+    free = setup.machine.host_available
+    room = f"{(free or setup.machine.host_memory or 0) / GIB:.1f} GiB are {'free' if free else 'there'}"
+    return f"Offload would put at least {setup.est_host_ram_gb:.1f} GiB into host memory, and {room}."
 
 
 RULES = (
@@ -141,9 +171,9 @@ RULES = (
         "hardware.gpus",
         lambda s: bool(_absent_gpus(s)),
         "GPUs named that the machine does not have",
-        lambda s: f"There is no GPU {', '.join(_absent_gpus(s))}; {_cards(s)} are there, counted from 0.",
+        lambda s: f"There is no GPU {', '.join(_absent_gpus(s))}; {_gpus_shown(s)}.",
         "Name others, or leave it empty for the first free ones.",
-        "Indices are those of the driver.",
+        "Indices are those of the driver, of GPUs that CUDA_VISIBLE_DEVICES lets through.",
         "qltui/facts/machine.py",
         {"hardware.gpus": [], "hardware.ranks_per_node": None},
         concerns=Concerns.OURS,
@@ -191,17 +221,26 @@ RULES = (
         "offload-exceeds-host",
         Severity.BLOCK,
         "strategy.offload_parameters",
-        lambda s: (
-            s.machine is not None
-            and s.est_host_ram_gb > 0
-            and s.est_host_ram_gb * 2**30 > (s.machine.host_available or s.machine.host_memory or float("inf"))
-        ),
-        "offload of more than the host's memory",
-        "Offload would put at least {est_host_ram_gb:.1f} GiB into host memory, which has no room for it.",
+        lambda s: s.cpu_offload_params and _exceeds_host(s),
+        "offload of parameters that takes more than the host's memory",
+        _too_much_for_host,
         "Turn it off and use more GPUs, choose qlora, or free some memory.",
         "The kernel would kill a rank.",
-        "the number of parameters and the bytes each takes there",
-        {"strategy.offload_parameters": False, "strategy.offload_optimizer": False},
+        "qltui/advice/memory/host.py",
+        NO_OFFLOAD,
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "optimizer-offload-exceeds-host",
+        Severity.BLOCK,
+        "strategy.offload_optimizer",
+        lambda s: s.cpu_offload_opt and not s.cpu_offload_params and _exceeds_host(s),
+        "offload of the optimizer that takes more than the host's memory",
+        _too_much_for_host,
+        "Turn it off and use more GPUs, train adapters, or free some memory.",
+        "The kernel would kill a rank.",
+        "qltui/advice/memory/host.py",
+        NO_OFFLOAD,
         concerns=Concerns.OURS,
     ),
     Rule(
@@ -221,13 +260,26 @@ RULES = (
         "cpu-offload",
         Severity.BLOCK,
         "strategy.offload_parameters",
-        lambda s: _on_cpu(s) and (s.cpu_offload_params or s.cpu_offload_opt),
-        "offload on CPU ranks",
-        "Offload is on, and the ranks compute on CPU, where there is no GPU memory to offload from.",
+        lambda s: _on_cpu(s) and s.cpu_offload_params,
+        "offload of parameters on CPU ranks",
+        "Parameters are offloaded, and the ranks compute on CPU, where there is no GPU memory to offload from.",
         "Turn offload off.",
         "All is in host memory already.",
-        "qltui/configs/preflight.py",
-        {"strategy.offload_parameters": False, "strategy.offload_optimizer": False},
+        "engine/strategy/fully_sharded.py, engine/strategy/zero.py",
+        NO_OFFLOAD,
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-optimizer-offload",
+        Severity.BLOCK,
+        "strategy.offload_optimizer",
+        lambda s: _on_cpu(s) and s.cpu_offload_opt and not s.cpu_offload_params,
+        "offload of the optimizer on CPU ranks",
+        "The optimizer is offloaded, and the ranks compute on CPU, where there is no GPU memory to offload from.",
+        "Turn offload off.",
+        "All is in host memory already.",
+        "engine/strategy/zero.py",
+        NO_OFFLOAD,
         concerns=Concerns.OURS,
     ),
     Rule(

@@ -11,12 +11,13 @@ from engine.config.reading import read_file
 from engine.config.schema import ConfigError, Problem
 from qltui.advice.evaluation import evaluate
 from qltui.advice.findings import Severity
+from qltui.advice.our_runs import anywhere
 from qltui.advice.setup import Setup
 from qltui.cli import exits, output
-from qltui.configs import fixing, hub
+from qltui.configs import fixing
 from qltui.configs.foreign import together
 from qltui.configs.foreign.reading import TITLES, Format, Reading
-from qltui.facts import versions
+from qltui.runs.assessment import assess, find_architecture, versions_here
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
     findings += [_of_problem(note, "note", Severity.INFO) for note in reading.notes]
 
     def advise(reading: Reading) -> list[Finding]:
-        architecture = _architecture(reading.values.get("model"), None)
-        return evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, _versions()))
+        architecture = _architecture(reading.values.get("model"))
+        return evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, versions_here()))
 
     advised = advise(reading)
     fix = fixing.fixed(reading, advised, advise)
@@ -92,30 +93,23 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
 
 def _check_ours(reading: Reading, described: Machine | None) -> Checked:
     """A run of ours: on the machine that was described, else on this one."""
-    from qltui.configs import preflight
-
     try:
         config = read_file(Path(reading.path))
     except ConfigError as error:
         return Checked(reading, [_of_problem(problem, "configuration") for problem in error.problems], None, None)
-    architecture = _architecture(config.model.path, config.model.revision)
+    assessed = assess(config if described is None else anywhere(config), described)
 
-    def advise(config: RunConfig) -> list[Finding]:
-        return evaluate(Setup.of_run(config, described, architecture, _versions()))
+    def advise_again(config: RunConfig) -> list[Finding]:
+        return assessed.again(config if described is None else anywhere(config))
 
-    advised = advise(config)
-    told = {finding.field for finding in advised if finding.severity is Severity.BLOCK}
-    problems = preflight.check(config) if described is None else preflight.check_files(config)
-    findings = [
-        _of_problem(problem, "preflight", file=reading.path) for problem in problems if problem.field not in told
-    ]
-    findings += [_of_finding(finding, reading) for finding in advised]
+    findings = [_of_problem(problem, "preflight", file=reading.path) for problem in assessed.problems]
+    findings += [_of_finding(finding, reading) for finding in assessed.advice.findings]
     plan = None
-    if described is not None and described.cards and architecture is not None:
-        from qltui.cli.commands.plan import anywhere, document, plan_run
+    if described is not None and assessed.architecture is not None and assessed.advice.fit is not None:
+        from qltui.cli.commands.plan import document, plan_run
 
-        plan = document(plan_run(anywhere(config), architecture, described))
-    return Checked(reading, findings, fixing.fixed_run(reading.path, advised, advise), plan)
+        plan = document(plan_run(assessed.config, assessed.architecture, described))
+    return Checked(reading, findings, fixing.fixed_run(reading.path, assessed.advice.findings, advise_again), plan)
 
 
 def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None:
@@ -126,24 +120,13 @@ def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None
     from qltui.configs.foreign.as_run import as_run
 
     config = as_run(reading.values, machine.gpus)
-    architecture = _architecture(config.model.path, None) if config else None
+    architecture = find_architecture(config.model.path) if config else None
     return document(plan_run(config, architecture, machine)) if config and architecture else None
 
 
-def _architecture(model: Any, revision: str | None) -> Architecture | None:
+def _architecture(model: Any) -> Architecture | None:
     """None where the model is not said, or not known here: then no rule asks for it."""
-    if not isinstance(model, str):
-        return None
-    from qltui.facts import architecture as architectures
-
-    try:
-        return architectures.find(model, hub.cached_model(model, revision))
-    except (architectures.UnknownModel, architectures.BadConfig):
-        return None
-
-
-def _versions() -> dict[str, str]:
-    return {name: there for name in versions.TESTED if (there := versions.installed(name)) is not None}
+    return find_architecture(model) if isinstance(model, str) else None
 
 
 def _of_finding(finding: Finding, reading: Reading) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``launch``: load, check, start."""
+"""``launch``: load, ask files and rules, start."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from engine.config.schema import ConfigError
+from qltui.advice.findings import Severity
 from qltui.cli import exits, output
-from qltui.configs import loading, preflight
+from qltui.configs import loading
+from qltui.runs.assessment import Assessment, as_problem, assess
+from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
 
-    from engine.config.run_config import RunConfig
     from engine.events import RunDirectory
 
 
@@ -26,30 +28,43 @@ def run_launch(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         output.print_problems(error.problems)
         return exits.NO
-    problems = preflight.check(config)
-    if problems:
-        output.print_problems(problems)
+    assessed = assess(config, forced=arguments.forced)
+    if assessed.refusals:
+        output.print_problems(assessed.refusals)
         return exits.NO
+    _print_findings(assessed, all_of_them=arguments.dry_run)
     if arguments.dry_run:
         from qltui.configs.writing import run_yaml
 
         print(run_yaml(config), end="")
         print("Nothing was started: this is the run.yaml a launch would write.", file=sys.stderr)
         return exits.FINE
-    run = _start(config)
+    run = _start(assessed)
     print(run.id, flush=True)
     return _stay(run, arguments)
 
 
-def _start(config: RunConfig) -> RunDirectory:
+def _print_findings(assessed: Assessment, *, all_of_them: bool) -> None:
+    """What was overridden and what is warned of, a line each on stderr; hints too where ``all_of_them`` are wanted."""
+    for finding in assessed.advice.findings:
+        if all_of_them or finding.severity is not Severity.INFO:
+            how = "forced" if finding.severity is Severity.BLOCK else finding.severity.value
+            _say(f"{how}: {as_problem(finding)}")
+    for rule in assessed.idle_forces:
+        _say(f"--force {rule}: this rule does not block the run, so nothing was overridden.")
+
+
+def _say(text: str) -> None:
+    print(clean(text), file=sys.stderr)
+
+
+def _start(assessed: Assessment) -> RunDirectory:
     from qltui.runs import launching
 
     try:
-        run = launching.create(config)
-        launching.start(run)
+        return launching.launch(assessed)
     except launching.LaunchRefused as error:
         raise exits.Refused(str(error)) from None
-    return run
 
 
 def _stay(run: RunDirectory, arguments: argparse.Namespace) -> int:

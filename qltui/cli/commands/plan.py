@@ -6,28 +6,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engine.config.run_config import Device
 from engine.config.schema import ConfigError
 from qltui import words
 from qltui.advice import planner
-from qltui.advice.evaluation import evaluate
+from qltui.advice.evaluation import advise, blocks
 from qltui.advice.findings import Severity
-from qltui.advice.memory import Fit, fit, job_on
-from qltui.advice.setup import Setup
-from qltui.advice.speed import ERROR, step_time
+from qltui.advice.our_runs import anywhere, usable_cards, used_cards
+from qltui.advice.speed import ERROR
 from qltui.cli import exits, output
 from qltui.configs import hub, loading
-from qltui.configs.host_memory import offloaded_bytes
 from qltui.facts import architecture as architectures
 from qltui.facts import machine as machines
+from qltui.runs import store
+from qltui.runs.assessment import as_problem, versions_here
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
 
     from engine.config.run_config import RunConfig
-    from qltui.advice.findings import Finding
-    from qltui.advice.memory import Part
+    from qltui.advice.evaluation import Advice
+    from qltui.advice.memory import Fit, Part
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
@@ -42,10 +41,9 @@ class Plan(NamedTuple):
     config: RunConfig
     architecture: Architecture
     machine: Machine
+    advice: Advice
     fit: Fit
-    seconds: float
     choice: planner.Choice
-    findings: list[Finding]
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
@@ -65,10 +63,11 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def _plan(config: RunConfig, described: str | None) -> Plan:
     try:
-        machine = machines.here() if described is None else machines.parse(described)
+        machine = machines.here(store.runs_home()) if described is None else machines.parse(described)
     except machines.UnknownMachine as error:
         raise exits.Refused(f"--gpus: {error}") from error
-    if not machine.cards:
+    config = config if described is None else anywhere(config)
+    if not used_cards(config, machine):
         example = "as in --gpus 4xA40" if described is None else "this describes none"
         raise exits.Refused(f"plan: memory is planned for GPUs, and there is none; say which you mean, {example}.")
     try:
@@ -76,30 +75,21 @@ def _plan(config: RunConfig, described: str | None) -> Plan:
         architecture = architectures.find(config.model.path, fetched)
     except (architectures.UnknownModel, architectures.BadConfig) as error:
         raise exits.Refused(f"model.path: {error}") from error
-    if described is not None:
-        config = anywhere(config)
     return plan_run(config, architecture, machine)
 
 
-def anywhere(config: RunConfig) -> RunConfig:
-    """The configuration for GPUs elsewhere, whatever it says of those here."""
-    hardware = msgspec.structs.replace(config.hardware, device=Device.AUTO, gpus=[])
-    return msgspec.structs.replace(config, hardware=hardware)
-
-
 def plan_run(config: RunConfig, architecture: Architecture, machine: Machine) -> Plan:
-    """All that can be said of a run on a machine that has GPUs."""
-    job = job_on(config, architecture, machine)
-
-    def blocks(one: RunConfig) -> list[str]:
-        findings = evaluate(Setup.of_run(one, machine, architecture))
-        return [finding.rule for finding in findings if finding.severity is Severity.BLOCK]
-
-    return Plan(
-        config, architecture, machine, fit(job, machine), step_time(job, machine).total,
-        planner.choose(config, architecture, machine, blocks=blocks),
-        evaluate(Setup.of_run(config, machine, architecture)),
+    """All that can be said of a run that takes GPUs of the machine."""
+    versions = versions_here()
+    advice = advise(config, machine, architecture, versions)
+    assert advice.fit is not None, "it takes GPUs, and the model is known"
+    used = machine._replace(cards=used_cards(config, machine))
+    usable = machine._replace(cards=usable_cards(config, machine))
+    choice = planner.choose(
+        config, architecture, usable, rows=planner.rows_of_a_step(config, architecture, used),
+        blocks=lambda one: blocks(one, machine, architecture, versions),
     )  # fmt: skip
+    return Plan(config, architecture, machine, advice, advice.fit, choice)
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -111,8 +101,8 @@ def document(plan: Plan) -> dict[str, Any]:
             "parts": {part.value: size for part, size in plan.fit.parts.items() if size},
             "phases": {phase.value: sum(parts.values()) for phase, parts in plan.fit.plan.phases.items()},
         },
-        "host": {"total_bytes": offloaded_bytes(plan.config, plan.architecture.parameters)},
-        "seconds_per_step": plan.seconds,
+        "host": {"total_bytes": plan.advice.host},
+        "seconds_per_step": plan.advice.seconds,
         "why": plan.choice.why,
         "alternatives": [
             {
@@ -123,8 +113,11 @@ def document(plan: Plan) -> dict[str, Any]:
         ],
         "rejected": [{"summary": one.summary, "rule": one.rule} for one in plan.choice.rejected],
         "findings": [
-            {"rule": one.rule, "severity": one.severity.value, "field": one.field, "message": one.message}
-            for one in plan.findings
+            {
+                "rule": one.rule, "severity": one.severity.value, "field": one.field, "message": one.message,
+                "fix": msgspec.to_builtins(one.fix),
+            }
+            for one in plan.advice.findings
         ],
         "notes": list(plan.machine.notes),
     }  # fmt: skip
@@ -140,9 +133,10 @@ def _lines(plan: Plan) -> list[str]:
         "",
         f"As configured: {config.method.name.value}, {_summary(config, fitted)}",
         *_fit_lines(fitted),
-        f"  {_seconds(plan.seconds)} a step, give or take {words.share(ERROR)}",
+        f"  {_seconds(plan.advice.seconds or 0)} a step, give or take {words.share(ERROR)}",
     ]
-    lines += [f"  {one.severity.value}: {one.message}" for one in plan.findings if one.severity is not Severity.INFO]
+    said = [one for one in plan.advice.findings if one.severity is not Severity.INFO]
+    lines += [f"  {one.severity.value}: {as_problem(one)}" for one in said]
     if plan.choice.ranked:
         lines += [
             "",

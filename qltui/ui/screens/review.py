@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.config import Problem, RunConfig
 
 LABEL = 11
+REFUSED = Content.styled("✗ ", "bold $error")
 
 
 class Review(Page):
@@ -37,12 +38,13 @@ class Review(Page):
     ]
 
     class Checked(Message):
-        """What would run is known, with all that stands in the way."""
+        """What would run is known, with all that stands in the way and what is warned of."""
 
-        def __init__(self, config: RunConfig | None, problems: list[Problem]) -> None:
+        def __init__(self, config: RunConfig | None, problems: list[Problem], warnings: list[Problem]) -> None:
             super().__init__()
             self.config = config
             self.problems = problems
+            self.warnings = warnings
 
     class Launched(Message):
         """The run was started."""
@@ -100,21 +102,25 @@ class Review(Page):
     @work(thread=True, group="check", exit_on_error=False)
     def _check(self) -> None:
         from engine.config import ConfigError
-        from qltui.configs import preflight
+        from qltui.runs.assessment import as_problem, assess
 
         try:
             config = self._load()
         except ConfigError as error:
-            self.post_message(self.Checked(None, error.problems))
+            self.post_message(self.Checked(None, error.problems, []))
             return
-        self.post_message(self.Checked(config, preflight.check(config)))
+        assessed = assess(config)
+        self.post_message(self.Checked(config, assessed.refusals, [as_problem(one) for one in assessed.warnings]))
 
     @on(Checked)
     def _show(self, event: Checked) -> None:
         self._config = None if event.problems else event.config
         self._say(
-            [problem_text(problem) for problem in event.problems]
-            or [Content.assemble(("✓ ready", "bold $success"), ("  press Enter or l to launch", "$muted"))]
+            (
+                [problem_text(problem) for problem in event.problems]
+                or [Content.assemble(("✓ ready", "bold $success"), ("  press Enter or l to launch", "$muted"))]
+            )
+            + [problem_text(warning, Content.styled("! ", "bold $warning")) for warning in event.warnings]
         )
         if event.config:
             from qltui.configs.writing import run_yaml
@@ -129,7 +135,7 @@ class Review(Page):
         from qltui.runs.store import runs_home
 
         folder = f"{words.path(runs_home())}/{config.name}-DATE-TIME"
-        files = ", ".join([*file_names(config), "status.json; then attempts, checkpoints, the result"])
+        files = ", ".join([*file_names(config), "plan.json", "status.json; then attempts, checkpoints, the result"])
         starts = f"python -P -m engine.launch {folder}"
         lines = [_row("folder", Content(folder)), _row("files", Content(files)), _row("starts", Content(starts))]
         if self._command:
@@ -155,10 +161,10 @@ class Review(Page):
     @work(thread=True, group="launch", exit_on_error=False)
     def _launch(self, config: RunConfig) -> None:
         from qltui.runs import launching
+        from qltui.runs.assessment import assess
 
         try:
-            run = launching.create(config)
-            launching.start(run)
+            run = launching.launch(assess(config))  # asked again: the machine may have changed since it was shown
         except launching.LaunchRefused as error:
             self.post_message(self.Refused(str(error)))
             return
@@ -177,11 +183,11 @@ class Review(Page):
         self.refresh_bindings()
 
 
-def problem_text(problem: Problem) -> Content:
+def problem_text(problem: Problem, mark: Content = REFUSED) -> Content:
     """A problem, its field first."""
     place = words.plain(problem.field or problem.where)
     return Content.assemble(
-        ("✗ ", "bold $error"), (f"{place} " if place else "", "bold"), words.plain(problem.message),
+        mark, (f"{place} " if place else "", "bold"), words.plain(problem.message),
         (f"  {words.plain(problem.remedy)}" if problem.remedy else "", "$muted"),
     )  # fmt: skip
 

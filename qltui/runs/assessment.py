@@ -1,0 +1,118 @@
+"""All that is known of a run before it is launched: what its files lack, what the rules find, what it will take.
+
+One function for ``launch``, ``check`` and the app, so that all of them refuse the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.schema import Problem, nearest
+from qltui.advice.evaluation import advise
+from qltui.advice.findings import Severity
+from qltui.advice.rules import RULES
+from qltui.advice.verdicts import VERDICTS
+from qltui.configs import hub, preflight
+from qltui.facts import architecture as architectures
+from qltui.facts import machine as machines
+from qltui.facts import versions
+from qltui.runs import store
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from engine.config import RunConfig
+    from qltui.advice.evaluation import Advice
+    from qltui.advice.findings import Finding
+    from qltui.facts.architecture import Architecture
+    from qltui.facts.machine import Machine
+
+ENGINE = "engine-"
+"""What the ids of the rules begin with that say what the engine itself refuses."""
+
+
+class Assessment(NamedTuple):
+    """A run on a machine."""
+
+    config: RunConfig
+    machine: Machine
+    architecture: Architecture | None
+    """None where nothing on this machine tells what the model is made of."""
+    problems: list[Problem]
+    """Of what it needs to find, and of ids to be forced that cannot be; none of them can be overridden."""
+    advice: Advice
+    forced: frozenset[str]
+    """Ids of rules that do not stop it."""
+
+    @property
+    def blocks(self) -> list[Finding]:
+        """The findings that stop it."""
+        return [one for one in self.advice.findings if one.severity is Severity.BLOCK and one.rule not in self.forced]
+
+    @property
+    def refusals(self) -> list[Problem]:
+        """Everything that stops it, a line each; empty if it may be launched."""
+        return self.problems + [as_problem(finding) for finding in self.blocks]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What may go wrong and stops nothing."""
+        return [one for one in self.advice.findings if one.severity is Severity.WARN]
+
+    @property
+    def overridden(self) -> list[Finding]:
+        """The findings that would stop it and were forced."""
+        return [one for one in self.advice.findings if one.severity is Severity.BLOCK and one.rule in self.forced]
+
+    def again(self, config: RunConfig) -> list[Finding]:
+        """What is to be said of another configuration of this model on this machine."""
+        return advise(config, self.machine, self.architecture, versions_here(), self.forced).findings
+
+    @property
+    def idle_forces(self) -> list[str]:
+        """Ids that were forced and do not block it."""
+        return sorted(self.forced - {finding.rule for finding in self.overridden})
+
+
+def assess(config: RunConfig, machine: Machine | None = None, forced: Collection[str] = ()) -> Assessment:
+    """What is known of a run on ``machine``, or on this one. Reads files, the GPU driver and the hub's cache alone."""
+    here = machine or machines.here(store.runs_home())
+    architecture = find_architecture(config.model.path, config.model.revision)
+    wrong = {rule: problem for rule in forced if (problem := _not_forcible(rule))}
+    allowed = frozenset(forced) - wrong.keys()
+    advice = advise(config, here, architecture, versions_here(), allowed)
+    return Assessment(config, here, architecture, [*wrong.values(), *preflight.check(config)], advice, allowed)
+
+
+def find_architecture(model: str, revision: str | None = None) -> Architecture | None:
+    """The architecture of a model as far as this machine knows it; asks no network."""
+    try:
+        return architectures.find(model, hub.cached_model(model, revision))
+    except (architectures.UnknownModel, architectures.BadConfig):
+        return None
+
+
+def versions_here() -> dict[str, str]:
+    """Of the libraries a run stands on, those installed."""
+    return {name: there for name in versions.TESTED if (there := versions.installed(name)) is not None}
+
+
+def as_problem(finding: Finding) -> Problem:
+    """A finding in a line that ends with its id, which ``--force`` takes."""
+    told = finding.message.startswith(f"{finding.field}=") or finding.message.startswith(f"{finding.field}:")
+    return Problem("", "" if told else finding.field or "", f"{finding.message} [{finding.rule}]")
+
+
+def _not_forcible(rule: str) -> Problem | None:
+    """Why this id cannot be forced; None if it can, should it block."""
+    ids = known_ids()
+    if rule not in ids:
+        return Problem(f"--force {rule}", "", "there is no such rule.", nearest(rule, ids))
+    if rule.startswith(ENGINE):
+        return Problem(f"--force {rule}", "", "the engine itself refuses such a run, so it cannot be forced.")
+    return None
+
+
+def known_ids() -> set[str]:
+    """Of every rule, and of what the memory plan finds."""
+    return {*(rule.id for rule in RULES), *(verdict.id for verdict in VERDICTS)}
