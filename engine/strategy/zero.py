@@ -247,7 +247,10 @@ class Zero3(Zero):
         import deepspeed
         from deepspeed.utils import set_z3_leaf_module
 
+        embeddings = model.get_input_embeddings()  # type: ignore[operator]
         for unit in sharding_units(model):
+            if any(module is embeddings for module in unit.modules()):
+                continue  # BERT's is given ids of tokens, which no gradients pass through
             # Gathered and let go of as one: hooks at every module inside take most of a step's time.
             set_z3_leaf_module(unit, True)
             unit.register_forward_pre_hook(_check_that_gradients_pass)

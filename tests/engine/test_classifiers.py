@@ -16,6 +16,7 @@ from cells.verdict import RELOAD_TOLERANCE
 from peft import PeftModel
 from safetensors.torch import load_file
 from support import small_encoders
+from support.runs import Cli, events
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
 from engine.config.reading import read
@@ -135,3 +136,23 @@ def test_bitsandbytes_takes_the_base_and_not_the_head(model: str, method: str, t
 def test_modules_trained_whole_that_would_have_adapters_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"^method\.lora\.modules_to_save: \['lin'\] are endings of modules"):
         train("distilbert", tmp_path, **{"method.name": "lora", "method.lora.modules_to_save": ["lin"]})
+
+
+def test_bert_is_sharded_alike_by_fsdp2_and_zero3(cli: Cli, tmp_path: Path) -> None:
+    """Its embeddings are one of the modules it says not to split, and get ids that no gradients pass through."""
+    small_encoders.save("bert", tmp_path / "bert")
+    data = small_encoders.write(small_encoders.pairs(32), tmp_path / "train.jsonl")
+    tree = {
+        "model": {"path": str(tmp_path / "bert"), "task": "sequence_classification"},
+        "data": {"path": str(data), "eval_fraction": 0.25}, "method": "qlora",
+        "hardware": {"device": "cpu", "ranks_per_node": 2, "threads_per_rank": 1},
+        "training": {"max_steps": 4, "micro_batch_size": 2, "learning_rate": 5e-3},
+    }  # fmt: skip
+    losses = {}
+    for strategy in ("fsdp2", "zero3"):
+        write_json(tmp_path / f"{strategy}.yaml", {**tree, "strategy": strategy, "name": strategy})
+        cli("launch", str(tmp_path / f"{strategy}.yaml"), "--watch")
+        status = cli.status()
+        assert status["audits"] == {"sharding": "passed", "weights": "passed", "adapter": "passed"}
+        losses[strategy] = [event["loss"] for event in events(cli.directory(), "step")]
+    assert losses["zero3"] == pytest.approx(losses["fsdp2"], rel=1e-4)
