@@ -40,7 +40,10 @@ def _with_value(text: str, path: str, value: Any) -> str | None:
         new, written = _exchanged(text, before[key], value), key
     else:
         written = _new_key(before, path)
-        new = edit_yaml.insert(text, written, yaml_value(value), tuple(before)[-1:])
+        section = written.split(".")[0]
+        is_taken = section in before and section != written  # by the short name of another field
+        put = edit_yaml.append if is_taken else edit_yaml.insert
+        new = put(text, written, yaml_value(value))
     if new is None:
         return None
     expected = {name: entry.value for name, entry in before.items() if name != key}

@@ -78,7 +78,7 @@ def test_torchrun_and_nothing_else_is_data_parallel(tmp_path: Path) -> None:
         tmp_path, a__sh=command, b__sh=f"{command} --fsdp full_shard", c__sh="torchrun --nproc_per_node 2 t.py"
     )
     readings = [read([path])[0] for path in files]
-    assert [reading.values.get("strategy") for reading in readings] == ["ddp", None, None]
+    assert [reading.values.get("strategy") for reading in readings] == ["ddp", "fsdp2", None]
     assert "names no version of FSDP" in str(readings[1].notes)
 
 

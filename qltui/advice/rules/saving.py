@@ -18,6 +18,7 @@ RULES = (
         "PEFT takes adapter names from module paths and strips FSDP's wrapper at their beginning only, so nothing"
         " matches.",
         f"{MEASURED}: 0 tensors saved; {PEFT} tuners/tuners_utils.py _get_tuner_state_dict_key_prefixes",
+        lambda s: {"strategy": "fsdp2"} if s.method == "lora" else {},
         versions=(Bound("peft", since="0.21.0", before="0.21.3"),),
     ),
     Rule(

@@ -30,6 +30,11 @@ def _stored_as_computed(s: Setup) -> bool:
     return gathered and s.computes_16bit and s.storage_is_precision
 
 
+def _as_bytes(s: Setup) -> dict[str, str]:
+    """Weights stored as bytes, which nothing casts; LLaMA-Factory has no key to say it."""
+    return {} if s.engine == "llamafactory" else {"quant_storage": "uint8"}
+
+
 RULES = (
     Rule(
         "fsdp2-4bit-storage-damaged",
@@ -45,7 +50,7 @@ RULES = (
         f"{MEASURED}: 0.25 % of the weights changed, forward off by 0.12; torch._foreach_copy_ in {TORCH}"
         " distributed/fsdp/_fully_shard/_fsdp_collectives.py;"
         f" {GITHUB}/bitsandbytes-foundation/bitsandbytes/issues/1945",
-        {"quant_storage": "uint8"},
+        _as_bytes,
         versions=(Bound("torch", since="2.11.0"),),
     ),
     Rule(
@@ -65,7 +70,7 @@ RULES = (
         "MixedPrecisionPolicy casts every floating parameter it gathers; 16-bit types become garbage silently, float32"
         " crashes in the first forward.",
         f"{TORCH} distributed/fsdp/_fully_shard/_fsdp_param.py init_dtype_attrs; {REPRODUCED}",
-        {"quant_storage": "uint8"},
+        _as_bytes,
     ),
     Rule(
         "fsdp2-4bit-storage-unproven",
@@ -183,7 +188,7 @@ RULES = (
         "The engine casts every floating parameter at each ZeRO stage; 16-bit types become garbage silently, float32"
         " crashes in the first forward.",
         f"{DEEPSPEED} runtime/engine.py _cast_module_mixed_precision; {REPRODUCED}: output off by 1.1",
-        {"quant_storage": "uint8"},
+        _as_bytes,
     ),
     Rule(
         "4bit-fp4",

@@ -195,6 +195,7 @@ RULES = (
         'Write "auto" in the DeepSpeed file for batch sizes, accumulation, rates, clipping and precision.',
         "Trainer refuses to start when they differ.",
         f"{TRANSFORMERS} integrations/deepspeed.py trainer_config_finalize",
+        {"ds_config_mismatch": False},
     ),
     Rule(
         "deepspeed-no-warmup-steps",

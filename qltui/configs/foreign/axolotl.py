@@ -112,7 +112,7 @@ def _method(keys: Keys) -> None:
     is_listed(keys, "modules_to_save", "lora_modules_to_save")
     keys.take("dora", "peft_use_dora", convert=flag)
     keys.take("rslora", "peft_use_rslora", convert=flag)
-    keys.take("init", "peft_init_lora_weights", convert=initialisation)
+    initialisation(keys, "peft_init_lora_weights")
     if keys.has("peft.loftq_config"):
         keys.use("peft.loftq_config.")
         keys.say("init", "loftq")

@@ -56,6 +56,12 @@ def insert(text: str, key: str, value: str, after: tuple[str, ...] = ()) -> str 
     return _put(lines, section.end, rest, indent, value, newline)
 
 
+def append(text: str, key: str, value: str) -> str:
+    """The text with a key at its end whose dots are part of its name."""
+    lines = text.splitlines(keepends=True)
+    return _put(lines, _last(lines), [key], _top(lines), value, "\r\n" if "\r\n" in text else "\n")
+
+
 def fill(text: str, key: str, value: str) -> str | None:
     """The text with a value beside a key that has none, or null, or a list below it."""
     lines = text.splitlines(keepends=True)
@@ -71,11 +77,15 @@ def fill(text: str, key: str, value: str) -> str | None:
 
 
 def remove(text: str, key: str) -> str | None:
-    """The text without a key and what stands under it; None where it stands in braces."""
+    """The text without a key and what stands under it, nor a section left empty; None where it stands in braces."""
     lines = text.splitlines(keepends=True)
     block = _find(lines, key.split("."))
     if block is None:
         return None
+    outer = key.rpartition(".")[0]
+    around = _find(lines, outer.split(".")) if outer else None
+    if around and not any(map(_says, [*lines[around.start + 1 : block.start], *lines[block.end : around.end]])):
+        return remove(text, outer)
     del lines[block.start : block.end]
     return "".join(lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config.run_config import ALIASES
 from engine.config.schema import Problem
 from qltui.configs.foreign.detect import detect
 from qltui.configs.foreign.keys import MAX_FILE_BYTES, Keys, Tree, Unreadable
@@ -106,7 +107,8 @@ def fill(reading: Reading, entries: Sequence[Entry], program: str = "") -> None:
             training.llama_factory_v1(keys)
         case Format.TRAINER:
             training.trainer(keys, program)
-        case _:  # run.yaml is engine.config.reading's
+        case _:  # run.yaml is engine.config.reading's, but for its lines
+            reading.lines.update({path: reading.lines[name] for name, path in ALIASES.items() if name in reading.lines})
             return
     keys.finish()
 

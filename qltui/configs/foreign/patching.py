@@ -96,41 +96,37 @@ def _in_place(reading: Reading, texts: Texts, name: str, value: Any) -> dict[str
     spelt = place.spelling[value] if place.spelling is not None else value
     new = text[: place.start] + _spelt(spelt, text, place) + text[place.end :]
     try:
-        again = _read(new, place.file)
+        said = read_again(reading, {**texts, place.file: new}).values.get(name)
     except Unreadable:
         return None
-    wanted = value if place.spelling is None else next(said for said, file in place.spelling.items() if file == spelt)
-    return {place.file: new} if again.values.get(name) == wanted else None
+    return {place.file: new} if said == value else None
 
 
 def _anywhere(reading: Reading, texts: Texts, name: str, value: Any) -> dict[str, str] | None:
-    """Keys of all files that have a say in it changed; a file gets a new one only where those there don't do."""
-    for may_add in (False, True):
-        new: dict[str, str] = {}
-        for file in sorted(reading.files, key=lambda file: file.format is Format.COMMAND):
-            text = _with_keys(texts[file.path], file.path, name, value, may_add=may_add and not new)
-            if text is not None and text != texts[file.path]:
-                new[file.path] = text
-        said = read_again(reading, {**texts, **new}).values.get(name, value) if new else None
-        if said == value and new:
-            return new
-    return None
+    """Keys of all files that have a say in it changed; one file gets new keys too where those there don't do."""
+    now = dict(texts)
+    for file in reading.files:
+        now[file.path] = _with_keys(now[file.path], file.path, name, value, may_add=False)
+    if read_again(reading, now).values.get(name) == value:
+        return now
+    for file in sorted(reading.files, key=lambda file: (not file.trains, file.format is Format.COMMAND)):
+        text = _with_keys(now[file.path], file.path, name, value, may_add=True)
+        if text != now[file.path]:
+            now[file.path] = text
+            break
+    said = read_again(reading, now).values.get(name, value)  # nothing said leaves it to the program
+    return now if now != texts and said == value else None
 
 
-def _with_keys(text: str, path: str, name: str, value: Any, *, may_add: bool) -> str | None:
+def _with_keys(text: str, path: str, name: str, value: Any, *, may_add: bool) -> str:
+    """The text with the keys that have a say in it changed; as it is where one can't be."""
     parts = written(text, path)
     for kind, entries in parts:
         keys = {entry.key: entry.value for entry in entries}
         wanted = spots.changes(kind, name, value, keys, is_command=len(parts) > 1)
-        there = {key: new for key, new in wanted.items() if new is spots.REMOVE or key in keys}
-        changes = wanted if may_add else there
-        if changes:
-            new_text = edited(text, path, kind, changes)
-            if new_text is None:
-                return None
-            if may_add:
-                return new_text
-            text = new_text
+        as_one = may_add or spots.REMOVE in wanted.values()  # one key in the place of another
+        changes = {key: new for key, new in wanted.items() if as_one or key in keys}
+        text = edited(text, path, kind, changes) or text
     return text
 
 

@@ -157,7 +157,9 @@ def resumes(keys: Keys, *names: str) -> None:
             keys.say("resume", value.lower() not in ("false", "no"), key, {})
 
 
-def initialisation(value: Any) -> str:
+def initialisation(keys: Keys, key: str) -> None:
     """PEFT's ``init_lora_weights``: true is its default."""
-    name = str(value).lower()
-    return "default" if name == "true" else "pissa_niter" if name.startswith("pissa_niter") else name
+    name = (keys.get(key, text) or "").lower()
+    if name:
+        name = "default" if name == "true" else "pissa_niter" if name.startswith("pissa_niter") else name
+        keys.say("init", name, key, {"default": True})

@@ -77,6 +77,11 @@ OF_FSDP: dict[str, tuple[str, Mapping[Any, Any] | None]] = {
     "use_orig_params": ("use_orig_params", None),
 }
 """What FSDP's own settings hold, without the prefix that some files write before them."""
+AS_TRAINER = (
+    "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping",
+    "bf16.enabled", "fp16.enabled",
+)  # fmt: skip
+"""What Trainer compares with its own arguments, and fills in where DeepSpeed's file says auto."""
 AFTER: dict[str, tuple[str, ...]] = {
     "gradient_checkpointing_kwargs": ("gradient_checkpointing", "activation_checkpointing"),
     "bnb_4bit_quant_storage": ("bnb_4bit_quant_type", "load_in_4bit"),
@@ -241,6 +246,12 @@ def _whole_sharding(value: str, keys: Keys) -> Changes:
     return {"fsdp": " ".join(kept) if isinstance(written, str) else kept}
 
 
+def _as_trainer(value: bool, keys: Keys) -> Changes:
+    """DeepSpeed's numbers left to the trainer's."""
+    there = [key for key in AS_TRAINER if keys.get(key) not in (None, "auto")]
+    return {} if value else dict.fromkeys(there, "auto")
+
+
 def _nothing_listed(name: str) -> Callable[[bool, Keys], Changes]:
     return lambda value, keys: {} if value else _without(keys, name)
 
@@ -258,6 +269,7 @@ SPECIAL: dict[tuple[Format, str], Callable[[Any, Keys], Changes]] = {
     **{(kind, "gc"): _fsdp_checkpointing for kind in (Format.ACCELERATE, Format.FSDP)},
     **{(kind, "use_fsdp"): _no_fsdp for kind in (Format.TRAINER, Format.AXOLOTL, Format.LLAMA_FACTORY)},
     **{(kind, "fsdp_sharding"): _whole_sharding for kind in (Format.TRAINER, Format.LLAMA_FACTORY)},
+    (Format.DEEPSPEED, "ds_config_mismatch"): _as_trainer,
     (Format.TRAINER, "use_reentrant"): _reentrant,
     (Format.TRAINER, "attn"): _trainer_attention,
     (Format.AXOLOTL, "attn"): _axolotl_attention,

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config.schema import Problem
+from qltui.advice import programs
+from qltui.advice.versions import Bound
 from qltui.configs.foreign.files import read_content, read_file
 from qltui.configs.foreign.keys import TEMPLATE
 from qltui.configs.foreign.reading import Format, Reading
+from qltui.facts import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -163,9 +166,23 @@ def _settled(reading: Reading) -> Reading:
     if by_torchrun and "micro_batch_size" in values and not is_sharded:  # Trainer's way
         values.setdefault("strategy", "ddp")
     if reading.trains and values.get("use_fsdp") and "strategy" not in values:
-        message = "names no version of FSDP: Transformers takes 2 from release 5.10 on, 1 before."
-        reading.notes.append(Problem(reading.path, "fsdp", message, "Say it: version in fsdp_config."))
+        _assume_version(reading)
     return reading
+
+
+def _assume_version(reading: Reading) -> None:
+    """FSDP without a version, as Trainer takes it: 1 before Transformers 5.10, 2 from there on."""
+    package = programs.PACKAGE.get(reading.engine, reading.engine)
+    runs_with = {} if versions.installed(package) else programs.PINNED.get(reading.engine, {})
+    there = runs_with.get("transformers") or versions.installed("transformers") or versions.TESTED["transformers"]
+    number = 2 if Bound("transformers", since="5.10").holds({"transformers": there}) else 1
+    place = reading.places.get("use_fsdp")
+    message = f"names no version of FSDP: taken as {number}, the default of Transformers {there}."
+    where = f"{place.file}:{place.line}" if place else reading.path
+    reading.notes.append(Problem(where, place.key if place else "fsdp", message, "Say it: version in fsdp_config."))
+    reading.values["strategy"] = f"fsdp{number}"
+    if place:
+        reading.places["strategy"] = place._replace(start=-1, end=-1, spelling={})
 
 
 def _merge(whole: Reading, part: Reading, name: str, value: Any) -> None:

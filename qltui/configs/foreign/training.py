@@ -33,6 +33,8 @@ ONLY_OF = {
 }
 """Arguments that only one of TRL's trainers has."""
 SCRIPT = re.compile(r"(?:^|[_/])(sft|dpo|kto|grpo|orpo|cpo|reward|rloo|ppo|gkd)(?:_\w*)?(?:\.py)?$")
+OF_TRL = re.compile(r"(?:^|/)trl/scripts/\w+\.py$")
+"""A script that TRL brings, which takes its ModelConfig."""
 
 
 def trainer(keys: Keys, program: str = "") -> None:
@@ -40,14 +42,17 @@ def trainer(keys: Keys, program: str = "") -> None:
     _arguments(keys)
     keys.take("max_length", "max_length", "max_seq_length", "model_max_length", convert=positive)
     checkpointing(keys, "gradient_checkpointing", is_argument=True)
-    keys.take("use_reentrant", "gradient_checkpointing_kwargs.use_reentrant", convert=flag)
+    checkpointing(keys, "activation_checkpointing", is_argument=False)  # Transformers 5.23's name, which wins
+    for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
+        if keys.take("use_reentrant", f"{name}.use_reentrant", convert=flag) is not None:
+            break
     keys.choose("model_dtype", "dtype", "torch_dtype", spelt=DTYPES)
     keys.choose("attn", "attn_implementation", spelt=ATTENTION)
     if keys.get("use_flash_attention_2", flag):
         keys.say("attn", "fa2", "use_flash_attention_2", {})
     keys.take("packing", "packing", convert=flag)
     keys.take("liger", "use_liger", "use_liger_loss", convert=flag)
-    _trainer_method(keys, is_trl=program in SCRIPT_NAMES)
+    _trainer_method(keys, is_trl=program in SCRIPT_NAMES or bool(OF_TRL.search(program)))
     _trainer_class(keys, program)
     for key in list(keys.names("env.")):
         value = keys.get(key, text, quiet=True)
@@ -91,6 +96,8 @@ def _trainer_method(keys: Keys, *, is_trl: bool) -> None:
         keys.say("has_adapter", wants, switch)
     keys.take("quant_type", "bnb_4bit_quant_type", convert=text)
     keys.take("double_quantization", "use_bnb_nested_quant", "bnb_4bit_use_double_quant", convert=flag)
+    if is_trl and four:  # TRL leaves it to Transformers
+        keys.say("quant_storage", "uint8")
     keys.choose("quant_storage", "bnb_4bit_quant_storage", spelt=DTYPES)
     keys.choose("compute_dtype", "bnb_4bit_compute_dtype", spelt=DTYPES)
     keys.take("lora_rank", "lora_r", convert=positive)
@@ -98,7 +105,7 @@ def _trainer_method(keys: Keys, *, is_trl: bool) -> None:
     is_listed(keys, "modules_to_save", "lora_modules_to_save")
     keys.take("dora", "use_dora", convert=flag)
     keys.take("rslora", "use_rslora", convert=flag)
-    keys.take("init", "init_lora_weights", convert=initialisation)
+    initialisation(keys, "init_lora_weights")
     if (keys.get("lora_task_type", text) or "").upper() == "SEQ_CLS":
         keys.say("task", "seq_cls", "lora_task_type", {})
 
@@ -147,6 +154,8 @@ def llama_factory(keys: Keys) -> None:
     keys.choose("trainer", "stage", spelt=FACTORY_STAGES)
     keys.choose("attn", "flash_attn", spelt=FACTORY_ATTENTION)
     keys.take("liger", "enable_liger_kernel", convert=flag)
+    keys.take("dora", "use_dora", convert=flag)
+    keys.take("rslora", "use_rslora", convert=flag)
     keys.take("packing", "neat_packing", "packing", convert=flag)
     keys.take("lora_rank", "lora_rank", convert=positive)
     keys.take("resize_vocab", "resize_vocab", convert=flag)
