@@ -57,7 +57,8 @@ def _does_not_fit(config: RunConfig, fitted: Fit, capacity: int, choice: planner
     best = safe or (choice.ranked[0] if surely else None)
     patch = _changes(config, best.patch) if best else {}
     if best and patch:
-        message += f" It fits as {best.summary}, with {words.size(best.fit.total)}."
+        fits = "It fits" if best.fit.is_safe else "It may just fit"
+        message += f" {fits} as {best.summary}, with {words.size(best.fit.total)}."
     else:
         message += " Leave it more room: shorter rows, a smaller micro batch, or more layers recomputed."
     return Finding(
@@ -84,8 +85,8 @@ def _nothing_fits(
     else:
         would = f"The smallest machine that would run it: {label(larger)}"
     message = (
-        f"Nothing fits {machine.gpus} x {words.size(room)}, whatever the strategy, micro batch and recomputed layers"
-        f"{needs}. {would}. Use such a one, a smaller model, shorter rows, or fewer bits (qlora)."
+        f"Nothing fits {machine.gpus} x {words.size(room)}, whatever the strategy, micro batch, recomputed layers and"
+        f" offload{needs}. {would}. Use such a one, a smaller model, shorter rows, or fewer bits (qlora)."
     )
     return Finding(NOTHING_FITS.id, Severity.BLOCK, "hardware.gpus", message, NOTHING_FITS.why, NOTHING_FITS.source, {})
 

@@ -14,6 +14,9 @@ from textual.screen import Screen
 
 from engine.events import read_json
 from qltui.configs.loading import load
+from qltui.runs import plan_file, status, store
+from qltui.runs.launching import request_stop
+from qltui.runs.state import LIVE
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
@@ -67,6 +70,37 @@ async def test_a_refused_launch_says_why_and_leaves_nothing(home: Path) -> None:
         await until_seen(pilot, "✗ not launched")
         assert "QLTUI_HOME" in text_of(pilot)
     assert home.is_file()
+
+
+async def test_what_a_rule_blocks_is_not_launched(home: Path, size: tuple[int, int]) -> None:
+    def review() -> Review:
+        return Review("demo", lambda: load("demo-cpu", ["strategy=fsdp2", "method=int8"]))
+
+    async with QltuiApp(review).run_test(size=size) as pilot:
+        await until_seen(pilot, "✗ ")
+        seen = " ".join(text_of(pilot).split())
+        assert "int8 weights do not survive fsdp2's sharding" in seen
+        assert "[engine-int8-fsdp2]" in seen
+        await pilot.press("l")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, Review)
+    assert not home.exists()
+
+
+async def test_a_launch_from_the_review_leaves_its_plan(home: Path) -> None:
+    async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "demo-cpu")
+        await pilot.press("enter")
+        await until_seen(pilot, "✓ ready")
+        assert "plan.json" in text_of(pilot)
+        await pilot.press("l")
+        await until_on(pilot, Monitor)
+        (run,) = store.directories()
+        request_stop(run, now=True)
+        plan = plan_file.read(run)
+        assert plan is not None
+        assert plan.memory is None
+        await until(pilot, lambda: status.read(run)["state"] not in LIVE, "the run's end")
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "zero3"])

@@ -1,0 +1,177 @@
+"""What does not fit its GPUs: said when it is so, with what makes it fit, or the smallest machine that would run it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.test_rules_fire import NOW
+from unit.test_rules_properties import MODELS, machines, patched, values
+
+from engine.config import RunConfig, StrategyName
+from engine.config.run_config import build
+from qltui.advice import fitting
+from qltui.advice.evaluation import Advice, advise
+from qltui.advice.findings import Finding, Severity
+from qltui.advice.memory import fit, job_on
+from qltui.facts.architecture import find
+from qltui.facts.machine import Machine, parse
+from qltui.runs.assessment import assess
+
+LLAMA, QWEN, MIXTURE = "meta-llama/Llama-3.3-70B-Instruct", "Qwen/Qwen3-8B", "mistralai/Mixtral-8x7B-v0.1"
+VERDICTS = ("does-not-fit", "nothing-fits")
+
+
+def run(model: str, method: str = "qlora", length: int = 2048, **values: Any) -> RunConfig:
+    known = {"model.path": model, "data.path": "org/data", "method.name": method, "data.max_length": length}
+    return build(known | values)
+
+
+def advice(config: RunConfig, machine: str | Machine, *forced: str) -> Advice:
+    there = parse(machine) if isinstance(machine, str) else machine
+    return advise(config, there, find(config.model.path), NOW, forced)
+
+
+def verdicts(config: RunConfig, machine: str | Machine) -> list[Finding]:
+    return [finding for finding in advice(config, machine).findings if finding.rule in VERDICTS]
+
+
+def test_of_what_surely_fits_nothing_is_said() -> None:
+    found = advice(run(QWEN), "1xA40")
+    assert found.fit is not None and found.fit.is_safe
+    assert not [one for one in found.findings if one.rule in VERDICTS]
+
+
+@pytest.mark.parametrize(
+    ("config", "machine"),
+    [
+        (run(QWEN, "lora"), "1x24G"),
+        (run(QWEN, "qlora", 8192, **{"training.micro_batch_size": 4, "strategy.name": "ddp"}), "2x24G"),
+        (run(QWEN, "full", 2048, **{"strategy.name": "ddp"}), "8xH100"),
+        (run(MIXTURE, "lora", 1024, **{"strategy.name": "ddp", "hardware.ranks_per_node": 2}), "4xA40"),
+    ],
+)
+def test_a_run_that_does_not_fit_as_it_is_gets_what_makes_it_fit(config: RunConfig, machine: str) -> None:
+    (finding,) = verdicts(config, machine)
+    assert (finding.rule, finding.severity) == ("does-not-fit", Severity.BLOCK)
+    assert finding.field in finding.fix
+    mended = patched(config, dict(finding.fix))
+    assert mended != config
+    assert verdicts(mended, machine) == []
+    fitted = advice(mended, machine).fit
+    assert fitted is not None and fitted.is_safe
+    training, before = mended.training, config.training
+    ranks = {name: 1 if name in ("single", "pipeline") else parse(machine).gpus for name in StrategyName}
+    rows = training.micro_batch_size * training.gradient_accumulation_steps * ranks[mended.strategy.name]
+    wanted = before.micro_batch_size * before.gradient_accumulation_steps
+    wanted *= config.hardware.ranks_per_node or ranks[config.strategy.name]
+    assert rows >= wanted
+
+
+def card_of(memory: int) -> Machine:
+    machine = parse("1x24G")
+    return machine._replace(cards=(machine.cards[0]._replace(memory_bytes=memory),))
+
+
+def test_it_blocks_where_it_surely_does_not_fit_and_warns_where_it_may_not() -> None:
+    config = run(QWEN)
+    fitted = fit(job_on(config, find(QWEN), parse("1x24G")), parse("1x24G"))
+    edge, error = fitted.total, fitted.error
+    severities = [
+        [finding.severity for finding in verdicts(config, card_of(memory))]
+        for memory in (edge + error, edge + error - 1, edge, edge - error, edge - error - 1)
+    ]
+    assert severities == [[], [Severity.WARN], [Severity.WARN], [Severity.WARN], [Severity.BLOCK]]
+    (warning,) = verdicts(config, card_of(edge))
+    assert warning.message.startswith("It may not fit: ")
+    assert "training.gradient_checkpointing" in warning.fix
+    assert verdicts(patched(config, dict(warning.fix)), card_of(edge)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "machine"),
+    [(run("Qwen/Qwen3-32B"), "1x24G"), (run(QWEN, "full"), "1xA40"), (run(LLAMA, "qlora", 8192), "2x16G")],
+)
+def test_where_nothing_fits_the_smallest_machine_that_would_is_named(config: RunConfig, machine: str) -> None:
+    (finding,) = verdicts(config, machine)
+    assert (finding.rule, finding.severity, finding.fix) == ("nothing-fits", Severity.BLOCK, {})
+    named = re.search(r"would run it: (\d+) x (\d+) GiB \((.+?)\)\.", finding.message)
+    assert named, finding.message
+    place = next(i for i, one in enumerate(fitting.ladder()) if fitting.label(one) == named[0].split(": ")[1][:-1])
+    larger, smaller = fitting.ladder()[place], fitting.ladder()[:place]
+
+    def blocked(there: Machine) -> bool:
+        """Whether even the fixes that are offered end in a block."""
+        now = config
+        for _ in range(5):
+            blocks = [one for one in advice(now, there).findings if one.severity is Severity.BLOCK]
+            if not blocks:
+                fitted = advice(now, there).fit
+                offload = now.strategy.offload_parameters or now.strategy.offload_optimizer
+                return offload or fitted is None or not fitted.is_safe
+            if blocks[0].rule == "nothing-fits":
+                return True
+            now = patched(now, dict(blocks[0].fix))
+        raise AssertionError(blocks)
+
+    assert not blocked(larger)
+    assert all(blocked(one) for one in smaller)
+
+
+def test_a_run_that_no_machine_of_the_table_takes() -> None:
+    (finding,) = verdicts(run(LLAMA, "full", 2_000_000), "1x24G")
+    assert f"Not even {fitting.label(fitting.ladder()[-1])} would run it." in finding.message
+
+
+def test_machines_are_asked_from_the_smallest_on() -> None:
+    sizes = [sum(card.memory_bytes for card in one.cards) for one in fitting.ladder()]
+    assert sizes == sorted(sizes)
+    labels = [fitting.label(one) for one in fitting.ladder()]
+    assert len(set(labels)) == len(labels)
+    assert {"1 x 24 GiB (RTX 4090)", "2 x 80 GiB (H100 SXM)"} <= set(labels)
+
+
+def test_whether_it_fits_is_asked_of_what_nothing_else_blocks_or_what_is_forced() -> None:
+    config = run(QWEN, "lora", **{"precision.compute": "bf16"})
+    assert [one.rule for one in advice(config, "1xT4").findings if one.severity is Severity.BLOCK] == ["bf16-not-there"]
+    forced = [one.rule for one in advice(config, "1xT4", "bf16-not-there").findings if one.severity is Severity.BLOCK]
+    assert sorted(forced) == ["bf16-not-there", "nothing-fits"]
+    assert assess(config, parse("1xT4"), ["bf16-not-there", "nothing-fits"]).blocks == []
+
+
+def test_only_the_gpus_that_a_run_takes_count() -> None:
+    config = run(QWEN)
+    mixed = parse("1xRTX 3070+1xA40")
+    assert verdicts(config, mixed) != [], "the first GPU is taken"
+    assert verdicts(patched(config, {"hardware.gpus": ["1"]}), mixed) == []
+
+
+def test_on_cpu_ranks_and_of_unknown_models_nothing_is_planned() -> None:
+    assert advise(run(QWEN), parse("cpu"), find(QWEN), NOW)[1:] == (None, 0, None)
+    assert advise(run(QWEN, **{"hardware.device": "cpu"}), parse("1xA40"), find(QWEN), NOW).fit is None
+    assert advise(run(QWEN), parse("1xA40"), None, NOW).fit is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    values, st.sampled_from([1, 2, 16]), machines, st.sampled_from(["meta-llama/Llama-3.3-70B-Instruct", None]),
+    st.sampled_from(MODELS[1:]),
+)  # fmt: skip
+def test_offered_fixes_end_in_no_block_or_in_nothing_fits(given_values, rows, machine, large, model) -> None:
+    config = build({**given_values, "training.micro_batch_size": rows})
+    architecture = find(large) if large else model
+    applied: list[str] = []
+    while blocks := [
+        one for one in advise(config, machine, architecture, NOW).findings if one.severity is Severity.BLOCK
+    ]:
+        worst = blocks[0]
+        if worst.rule == "nothing-fits":
+            assert "would run it" in worst.message
+            return
+        assert worst.fix, f"{worst.rule} blocks and offers no fix"
+        applied.append(worst.rule)
+        assert len(applied) <= 20, f"fixes go round in circles: {applied}"
+        config = patched(config, dict(worst.fix))
