@@ -107,6 +107,22 @@ def test_one_of_ours_is_planned_and_judged_for_other_machines(
     assert (code, found["blocked"], found["plan"]["fits"]) == (0, False, True)
 
 
+def test_what_does_not_fit_blocks_and_is_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    file = tmp_path / "run.yaml"
+    file.write_text("model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmethod: lora\nmax_length: 2048\n")
+    code, found = check(capsys, file, "--gpus", "1x24G")
+    assert code == 1
+    (finding,) = (one for one in found["findings"] if one["severity"] == "block")
+    assert (finding["rule"], list(finding["fix"])) == ("does-not-fit", ["training.gradient_checkpointing"])
+    assert main(["check", str(file), "--gpus", "1x24G", "--fix"]) == 1
+    capsys.readouterr()
+    code, found = check(capsys, file, "--gpus", "1x24G")
+    assert (code, found["blocked"], found["plan"]["fits"]) == (0, False, True)
+    code, found = check(capsys, file, "--gpus", "1xRTX 3070")
+    assert [one["rule"] for one in found["findings"] if one["severity"] == "block"] == ["nothing-fits"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -55,6 +55,18 @@ def test_what_does_not_fit_exits_1_and_says_what_would(run_file: Path, capsys: p
     assert "Ways to run it on these GPUs" in text
 
 
+def test_what_does_not_fit_is_a_finding_with_its_fix(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = plan(capsys, run_file, "--gpus", "2x24G", "--set", "max_length=8192")
+    (finding,) = (one for one in found["findings"] if one["rule"] == "does-not-fit")
+    assert finding["severity"] == "block"
+    assert any(finding["fix"].items() <= one["patch"].items() for one in found["alternatives"])
+    _, found = plan(capsys, run_file, "--gpus", "1xT4", "--set", "method=full", "--set", "strategy=single")
+    assert [one["rule"] for one in found["findings"] if one["severity"] == "block"] == ["nothing-fits"]
+    assert found["alternatives"] == []
+    assert main(["plan", str(run_file), "--gpus", "1xT4", "--set", "method=full", "--set", "strategy=single"]) == 1
+    assert "[nothing-fits]" in capsys.readouterr().out
+
+
 def test_a_patch_makes_it_fit(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, found = plan(capsys, run_file, "--gpus", "2x24G", "--set", "max_length=4096")
     patch = found["alternatives"][0]["patch"]
