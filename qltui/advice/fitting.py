@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engine.config import get
+from engine.config.schema import as_text
 from qltui import words
 from qltui.advice import planner
 from qltui.advice.findings import Finding, Severity
@@ -58,7 +59,8 @@ def _does_not_fit(config: RunConfig, fitted: Fit, capacity: int, choice: planner
     patch = _changes(config, best.patch) if best else {}
     if best and patch:
         fits = "It fits" if best.fit.is_safe else "It may just fit"
-        message += f" {fits} as {best.summary}, with {words.size(best.fit.total)}."
+        settings = ", ".join(f"{path}={as_text(value)}" for path, value in patch.items())
+        message += f" {fits} as {best.summary}, with {words.size(best.fit.total)}: set {settings}."
     else:
         message += " Leave it more room: shorter rows, a smaller micro batch, or more layers recomputed."
     return Finding(
