@@ -39,7 +39,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     Raises:
         BadInput: the folder holds no such model, or no module has a name that adapters were wanted on.
     """
-    model = _base_model(config, strategy, labels)
+    model, missing = _base_model(config, strategy, labels)
     model.config.use_cache = False
     model.config.pad_token_id = tokenizer.pad_token_id  # a classifier finds the last token of a row by it
     new_rows = _fit_vocabulary(model, config, tokenizer)
@@ -52,13 +52,15 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
             # ``dequantize_module_weight``).
             raise BadInput("method.lora.use_dora: DoRA on int8 weights needs a GPU; turn it off, or use qlora.")
         _keep_4bit_weights_plain(model)
-    adapted = _with_adapters(model, config, new_rows)
+    anew = _begun_anew(model, config, missing, is_quantized=strategy.is_quantized)
+    adapted = _with_adapters(model, config, new_rows, anew)
     if config.method.name is Method.INT8 and strategy.shards_parameters:
         hold_int8_once(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
     return adapted
 
 
-def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> Any:
+def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> tuple[Any, set[str]]:
+    """The model, and the names of the weights that its checkpoint lacks."""
     source = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
     arguments: dict[str, Any] = {}
     if config.model.attention is not Attention.AUTO:
@@ -75,12 +77,13 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         quantization = _quantization(config, strategy)
         if quantization is not None and labels is not None:
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
-        return kind.from_pretrained(
+        model, told = kind.from_pretrained(
             config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
-            device_map=strategy.device_map, **source, **arguments,
+            device_map=strategy.device_map, output_loading_info=True, **source, **arguments,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(f"model.path: {config.model.path} cannot be loaded: {_first_line(error)}") from error
+    return model, set(told["missing_keys"])
 
 
 def classifier_head(model: Any) -> list[str]:
@@ -103,6 +106,28 @@ def _head_before_loading(path: str, source: dict[str, Any]) -> list[str]:
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=source["trust_remote_code"])
     return classifier_head(model)
+
+
+def _begun_anew(model: Any, config: RunConfig, missing: set[str], *, is_quantized: bool) -> list[str]:
+    """Modules of a classifier that begin with random numbers, and so are trained whole and saved with the adapter.
+
+    They are its head, and parts of its base that the checkpoint lacks, as BERT's pooler may be. ``missing`` are the
+    weights it lacks.
+
+    Raises:
+        BadInput: weights are missing whose place in the result nothing would take.
+    """
+    classifies = config.model.task is Task.SEQUENCE_CLASSIFICATION
+    head = classifier_head(model) if classifies else []
+    lacking = sorted({name.rpartition(".")[0] for name in missing if name.partition(".")[0] not in head})
+    hopeless = is_quantized or not classifies or any(list(model.get_submodule(one).children()) for one in lacking)
+    if lacking and hopeless:
+        remedy = ", or use method.name=lora, which trains them whole" if classifies and is_quantized else ""
+        raise BadInput(
+            f"model.path: {config.model.path} has no weights for {lacking[0]} ({len(missing)} tensors are missing), "
+            f"which adapters cannot make up for; take a checkpoint that has them{remedy}."
+        )
+    return [*head, *lacking]
 
 
 def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any) -> list[int]:
@@ -152,19 +177,20 @@ def _checkpoint_layers(model: Any, wanted: Checkpointing | int) -> None:
             layer.gradient_checkpointing = False
 
 
-def _with_adapters(model: Any, config: RunConfig, new_rows: list[int]) -> Any:
+def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: list[str]) -> Any:
+    """The model with adapters; ``anew`` are modules to be trained whole beside those that were asked for."""
     wanted = config.method.lora
     initialisation: bool | str = True if wanted.init is LoraInit.DEFAULT else wanted.init.value
     classifies = config.model.task is Task.SEQUENCE_CLASSIFICATION
     # PEFT adds heads of the common names by itself, but by the end of their names: it takes DistilBERT's
     # ``pre_classifier`` for one, and adapts it all the same (0.21.2 utils/other.py ``_set_trainable``).
-    head = [name for name in classifier_head(model) if name not in SEQ_CLS_HEAD_NAMES] if classifies else []
+    anew = [name for name in anew if name not in SEQ_CLS_HEAD_NAMES]
     adapters = PeftLoraConfig(
         r=wanted.rank,
         lora_alpha=wanted.alpha,
         lora_dropout=wanted.dropout,
         target_modules=wanted.target_modules,
-        modules_to_save=[*wanted.modules_to_save, *head] or None,
+        modules_to_save=[*wanted.modules_to_save, *anew] or None,
         use_rslora=wanted.use_rslora,
         use_dora=wanted.use_dora,
         init_lora_weights=initialisation,

@@ -14,7 +14,7 @@ from cells.life import attempt, audits, events_of, of_kind
 from cells.ranks import forget
 from cells.verdict import RELOAD_TOLERANCE
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support import small_encoders
 from support.runs import Cli, events
 from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
@@ -34,14 +34,14 @@ def as_the_first_run_of_a_process() -> Iterator[None]:
     forget()
 
 
-def train(model: str, folder: Path, **values: Any) -> RunDirectory:
+def train(base: Path, folder: Path, **values: Any) -> RunDirectory:
     """A run of a few steps on one CPU rank; it learnt, and its audits passed."""
     data = small_encoders.write(small_encoders.pairs(32), folder / "train.jsonl")
     held_out = small_encoders.write(HELD_OUT, folder / "held_out.jsonl")
     run = RunDirectory(folder / "run")
     run.path.mkdir()
     tree = {
-        "model.path": str(small_encoders.save(model, folder / model)), "model.task": "sequence_classification",
+        "model.path": str(base), "model.task": "sequence_classification",
         "data.path": str(data), "data.eval_path": str(held_out), "method.lora.rank": 8, "hardware.device": "cpu",
         "training.max_steps": 16, "training.micro_batch_size": 8, "training.learning_rate": 5e-3,
         "training.warmup_ratio": 0.0,
@@ -82,8 +82,9 @@ def own_loss(run: RunDirectory) -> float:
 
 
 def test_bert_is_trained_and_evaluated_with_its_token_types(tmp_path: Path) -> None:
-    run = train("bert", tmp_path, **{"method.name": "lora"})
-    own, base = own_loss(run), tmp_path / "bert"
+    base = small_encoders.save("bert", tmp_path / "bert")
+    run = train(base, tmp_path, **{"method.name": "lora"})
+    own = own_loss(run)
     assert math.isclose(own, loss_of_plain_peft(run, base, with_types=True), rel_tol=RELOAD_TOLERANCE["cpu"])
     assert not math.isclose(own, loss_of_plain_peft(run, base, with_types=False), rel_tol=1e-3)
 
@@ -98,7 +99,8 @@ HEADS = {
 @pytest.mark.parametrize("model", HEADS)
 def test_the_head_stays_plain_is_trained_whole_and_reloads(model: str, method: str, tmp_path: Path) -> None:
     """Adapters on all linears; a head in 4 or 8 bit could not be trained, and one that is not saved not be found."""
-    run, base = train(model, tmp_path, **{"method.name": method}), tmp_path / model
+    base = small_encoders.save(model, tmp_path / model)
+    run = train(base, tmp_path, **{"method.name": method})
     saved = load_file(run.adapter / "adapter_model.safetensors")
     whole = {name.split(".")[2] for name in saved if "lora_" not in name}
     assert whole == set(HEADS[model])
@@ -134,8 +136,9 @@ def test_bitsandbytes_takes_the_base_and_not_the_head(model: str, method: str, t
 
 
 def test_modules_trained_whole_that_would_have_adapters_are_refused(tmp_path: Path) -> None:
+    base = small_encoders.save("distilbert", tmp_path / "distilbert")
     with pytest.raises(BadInput, match=r"^method\.lora\.modules_to_save: \['lin'\] are endings of modules"):
-        train("distilbert", tmp_path, **{"method.name": "lora", "method.lora.modules_to_save": ["lin"]})
+        train(base, tmp_path, **{"method.name": "lora", "method.lora.modules_to_save": ["lin"]})
 
 
 def test_bert_is_sharded_alike_by_fsdp2_and_zero3(cli: Cli, tmp_path: Path) -> None:
@@ -156,3 +159,27 @@ def test_bert_is_sharded_alike_by_fsdp2_and_zero3(cli: Cli, tmp_path: Path) -> N
         assert status["audits"] == {"sharding": "passed", "weights": "passed", "adapter": "passed"}
         losses[strategy] = [event["loss"] for event in events(cli.directory(), "step")]
     assert losses["zero3"] == pytest.approx(losses["fsdp2"], rel=1e-4)
+
+
+def test_a_part_of_the_base_that_the_checkpoint_lacks_is_trained_whole(tmp_path: Path) -> None:
+    """Checkpoints of masked language models have no pooler; adapters on a random one would be of no use later."""
+    base = without_pooler(tmp_path)
+    run = train(base, tmp_path, **{"method.name": "lora"})
+    saved = load_file(run.adapter / "adapter_model.safetensors")
+    assert "base_model.model.bert.pooler.dense.weight" in saved
+    assert math.isclose(own_loss(run), loss_of_plain_peft(run, base, with_types=True), rel_tol=RELOAD_TOLERANCE["cpu"])
+
+
+@pytest.mark.parametrize("method", ["qlora", "int8"])
+def test_a_part_that_would_begin_at_random_in_few_bits_is_refused(tmp_path: Path, method: str) -> None:
+    with pytest.raises(BadInput, match=r"has no weights for bert\.pooler\.dense .* use method\.name=lora"):
+        train(without_pooler(tmp_path), tmp_path, **{"method.name": method})
+
+
+def without_pooler(folder: Path) -> Path:
+    base = small_encoders.save("bert", folder / "bert")
+    weights = load_file(base / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "pooler" not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, base / "model.safetensors", metadata={"format": "pt"})
+    return base

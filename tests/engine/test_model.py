@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support import small_tokenizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -96,3 +98,13 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     small_tokenizers.byte_level().save_pretrained(tmp_path)
     with pytest.raises(BadInput, match=r"model\.path"):
         load(config(tmp_path))
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_checkpoint_that_lacks_weights_is_refused(method: str, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    kept = {name: value for name, value in load_file(file).items() if "layers.1.mlp.up_proj" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"has no weights for model\.layers\.1\.mlp\.up_proj \(1 tensors"):
+        load(config(tmp_path / "model", method=method))
