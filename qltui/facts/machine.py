@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -145,7 +146,7 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
         return None, card, note
     if not name:
         raise UnknownMachine(text, "a card's name is missing")
-    rows = KNOWN.get(key(name), [])
+    rows = _known().get(key(name), [])
     if not rows and name.isdecimal():
         raise UnknownMachine(text, f"{name[:9]} is neither a card nor a size", [f"{name}G"] if len(name) < 4 else ())
     if not rows and (sized := SIZE.search(name)):
@@ -160,7 +161,7 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
 
 def _sized(text: str, name: str, gigabytes: int) -> list[Known]:
     """The rows of that name and about that size; none where the name is unknown."""
-    rows = KNOWN.get(key(name), [])
+    rows = _known().get(key(name), [])
     near = [row for row in rows if abs(row.gigabytes - gigabytes) <= 0.07 * row.gigabytes]
     if rows and not near:
         sizes = " or ".join(map(str, sorted({row.gigabytes for row in rows})))
@@ -213,16 +214,14 @@ def key(name: str) -> str:
     return re.sub(r"^(?:nvidia)?(?:geforce|tesla|quadro)?(?:rtx)?", "", letters)
 
 
-def _index() -> dict[str, list[Known]]:
-    """The rows of every name, in the table's order."""
+@cache
+def _known() -> dict[str, list[Known]]:
+    """The rows of every name, in the table's order; made when a GPU is first looked up."""
     index: dict[str, list[Known]] = {}
     for row in CARDS:
         for name in dict.fromkeys(map(key, (row.name, *row.others))):
             index.setdefault(name, []).append(row)
     return index
-
-
-KNOWN = _index()
 
 
 def here(state_folder: Path | None = None) -> Machine:
@@ -298,7 +297,7 @@ def _found(gpu: gpus.Gpu, links: gpus.Links, notes: list[str]) -> Card:
 
 def _row_of(name: str, memory: int) -> Known | None:
     """The table's row of an NVML name; of rows that share it, the one nearest in memory."""
-    rows = KNOWN.get(key(name.partition(" MIG ")[0]), [])
+    rows = _known().get(key(name.partition(" MIG ")[0]), [])
     return min(rows, key=lambda row: abs((row.total - row.reserved) * MIB - memory), default=None)
 
 
