@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from qltui.advice import programs, sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from engine.config import RunConfig
     from qltui.facts.architecture import Architecture
@@ -71,6 +71,8 @@ class Setup(NamedTuple):
     ds_config_mismatch: bool = False
     ds_use_all_reduce_fetch: bool = False
     ds_warmup_num_steps: int | None = None
+    ds_file_and_more: bool = False
+    """Whether Accelerate's file names a DeepSpeed file and gives values beside it that belong into that one."""
 
     # Activation checkpointing.
     gc: str = "hf"
@@ -87,6 +89,7 @@ class Setup(NamedTuple):
     wrap_policy: str = "peft"
     cpu_ram_efficient_loading: bool = False
     """None where a file does not say it: neither on nor off."""
+    sync_module_states: bool | None = None
     state_dict_type: str = "full"
     state_dict_env: str = "sharded"
     ddp_backend: str | None = None
@@ -106,6 +109,13 @@ class Setup(NamedTuple):
     dora: bool = False
     moe: bool = False
     lora_targets_router: bool = False
+    lora_targets: Sequence[str] = ()
+    """Names of the modules that get adapters, or all-linear."""
+    lora_dropout: float = 0.0
+    target_parameters: bool = False
+    """Whether parameters get adapters by their names (LoraConfig's ``target_parameters``)."""
+    bits_contradict: bool = False
+    """Whether both 4 and 8 bits are asked for, or QLoRA without 4."""
 
     # How.
     trainer: str = "hf"

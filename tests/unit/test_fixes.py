@@ -18,6 +18,7 @@ from qltui.configs.fixing import fixed
 from qltui.configs.foreign.reading import Reading
 from qltui.configs.foreign.together import read
 from qltui.facts import versions
+from qltui.facts.architecture import find
 
 AXOLOTL = "base_model: org/model  # any\nsequence_len: 2048\nmicro_batch_size: 2\n"
 TRAINER = "model_name_or_path: org/model\nper_device_train_batch_size: 2\noutput_dir: out\nnum_train_epochs: 1\n"
@@ -39,7 +40,8 @@ ZERO = '{\n  "zero_optimization": {\n    "stage": %d // why not\n  },\n  "gradie
 
 def advise(reading: Reading) -> list[Finding]:
     there = {name: version for name in versions.TESTED if (version := versions.installed(name))}
-    return evaluate(Setup.of_values(reading.values, reading.engine, None, None, there))
+    known = {"Qwen/Qwen3-30B-A3B": find("Qwen/Qwen3-30B-A3B")}.get(reading.values.get("model", ""))
+    return evaluate(Setup.of_values(reading.values, reading.engine, None, known, there | {"trl": "1.16.0"}))
 
 
 def blocks(reading: Reading) -> list[Finding]:
@@ -116,6 +118,25 @@ CASES: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "PiSSA in LLaMA-Factory": (
         {"f.yaml": f"{FACTORY}pissa_init: true\npissa_iter: 16\nquantization_bit: 4\n"},
         "quantised-decomposing-init", ["-pissa_init: true\n-pissa_iter: 16\n"]),
+    "bits that contradict in Axolotl": (
+        {"a.yml": f"{AXOLOTL}adapter: qlora\nload_in_8bit: true  # eight\n"},
+        "bits-contradict", ["+load_in_8bit: false  # eight", "+load_in_4bit: true"]),
+    "both bits in TRL": (
+        {"t.yaml": f"{TRL}load_in_4bit: true\nload_in_8bit: true\n"}, "bits-contradict", ["+load_in_8bit: false"]),
+    "quantised weights trained whole by Axolotl": (
+        {"a.yml": f"{AXOLOTL}load_in_4bit: true\n"}, "quantised-without-adapter", ["+adapter: lora"]),
+    "TRL's dropout on experts, which the command leaves out": (
+        {"t.sh": "trl sft --model_name_or_path Qwen/Qwen3-30B-A3B --use_peft --lora_target_modules all-linear\n"},
+        "peft-experts-dropout", ["--lora_target_modules all-linear --lora_dropout 0.0"]),
+    "values beside DeepSpeed's file": (
+        {"acc.yaml": "compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\ndeepspeed_config:\n"
+                     "  deepspeed_config_file: z.json\n  zero_stage: 3\n  zero3_init_flag: true # stays\n",
+         "z.json": ZERO % 3},
+        "deepspeed-file-and-more", ["-  zero_stage: 3"]),
+    "loading that nothing synchronises": (
+        {"t.yaml": TRL, "acc.yaml": ACCELERATE.format(checkpointing="false").replace(
+            "  # how much", "  fsdp_cpu_ram_efficient_loading: true\n  fsdp_sync_module_states: false\n  # how much")},
+        "fsdp-efficient-loading-unsynchronised", ["+  fsdp_sync_module_states: true"]),
     "quantised and trained whole": (
         {"f.yaml": FACTORY.replace("type: lora", "type: full") + "quantization_bit: 4\n"},
         "quantised-without-adapter", ["+finetuning_type: lora"]),

@@ -211,6 +211,32 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
     "llamafactory-pissa-zero3": (
         {"engine": "llamafactory", "strategy": "zero3", "init": "pissa_niter"}, {"strategy": "zero2"}),
     "trl-quantised-adapters-in-bf16": ({"engine": "trl", "gpu_cc": 7.5}, {"gpu_cc": 8.0}),
+    "fsdp2-local-state-dict": ({"state_dict_type": "local"}, {"strategy": "fsdp1"}),
+    "fsdp-efficient-loading-unsynchronised": (
+        {"cpu_ram_efficient_loading": True, "sync_module_states": False}, {"sync_module_states": None}),
+    "deepspeed-file-and-more": (
+        {"strategy": "zero3", "use_deepspeed": True, "use_fsdp": False, "ds_file_and_more": True},
+        {"ds_file_and_more": False}),
+    "bits-contradict": ({"bits_contradict": True}, {"bits_contradict": False}),
+    "axolotl-fsdp1-offload-8bit-optimizer": (
+        {"engine": "axolotl", "strategy": "fsdp1", "cpu_offload_params": True, "optim": "adamw_torch_8bit"},
+        {"optim": "adamw_torch"}),
+    "llamafactory-quantised-resize": (
+        {"engine": "llamafactory", "resize_vocab": True, "modules_to_save": True}, {"method": "lora"}),
+    "float32-keeps-attention-scores": (
+        {"architecture": find(DENSE), "precision": "fp32", "model_dtype": "float32", "max_length": 8192},
+        {"precision": "bf16"}),
+    "peft-experts-dropout": (
+        {"architecture": find(MIXTURE), "lora_targets": ["all-linear"], "lora_dropout": 0.05},
+        {"lora_targets": ["q_proj", "v_proj"]}),
+    "peft-experts-dora": (
+        {"architecture": find(MIXTURE), "lora_targets": ["w1", "w2", "w3"], "dora": True}, {"dora": False}),
+    "peft-experts-named-by-halves": (
+        {"architecture": find(MIXTURE), "lora_targets": ["q_proj", "w1", "w2"]}, {"architecture": find(DENSE)}),
+    "peft-experts-get-no-adapters": (
+        {"architecture": find("openai/gpt-oss-20b"), "lora_targets": ["all-linear"]}, {"target_parameters": True}),
+    "peft-parameters-dropout": (
+        {"target_parameters": True, "lora_dropout": 0.1}, {"lora_dropout": 0.0}),
     "openrlhf-adapters": ({"trainer": "openrlhf"}, {"method": "full"}),
 }  # fmt: skip
 
@@ -273,6 +299,9 @@ OURS: dict[str, tuple[Values, Values]] = {
         {"model": MIXTURE, "method.lora.target_modules": ["q_proj"]}, {"model": DENSE}),
     "experts-dropout": ({"model": MIXTURE, "method.lora.dropout": 0.1}, {"method.lora.dropout": 0.0}),
     "experts-dora": ({"model": MIXTURE, "method.lora.use_dora": True}, {"model": DENSE}),
+    "experts-named-by-halves": (
+        {"model": MIXTURE, "method.lora.target_modules": ["q_proj", "w1"]},
+        {"method.lora.target_modules": ["q_proj", "w1", "w3"]}),
 }  # fmt: skip
 """Dotted paths, and ``machine``, ``model``, ``host_available``: else two A40s and a dense model of 8 B."""
 
@@ -333,6 +362,7 @@ FOR_BOTH: dict[str, Values] = {
     "flash-attention-gpu-too-old": {"machine": "1xT4", "model.attention": "flash_attention_2"},
     "flash-attention-in-float32": {"precision.compute": "fp32", "model.attention": "flash_attention_2"},
     "beyond-context-length": {"data.max_length": 10**6},
+    "float32-keeps-attention-scores": {"precision.compute": "fp32", "data.max_length": 32768},
 }
 """Rules for both that a run of ours meets too, and how."""
 

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from qltui.advice import sizes
 from qltui.advice.findings import Severity
 from qltui.advice.rule import GITHUB, PEFT, REPRODUCED, TRANSFORMERS, Concerns, Rule
 
-if TYPE_CHECKING:
-    from qltui.advice.setup import Setup
-
 DECOMPOSING = ("corda", "mica")
-
-
-def _adapts_experts(setup: Setup) -> bool:
-    """Whether a run of ours puts adapters on fused experts: on all linear layers, in the families PEFT knows."""
-    config, architecture = setup.config, setup.architecture
-    if config is None or architecture is None or not setup.adapters or not architecture.adapted_experts:
-        return False
-    return config.method.lora.target_modules == "all-linear"
-
 
 RULES = (
     Rule(
@@ -170,66 +155,5 @@ RULES = (
         "An embedding and a head of 128,000 x 4,096 take 16 GiB so, with float32 moments.",
         f"{GITHUB}/huggingface/peft/blob/main/docs/source/developer_guides/memory_efficient_training.md",
         concerns=Concerns.ALL,
-    ),
-    Rule(
-        "experts-not-quantised",
-        Severity.WARN,
-        "method",
-        lambda s: (
-            s.quantised
-            and s.architecture is not None
-            and (s.ours or s.versions.get("transformers", "").startswith("5."))
-            and 2 * sizes.in_experts(s.architecture) > s.architecture.parameters
-        ),
-        "quantised weights of a mixture of experts with Transformers 5",
-        "{value} leaves most of this model in 16 bit: its experts are no linear layers.",
-        "Plan memory for 16-bit experts, or choose a model without experts.",
-        "Transformers 5 keeps experts as fused parameters, which bitsandbytes passes by.",
-        f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py replaces nn.Linear alone; the model's config.json",
-        concerns=Concerns.ALL,
-    ),
-    Rule(
-        "experts-get-no-adapters",
-        Severity.INFO,
-        "method",
-        lambda s: (
-            s.ours
-            and s.adapters
-            and s.architecture is not None
-            and sizes.in_experts(s.architecture) > 0
-            and not _adapts_experts(s)
-        ),
-        "adapters of ours on a mixture of experts whose experts get none",
-        "The adapters of {value} pass by the experts of this model, which are fused parameters.",
-        "Nothing is wrong; attention and shared layers are adapted.",
-        "PEFT finds fused experts in some families only, and only by all-linear or their former names.",
-        f"{PEFT} tuners/lora/layer.py ParamWrapper; the model's config.json",
-        concerns=Concerns.OURS,
-    ),
-    Rule(
-        "experts-dropout",
-        Severity.BLOCK,
-        "method.lora.dropout",
-        lambda s: _adapts_experts(s) and s.config is not None and s.config.method.lora.dropout > 0,
-        "adapters of ours on fused experts, with dropout",
-        lambda s: f"PEFT refuses dropout {s.config.method.lora.dropout if s.config else ''} on fused experts.",
-        "Set it to 0, or name target modules outside the experts.",
-        "The adapter of a fused parameter is added to the weight, where its inputs are out of reach.",
-        f"{PEFT} tuners/lora/layer.py ParamWrapper",
-        {"method.lora.dropout": 0.0},
-        concerns=Concerns.OURS,
-    ),
-    Rule(
-        "experts-dora",
-        Severity.BLOCK,
-        "dora",
-        lambda s: _adapts_experts(s) and s.dora,
-        "adapters of ours on fused experts, with DoRA",
-        "PEFT refuses DoRA ({value}) on fused experts.",
-        "Turn it off, or name target modules outside the experts.",
-        "Fused parameters have no layer that takes magnitudes.",
-        f"{PEFT} tuners/lora/layer.py ParamWrapper",
-        {"dora": False},
-        concerns=Concerns.OURS,
     ),
 )

@@ -166,6 +166,35 @@ RULES = (
         {"tie_flag_mismatch": False},
     ),
     Rule(
+        "fsdp2-local-state-dict",
+        Severity.BLOCK,
+        "state_dict_type",
+        lambda s: s.strategy == "fsdp2" and s.state_dict_type == "local",
+        "local state dicts under FSDP2",
+        "FSDP2 knows no {value} state dicts.",
+        "Use SHARDED_STATE_DICT or FULL_STATE_DICT.",
+        "Accelerate raises: FSDP2 does not support LOCAL_STATE_DICT.",
+        f"{ACCELERATE} utils/dataclasses.py FullyShardedDataParallelPlugin",
+        {"state_dict_type": "sharded"},
+    ),
+    Rule(
+        "fsdp-efficient-loading-unsynchronised",
+        Severity.BLOCK,
+        "sync_module_states",
+        lambda s: (
+            s.fsdp
+            and s.launcher == "accelerate"
+            and s.cpu_ram_efficient_loading is True
+            and s.sync_module_states is False
+        ),
+        "RAM-efficient loading without synchronised module states, through accelerate launch",
+        "Accelerate refuses to launch fsdp_cpu_ram_efficient_loading with fsdp_sync_module_states {value}.",
+        "Set fsdp_sync_module_states to true.",
+        "The first rank alone has the weights then, and the others must get them from it.",
+        f"{ACCELERATE} utils/launch.py",
+        {"sync_module_states": True},
+    ),
+    Rule(
         "fsdp2-old-torch",
         Severity.BLOCK,
         "strategy",

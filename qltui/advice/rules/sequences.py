@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qltui.advice.findings import Severity
 from qltui.advice.rule import ACCELERATE, GITHUB, TRANSFORMERS, Concerns, Rule
 from qltui.advice.versions import Bound
 
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
+FUSED_HEAD = 256
+"""Widest head for which Transformers hands grouped keys to torch as they are."""
+WORTH_SAYING = 2**30
+"""Bytes of attention scores from which on they are worth a warning."""
+
+
+def _score_bytes(setup: Setup) -> int:
+    """Bytes of the scores that float32 attention with grouped keys keeps, of one layer, or of all that keep theirs.
+
+    Rows are the micro batch, all of them as long as the longest; a layer that recomputes keeps none for long.
+    """
+    architecture, length = setup.architecture, setup.max_length
+    if architecture is None or not length:
+        return 0
+    layers = 1 if setup.checkpoints else architecture.depth
+    return 4 * setup.batch_size * architecture.heads * length**2 * layers
+
+
+def _computes_grouped_in_float32(setup: Setup) -> bool:
+    architecture = setup.architecture
+    return (
+        setup.precision == "fp32"
+        and setup.model_dtype == "float32"
+        and setup.nvidia
+        and setup.attn in ("", "sdpa")
+        and architecture is not None
+        and architecture.kv_heads < architecture.heads
+        and architecture.head_dim <= FUSED_HEAD
+    )
+
+
 RULES = (
+    Rule(
+        "float32-keeps-attention-scores",
+        Severity.WARN,
+        "precision",
+        lambda s: _computes_grouped_in_float32(s) and _score_bytes(s) >= WORTH_SAYING,
+        "float32 attention of a model with grouped keys (GQA) on CUDA, long rows",
+        lambda s: (
+            f"In float32 no fused kernel takes grouped keys, so that all attention scores are kept: "
+            f"{_score_bytes(s) / 2**30:.0f} GiB for rows of {s.max_length} tokens"
+            f"{' in each layer that recomputes' if s.checkpoints else ' over all layers'}."
+        ),
+        "Use bf16, or fp16 on GPUs before compute capability 8.0.",
+        "Transformers passes grouped keys to torch where no mask is needed; of its CUDA kernels FlashAttention takes"
+        " them, in 16 bit alone, and what is left computes and keeps every score.",
+        f"{TRANSFORMERS} integrations/sdpa_attention.py use_gqa_in_sdpa; torch 2.13.0 nn/functional.py"
+        " scaled_dot_product_attention; qltui/advice/memory/activations.py",
+        lambda s: {"precision": "bf16" if s.gpu_cc >= 8.0 else "fp16"},
+        concerns=Concerns.ALL,
+    ),
     Rule(
         "beyond-context-length",
         Severity.WARN,

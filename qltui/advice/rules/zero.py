@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qltui.advice.findings import Severity
-from qltui.advice.rule import DEEPSPEED, GITHUB, MEASURED, REPRODUCED, TRANSFORMERS, Concerns, Rule
+from qltui.advice.rule import ACCELERATE, DEEPSPEED, GITHUB, MEASURED, REPRODUCED, TRANSFORMERS, Concerns, Rule
 from qltui.advice.versions import Bound
 
 if TYPE_CHECKING:
@@ -196,6 +196,18 @@ RULES = (
         "Trainer refuses to start when they differ.",
         f"{TRANSFORMERS} integrations/deepspeed.py trainer_config_finalize",
         {"ds_config_mismatch": False},
+    ),
+    Rule(
+        "deepspeed-file-and-more",
+        Severity.BLOCK,
+        "ds_file_and_more",
+        lambda s: s.use_deepspeed and s.ds_file_and_more,
+        "Accelerate's file with a DeepSpeed file and values that belong into that one",
+        "Accelerate refuses values of its own beside deepspeed_config_file (ds_file_and_more is {value}).",
+        "Leave them to the DeepSpeed file.",
+        "They would be ignored, and Accelerate raises instead.",
+        f"{ACCELERATE} utils/dataclasses.py _deepspeed_config_checks",
+        {"ds_file_and_more": False},
     ),
     Rule(
         "deepspeed-no-warmup-steps",

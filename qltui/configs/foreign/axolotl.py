@@ -94,6 +94,8 @@ def _method(keys: Keys) -> None:
     four, eight = keys.get("load_in_4bit", flag), keys.get("load_in_8bit", flag)
     if keys.is_unclear("adapter", "load_in_4bit", "load_in_8bit"):
         return
+    if adapter == "qlora" and (eight or not four):
+        keys.say("bits_contradict", True, "load_in_8bit" if eight else "adapter", {})
     if adapter not in (None, "lora", "qlora") or keys.get("gptq", flag) or keys.has("relora"):
         telling = next((key for key in ("relora", "gptq") if keys.has(key)), "adapter")
         keys.say("method", OTHER, telling, {})
@@ -102,6 +104,8 @@ def _method(keys: Keys) -> None:
         _storage(keys, by_axolotl=adapter == "qlora" and four is True)
     elif adapter == "lora" and eight:
         keys.say("method", "int8", "load_in_8bit", {})
+    elif adapter is None and (four or eight):
+        keys.say("method", "qlora4" if four else "int8", "load_in_4bit" if four else "load_in_8bit", {})
     else:
         keys.say("method", adapter or "full", "adapter", {"lora": "lora", "qlora4": "qlora"})
     keys.say("has_adapter", adapter is not None, "adapter", {})
@@ -110,6 +114,7 @@ def _method(keys: Keys) -> None:
         keys.say("lora_targets", ["all-linear"], "lora_target_linear", {})
     targets(keys, "lora_target_modules")
     is_listed(keys, "modules_to_save", "lora_modules_to_save")
+    is_listed(keys, "target_parameters", "lora_target_parameters")
     keys.take("dora", "peft_use_dora", convert=flag)
     keys.take("rslora", "peft_use_rslora", convert=flag)
     initialisation(keys, "peft_init_lora_weights")

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 STRONG = 3
 SIGNS: dict[Format, tuple[frozenset[str], frozenset[str]]] = {
     Format.QLTUI: (
-        frozenset({"schema_version", "model.path", "data.path", "method.name", "strategy.name", "method.lora.rank",
-                   "training.max_steps", "training.micro_batch_size", "precision.compute"}),
-        frozenset({"model", "data", "method", "strategy", "max_length", "training", "hardware"}),
+        frozenset({"schema_version", "method.name", "strategy.name", "method.lora.rank", "training.max_steps",
+                   "training.micro_batch_size", "precision.compute"}),
+        frozenset({"model", "data", "method", "strategy", "max_length", "training", "hardware", "model.path",
+                   "data.path"}),
     ),
     Format.ACCELERATE: (
         frozenset({"distributed_type", "compute_environment", "main_training_function", "downcast_bf16",

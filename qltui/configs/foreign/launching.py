@@ -17,6 +17,12 @@ VENDORS = {
 }  # fmt: skip
 """Accelerate's kinds of data parallelism, by whose devices they use; a GPU may be NVIDIA's or AMD's."""
 
+IN_FILE = (
+    "gradient_accumulation_steps", "gradient_clipping", "zero_stage", "offload_optimizer_device",
+    "offload_param_device", "offload_param_nvme_path", "offload_optimizer_nvme_path", "zero3_save_16bit_model",
+)  # fmt: skip
+"""What Accelerate refuses beside ``deepspeed_config_file`` (1.15, utils/dataclasses.py _deepspeed_config_checks)."""
+
 
 def accelerate(keys: Keys, *, as_options: bool = False) -> None:
     """Accelerate's YAML, or, ``as_options``, the options of ``accelerate launch``, which have no sections."""
@@ -65,7 +71,9 @@ def _strategy(keys: Keys, *, as_options: bool) -> None:
 def _deepspeed(keys: Keys, section: str) -> None:
     devices = {"opt": f"{section}offload_optimizer_device", "params": f"{section}offload_param_device"}
     zero(keys, f"{section}zero_stage", devices)
-    keys.refer(f"{section}deepspeed_config_file")
+    beside = [f"{section}{name}" for name in IN_FILE if keys.has(f"{section}{name}")]
+    if keys.refer(f"{section}deepspeed_config_file") and beside and section:
+        keys.say("ds_file_and_more", True, beside[0], {})
     keys.take("gradient_accumulation_steps", f"{section}gradient_accumulation_steps", convert=positive)
     keys.take("max_grad_norm", f"{section}gradient_clipping", convert=number)
     keys.choose("gather_16bit_on_save", f"{section}zero3_save_16bit_model", spelt=TRUE_FALSE)

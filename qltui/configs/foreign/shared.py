@@ -71,6 +71,7 @@ def fsdp(keys: Keys, sections: tuple[str, ...], default: str | None, switch: str
     keys.choose("state_dict_type", *spelt("state_dict_type"), spelt=STATE_DICTS)
     keys.take("cpu_ram_efficient_loading", *spelt("cpu_ram_efficient_loading"), convert=flag)
     keys.take("use_orig_params", *spelt("use_orig_params"), convert=flag)
+    keys.take("sync_module_states", *spelt("sync_module_states"), convert=flag)
     keys.choose("fsdp_sharding", *spelt("reshard_after_forward"), *spelt("sharding_strategy"), spelt=SHARDING)
     keys.choose("wrap_policy", *spelt("auto_wrap_policy"), spelt=WRAPPING)
     keys.take("wrap_classes", *spelt("transformer_layer_cls_to_wrap"), convert=words)

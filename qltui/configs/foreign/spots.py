@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qltui.configs.foreign.axolotl import ATTENTION_FLAGS, LIGER
+from qltui.configs.foreign.launching import IN_FILE
 from qltui.configs.foreign.reading import Format
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
         "quant_storage": ("bnb_4bit_quant_storage", None),
         "quant_type": ("bnb_4bit_quant_type", None),
         "lora_dropout": ("lora_dropout", None),
+        "lora_targets": ("lora_target_modules", None),
     },
     Format.LLAMA_FACTORY: {
         **ARGUMENTS,
@@ -63,6 +65,7 @@ PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
         "quant_type": ("bnb_config_kwargs.bnb_4bit_quant_type", None),
         "has_adapter": ("adapter", {True: "lora"}),
         "lora_dropout": ("lora_dropout", None),
+        "lora_targets": ("lora_target_modules", None),
     },
     Format.ACCELERATE: {
         "precision": ("mixed_precision", {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}),
@@ -75,6 +78,7 @@ OF_FSDP: dict[str, tuple[str, Mapping[Any, Any] | None]] = {
     "state_dict_type": ("state_dict_type", STATE_DICTS),
     "cpu_ram_efficient_loading": ("cpu_ram_efficient_loading", None),
     "use_orig_params": ("use_orig_params", None),
+    "sync_module_states": ("sync_module_states", None),
 }
 """What FSDP's own settings hold, without the prefix that some files write before them."""
 AS_TRAINER = (
@@ -252,6 +256,14 @@ def _as_trainer(value: bool, keys: Keys) -> Changes:
     return {} if value else dict.fromkeys(there, "auto")
 
 
+def _in_deepspeeds_file(value: bool, keys: Keys) -> Changes:
+    return {} if value else _without(keys, *(f"deepspeed_config.{name}" for name in IN_FILE))
+
+
+def _four_bits(value: bool, keys: Keys) -> Changes:
+    return {} if value else {"load_in_4bit": True} | ({"load_in_8bit": False} if keys.get("load_in_8bit") else {})
+
+
 def _nothing_listed(name: str) -> Callable[[bool, Keys], Changes]:
     return lambda value, keys: {} if value else _without(keys, name)
 
@@ -270,6 +282,8 @@ SPECIAL: dict[tuple[Format, str], Callable[[Any, Keys], Changes]] = {
     **{(kind, "use_fsdp"): _no_fsdp for kind in (Format.TRAINER, Format.AXOLOTL, Format.LLAMA_FACTORY)},
     **{(kind, "fsdp_sharding"): _whole_sharding for kind in (Format.TRAINER, Format.LLAMA_FACTORY)},
     (Format.DEEPSPEED, "ds_config_mismatch"): _as_trainer,
+    (Format.ACCELERATE, "ds_file_and_more"): _in_deepspeeds_file,
+    **{(kind, "bits_contradict"): _four_bits for kind in (Format.TRAINER, Format.AXOLOTL)},
     (Format.TRAINER, "use_reentrant"): _reentrant,
     (Format.TRAINER, "attn"): _trainer_attention,
     (Format.AXOLOTL, "attn"): _axolotl_attention,

@@ -165,7 +165,10 @@ def _settled(reading: Reading) -> Reading:
     by_torchrun = values.get("launcher") == "torchrun" and values.get("world_size", 1) > 1
     if by_torchrun and "micro_batch_size" in values and not is_sharded:  # Trainer's way
         values.setdefault("strategy", "ddp")
-    if reading.trains and values.get("use_fsdp") and "strategy" not in values:
+    is_elsewhere = any("fsdp_config" in part.references for part in reading.files) and not any(
+        part.format is Format.FSDP for part in reading.files
+    )
+    if reading.trains and values.get("use_fsdp") and "strategy" not in values and not is_elsewhere:
         _assume_version(reading)
     return reading
 

@@ -35,6 +35,8 @@ ONLY_OF = {
 SCRIPT = re.compile(r"(?:^|[_/])(sft|dpo|kto|grpo|orpo|cpo|reward|rloo|ppo|gkd)(?:_\w*)?(?:\.py)?$")
 OF_TRL = re.compile(r"(?:^|/)trl/scripts/\w+\.py$")
 """A script that TRL brings, which takes its ModelConfig."""
+TRL_DROPOUT = 0.05
+"""Of adapters, where TRL's ModelConfig is told none (1.16, trl/trainer/model_config.py)."""
 
 
 def trainer(keys: Keys, program: str = "") -> None:
@@ -103,6 +105,11 @@ def _trainer_method(keys: Keys, *, is_trl: bool) -> None:
     keys.take("lora_rank", "lora_r", convert=positive)
     targets(keys, "lora_target_modules")
     is_listed(keys, "modules_to_save", "lora_modules_to_save")
+    is_listed(keys, "target_parameters", "lora_target_parameters")
+    if keys.get("load_in_4bit", flag) and keys.get("load_in_8bit", flag):
+        keys.say("bits_contradict", True, "load_in_8bit", {})
+    if is_trl and not keys.has("lora_dropout"):
+        keys.say("lora_dropout", TRL_DROPOUT)
     keys.take("dora", "use_dora", convert=flag)
     keys.take("rslora", "use_rslora", convert=flag)
     initialisation(keys, "init_lora_weights")
@@ -123,8 +130,8 @@ def _sharding(keys: Keys) -> None:
         return
     fsdp(keys, ("fsdp_config.",), None, "fsdp")
     keys.take("wrap_classes", "fsdp_transformer_layer_cls_to_wrap", convert=words)
-    if not any(keys.names("fsdp_config.")):
-        keys.refer("fsdp_config")
+    if not any(keys.names("fsdp_config.")) and keys.refer("fsdp_config") is None and keys.is_unclear("fsdp_config"):
+        keys.reading.references["fsdp_config"] = "${}"  # a file, whose name is filled in elsewhere
     for word, sharding in (("full_shard", "full"), ("shard_grad_op", "grad_op"), ("hybrid_shard", "hybrid")):
         if word in options:
             keys.say("fsdp_sharding", sharding, "fsdp", {})
