@@ -146,7 +146,7 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
         return None, card, note
     if not name:
         raise UnknownMachine(text, "a card's name is missing")
-    rows = _known().get(key(name), [])
+    rows = known_cards().get(key(name), [])
     if not rows and name.isdecimal():
         raise UnknownMachine(text, f"{name[:9]} is neither a card nor a size", [f"{name}G"] if len(name) < 4 else ())
     if not rows and (sized := SIZE.search(name)):
@@ -161,7 +161,7 @@ def _described(text: str, name: str) -> tuple[Known | None, Card, str]:
 
 def _sized(text: str, name: str, gigabytes: int) -> list[Known]:
     """The rows of that name and about that size; none where the name is unknown."""
-    rows = _known().get(key(name), [])
+    rows = known_cards().get(key(name), [])
     near = [row for row in rows if abs(row.gigabytes - gigabytes) <= 0.07 * row.gigabytes]
     if rows and not near:
         sizes = " or ".join(map(str, sorted({row.gigabytes for row in rows})))
@@ -215,7 +215,7 @@ def key(name: str) -> str:
 
 
 @cache
-def _known() -> dict[str, list[Known]]:
+def known_cards() -> dict[str, list[Known]]:
     """The rows of every name, in the table's order; made when a GPU is first looked up."""
     index: dict[str, list[Known]] = {}
     for row in CARDS:
@@ -297,7 +297,7 @@ def _found(gpu: gpus.Gpu, links: gpus.Links, notes: list[str]) -> Card:
 
 def _row_of(name: str, memory: int) -> Known | None:
     """The table's row of an NVML name; of rows that share it, the one nearest in memory."""
-    rows = _known().get(key(name.partition(" MIG ")[0]), [])
+    rows = known_cards().get(key(name.partition(" MIG ")[0]), [])
     return min(rows, key=lambda row: abs((row.total - row.reserved) * MIB - memory), default=None)
 
 

@@ -118,7 +118,7 @@ def test_every_name_of_the_table_finds_a_row_of_that_name() -> None:
                 (card,) = parse(f"{name}-{row.gigabytes}").cards
                 assert by_name[card.name].gigabytes == row.gigabytes
     assert set(STAND_INS) <= set(by_name)
-    assert not {machine.key(name) for name in AMD} & set(machine.KNOWN)
+    assert not {machine.key(name) for name in AMD} & set(machine.known_cards())
 
 
 def test_the_figures_of_the_table_fit_each_other() -> None:
