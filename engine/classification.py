@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig
 
-from engine.errors import BadInput
+from engine.errors import BadInput, why_not_loaded
 from engine.sources import checked_batches
 from engine.tokens import TokenRow
 
@@ -132,7 +132,7 @@ def knows_token_types(config: RunConfig, tokenizer: Any) -> bool:
             model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
         )  # fmt: skip
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = why_not_loaded(model.path, error)
         raise BadInput(f"model.path: {model.path}: its config.json cannot be read: {reason}") from error
     return getattr(found, "type_vocab_size", 0) > 1
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
-from engine.errors import BadInput
+from engine.errors import BadInput, first_line, why_not_loaded
 from engine.parameters import trainable
 from engine.quantized_linear import hold_int8_once
 from engine.strategy.base import DTYPES
@@ -82,7 +82,9 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             device_map=strategy.device_map, output_loading_info=True, **source, **arguments,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise BadInput(f"model.path: {config.model.path} cannot be loaded: {_first_line(error)}") from error
+        raise BadInput(
+            f"model.path: {config.model.path} cannot be loaded: {why_not_loaded(config.model.path, error)}"
+        ) from error
     return model, set(told["missing_keys"])
 
 
@@ -200,7 +202,7 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: lis
     try:
         adapted = get_peft_model(model, adapters)
     except ValueError as error:
-        raise BadInput(f"method.lora.target_modules: {_first_line(error)}") from error
+        raise BadInput(f"method.lora.target_modules: {first_line(error)}") from error
     except TypeError as error:
         if "modules_to_save" not in str(error):
             raise
@@ -230,8 +232,3 @@ def _rows_to_train(model: Any, trained_whole: list[str], rows: list[int]) -> dic
 def adapted_modules(model: nn.Module) -> int:
     """How many modules carry adapters."""
     return sum(isinstance(module, LoraLayer) for module in model.modules())
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

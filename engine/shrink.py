@@ -22,7 +22,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import cached_file
 
-from engine.errors import EXIT_BAD_INPUT, BadInput
+from engine.config import Task
+from engine.errors import EXIT_BAD_INPUT, BadInput, first_line, why_not_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,8 @@ EXPERTS, EXPERTS_PER_TOKEN = 4, 2
 MLA_HEAD = 16
 LARGEST = {
     "intermediate_size": 2 * MULTIPLE, "intermediate_size_mlp": 2 * MULTIPLE, "ffn_dim": 2 * MULTIPLE,
-    "ffn_hidden_size": 2 * MULTIPLE, "n_inner": 2 * MULTIPLE, "moe_intermediate_size": MULTIPLE,
+    "ffn_hidden_size": 2 * MULTIPLE, "n_inner": 2 * MULTIPLE, "hidden_dim": 2 * MULTIPLE,
+    "moe_intermediate_size": MULTIPLE,
     "shared_expert_intermediate_size": MULTIPLE, "q_lora_rank": 32, "kv_lora_rank": 32,
     "qk_nope_head_dim": MLA_HEAD, "qk_rope_head_dim": MLA_HEAD, "v_head_dim": MLA_HEAD,
     "qk_head_dim": 2 * MLA_HEAD,  # the sum of the rotated and the other part
@@ -56,6 +58,7 @@ class Source(NamedTuple):
     trust_remote_code: bool
     tokenizer: str | None
     """Folder or hub id of the tokenizer, if it isn't the model's."""
+    task: Task = Task.CAUSAL_LM
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,10 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--tokenizer", help="folder or hub id of the tokenizer, if it isn't the model's")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    parser.add_argument("--task", type=Task, default=Task.CAUSAL_LM, help="what it is to learn")
     options = parser.parse_args(arguments)
     quiet.quiet_transformers()
     try:
-        source = Source(options.model, options.revision, options.trust_remote_code, options.tokenizer)
+        source = Source(options.model, options.revision, options.trust_remote_code, options.tokenizer, options.task)
         print(json.dumps(shrink(source, options.out)))
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,23 +88,23 @@ def shrink(source: Source, out: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is no such model, no tokenizer, or its architecture is none that can be shrunk.
     """
-    config = _config_of(source)
+    config, classifies = _config_of(source), source.task is Task.SEQUENCE_CLASSIFICATION
     tokenizer = _tokenizer_of(source)
     config.__dict__.pop("quantization_config", None)  # there are no quantised weights to load
     small = copy.deepcopy(config)
     try:
-        full = build(config, torch.device("meta"), source.trust_remote_code)
+        full = build(config, torch.device("meta"), source.trust_remote_code, classifies)
         shrink_config(small, full, len(tokenizer))
         torch.manual_seed(0)
-        model = build(small, torch.device("cpu"), source.trust_remote_code)
+        model = build(small, torch.device("cpu"), source.trust_remote_code, classifies)
         _prove(model, full)
     # Whatever a model's code makes of sizes it was not written for; the user can only be told that it did.
     except Exception as error:
-        reason = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {_one_line(error)}"
+        reason = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {first_line(error)}"
         raise BadInput(
             f"model.path: {source.name}: a {config.model_type} model cannot be shrunk ({reason})."
         ) from error
-    model.save_pretrained(out)
+    (model.base_model if classifies else model).save_pretrained(out)  # a classifier's head is as wide as the data wants
     if source.tokenizer is None:
         tokenizer.save_pretrained(out)
     _copy_files(source, out)
@@ -112,9 +116,12 @@ def shrink(source: Source, out: Path) -> dict[str, Any]:
     }
 
 
-def build(config: Any, device: torch.device, trust_remote_code: bool = False) -> Any:
-    """The model that a configuration describes, in its checkpoint's type, with new weights."""
-    classifies = any("SequenceClassification" in name for name in config.architectures or [])
+def build(config: Any, device: torch.device, trust_remote_code: bool = False, classifies: bool = False) -> Any:
+    """The model that a configuration describes, in its checkpoint's type, with new weights.
+
+    ``classifies`` asks for a classifier of sequences, which a checkpoint of one is anyway.
+    """
+    classifies |= any("SequenceClassification" in name for name in config.architectures or [])
     auto_class = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
     dtype = config.dtype or config.get_text_config().dtype or torch.float32
     with device:
@@ -260,7 +267,8 @@ def _config_of(source: Source) -> Any:
         )
     # Broken files surface as whatever reads them raises: OSError, ValueError, KeyError, validation errors.
     except Exception as error:
-        raise BadInput(f"model.path: {source.name}: its config.json cannot be read: {_one_line(error)}") from error
+        reason = why_not_loaded(source.name, error)
+        raise BadInput(f"model.path: {source.name}: its config.json cannot be read: {reason}") from error
 
 
 def _tokenizer_of(source: Source) -> Any:
@@ -271,7 +279,7 @@ def _tokenizer_of(source: Source) -> Any:
             name, revision=source.revision if own else None, trust_remote_code=source.trust_remote_code
         )
     except Exception as error:  # tokenizers raises bare ones
-        raise BadInput(f"{field}: {name}: its tokenizer cannot be loaded: {_one_line(error)}") from error
+        raise BadInput(f"{field}: {name}: its tokenizer cannot be loaded: {why_not_loaded(name, error)}") from error
 
 
 def _copy_files(source: Source, out: Path) -> None:
@@ -301,11 +309,6 @@ def _token_ids(config: Any) -> Iterator[int]:
 
 def _rounded_up(number: int) -> int:
     return -(-number // MULTIPLE) * MULTIPLE
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def _shrink(config: RunConfig, folder: Path) -> dict[str, Any]:
     command += ["--revision", model.revision] if model.revision else []
     command += ["--tokenizer", model.tokenizer] if model.tokenizer else []
     command += ["--trust-remote-code"] if model.trust_remote_code else []
+    command += ["--task", model.task.value]
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = [line for line in (done.stderr if done.returncode else done.stdout).splitlines() if line.strip()]

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import small_encoders
+from support.models import put_into_hub_cache, with_code_of_its_own
 from support.runs import DEMO, Cli, events
 
 PRESET = Path(__file__).parents[2] / "presets" / "demo-cpu.yaml"
@@ -85,3 +87,58 @@ def test_what_cannot_be_rehearsed(cli: Cli, plan: Path) -> None:
     done = cli("rehearse", str(plan), "--set", "data=nothing.jsonl", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no such file" in done.stderr
+
+
+REVISION = "--set", "model.revision=v2"
+TRUSTED = "--set", "model.trust_remote_code=true"
+
+
+def test_a_model_of_the_hub_is_rehearsed_from_the_cache(cli: Cli, plan: Path, tmp_path: Path) -> None:
+    put_into_hub_cache(tmp_path / "hf", "org/tiny", plan.parent / "model")
+    cli.environment["HF_HOME"] = str(tmp_path / "hf")
+    report = json.loads(cli("rehearse", str(plan), "--set", "model=org/tiny", "--ranks", "2", "--json").stdout)
+    assert report["ok"] is True
+    assert "the weights of org/tiny" in report["unproven"][0]
+
+    for assignments, message in (
+        (("--set", "model=org/other"), "org/other: model.path: is neither a local path nor in the hub's cache"),
+        (("--set", "model=org/tiny", *REVISION), "the hub cannot be reached or has no such model or revision"),
+    ):
+        done = cli("rehearse", str(plan), *assignments, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+
+def test_a_models_own_code_is_run_if_it_is_trusted_and_not_otherwise(cli: Cli, plan: Path, tmp_path: Path) -> None:
+    own = "--set", f"model={with_code_of_its_own(tmp_path / 'own')}"
+    for command in (("rehearse",), ("launch", "--watch", "--set", "device=cpu", "--set", "precision=fp32")):
+        done = cli(*command, str(plan), *own, check=False)
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert "it comes with Python code of its own; set model.trust_remote_code=true if you trust it" in said
+        assert "Traceback" not in done.stdout
+
+    report = json.loads(cli("rehearse", str(plan), *own, *TRUSTED, "--ranks", "2", "--json").stdout)
+    assert report["ok"] is True
+    assert "OwnForCausalLM" in {one["what"]: one["detail"] for one in report["proven"]}["architecture"]
+
+    options = ("device=cpu", "precision=fp32", "max_steps=2", "max_length=64", "training.generate_answers=0")
+    cli("launch", str(plan), *own, *TRUSTED, "--watch", *(part for one in options for part in ("--set", one)))
+    assert cli.status()["audits"] == {"sharding": "not_applicable", "weights": "passed", "adapter": "passed"}
+
+
+@pytest.mark.parametrize("base", ["bert", "distilbert", "llama"])
+def test_a_classifier_is_rehearsed_whatever_its_base_was_trained_for(cli: Cli, tmp_path: Path, base: str) -> None:
+    rows = small_encoders.pairs(40)
+    for number, row in enumerate(rows):
+        row["label"] = "abc"[number % 3]  # more classes than a configuration names by itself
+    values = {
+        "model": {"path": str(small_encoders.save(base, tmp_path / base)), "task": "sequence_classification"},
+        "data": {"path": str(small_encoders.write(rows, tmp_path / "rows.jsonl")), "eval_fraction": 0.2},
+        "method": "qlora", "strategy": "single", "device": "cpu",
+    }  # fmt: skip
+    (tmp_path / "plan.yaml").write_text(json.dumps(values))
+    report = json.loads(cli("rehearse", str(tmp_path / "plan.yaml"), "--json").stdout)
+    assert report["ok"] is True
+    assert "ForSequenceClassification" in {one["what"]: one["detail"] for one in report["proven"]}["architecture"]
