@@ -54,7 +54,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
         _keep_4bit_weights_plain(model)
     anew = _begun_anew(model, config, missing, is_quantized=strategy.is_quantized)
     adapted = _with_adapters(model, config, new_rows, anew)
-    if config.method.name is Method.INT8 and strategy.shards_parameters:
+    if config.method.name is Method.INT8 and not config.method.lora.use_dora:
         hold_int8_once(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
     return adapted
 

@@ -3,7 +3,8 @@
 bitsandbytes' own layers make backward keep what forward computed with: of a weight that was gathered for forward, the
 whole of it until backward is through, which is all that partitioning had saved (bitsandbytes 0.50.2
 autograd/_functions.py ``MatMul8bitLt``, ``MatMul4Bit``). Its int8 layer keeps one more copy in its state
-(nn/modules.py ``Linear8bitLt``). Those here look their weight up again in backward.
+(nn/modules.py ``Linear8bitLt``), and its input where gradient checkpointing cannot let go of it. Those here look their
+weight up again in backward, and keep nothing else.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
         return output
 
     def dequantized(self, dtype: torch.dtype) -> Tensor:
-        """The weight as numbers: payload times the scale of its row over 127."""
-        numbers: Tensor = self.weight.data.to(dtype) * (self.state.SCB / 127.0).to(dtype).unsqueeze(1)
+        """The weight as numbers: payload times the scale of its row over 127, multiplied in float32."""
+        numbers: Tensor = self.weight.data.to(dtype).mul_((self.state.SCB / 127.0).unsqueeze(1))
         return numbers
 
     def input_gradient(self, gradient: Tensor) -> Tensor:

@@ -64,8 +64,7 @@ def loaded_checksums(
     frozen: dict[str, Tensor] = {}
     for module_name, module in model.named_modules():
         for name, tensor in frozen_tensors(module):
-            plain = tensor.is_floating_point() and frozen_dtype is not None and not _is_packed(module, name)
-            cast = tensor.to(frozen_dtype) if plain else tensor
+            cast = tensor.to(frozen_dtype) if frozen_dtype is not None and _is_cast(module, name, tensor) else tensor
             frozen[f"{module_name}.{name}"] = checksum(cast, device if cast.device.type == "cpu" else None)
     trained = {
         name: checksum(parameter, device if parameter.device.type == "cpu" else None)
@@ -100,8 +99,11 @@ def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield "SCB", scale
 
 
-def _is_packed(module: nn.Module, name: str) -> bool:
-    return name == "weight" and getattr(module.weight, "quant_state", None) is not None
+def _is_cast(module: nn.Module, name: str, tensor: Tensor) -> bool:
+    """Whether a strategy that casts a model casts this: parameters that are plain numbers, never scales."""
+    parameter = vars(module)["_parameters"].get(name)
+    packed = getattr(parameter, "quant_state", None) is not None
+    return parameter is not None and tensor.is_floating_point() and not packed
 
 
 def _numbers(sums: dict[str, Tensor]) -> dict[str, int]:

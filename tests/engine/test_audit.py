@@ -158,6 +158,17 @@ def test_frozen_weights_are_seen_while_they_are_computed_with() -> None:
     assert detail == f"{len(loaded)} frozen tensors computed with as loaded, byte for byte, on 1 rank"
 
 
+def test_of_weights_that_are_to_be_cast_scales_stay_as_they_are() -> None:
+    """As DeepSpeed casts a model to fp16: every parameter of numbers, and nothing else."""
+    model = quantised()
+    loaded = loaded_checksums(model, frozen_dtype=torch.float16)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half() if parameter.is_floating_point() else parameter.data
+    now = loaded_checksums(model)
+    assert any(name.endswith("absmax of absmax") for name in loaded)
+    assert {name for name in loaded if loaded[name] != now[name]} == set()
+
+
 @pytest.mark.parametrize("damage", [flip_a_packed_byte, flip_a_scale, flip_an_embedding])
 def test_one_changed_frozen_byte_fails(damage) -> None:
     model = quantised()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from engine.quantized_linear import look_4bit_up_again
+from engine.quantized_linear import hold_int8_once, look_4bit_up_again
 from engine.strategy.saved_weights import without_gathered_weights
 from engine.strategy.zero import _check_that_gradients_pass
 
@@ -27,6 +27,11 @@ def four_bit() -> nn.Module:
     layer = bitsandbytes.nn.Linear4bit(64, 96, compute_dtype=torch.bfloat16, quant_type="nf4").to("cpu")
     layer.support_avx512bf16_for_cpu = False
     return layer.requires_grad_(False)
+
+
+def eight_bit() -> nn.Module:
+    layer = bitsandbytes.nn.Linear8bitLt(64, 96, bias=False, has_fp16_weights=False, threshold=6.0)
+    return layer.to("cpu").requires_grad_(False)
 
 
 class Experts(nn.Module):
@@ -60,6 +65,31 @@ def test_without_it_the_weights_stay() -> None:
     assert not gathered.expired()
     del output
     assert gathered.expired()
+
+
+def test_int8_layers_keep_no_input() -> None:
+    """So that gradient checkpointing can let go of it; with the gradients of bitsandbytes' own layer."""
+    layer, input = eight_bit(), torch.randn(3, 5, 64)
+    output, expected, kept = with_input_let_go_of(layer, input)
+    assert kept, "bitsandbytes' own layer keeps none either: this class can go"
+    hold_int8_once(layer_of := nn.Sequential(layer))
+    output_now, found, kept = with_input_let_go_of(layer_of[0], input)
+    assert not kept
+    assert torch.equal(output, output_now)
+    torch.testing.assert_close(found, expected)
+
+
+def with_input_let_go_of(layer: nn.Module, input: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Output and gradient of the input, and whether the layer kept what it was given."""
+    leaf = input.clone().requires_grad_()
+    given = leaf * 2
+    reference = StorageWeakRef(given.untyped_storage())
+    output = layer(given)
+    del given
+    kept = not reference.expired()
+    output.square().sum().backward()
+    assert leaf.grad is not None
+    return output.detach(), leaf.grad, kept
 
 
 def test_a_unit_that_gradients_do_not_pass_stops_the_run() -> None:
