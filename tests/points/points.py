@@ -144,7 +144,10 @@ def guess(chance: random.Random, model: str, ranks: int, strategy: str, sequence
     }  # fmt: skip
     if method != "full":
         values["method.lora.rank"] = chance.choice((8, 16, 64))
-        values["method.lora.dropout"] = chance.choice((0.0, 0.05))
+        dropout = chance.choice((0.0, 0.05))
+        values["method.lora.dropout"] = (
+            0.0 if any(linear.experts for _, linear in architecture.linears()) else dropout
+        )  # PEFT's for experts knows none
     if strategy in ("zero1", "zero2", "zero3") and values["training.optimizer"] == "adamw":
         values["strategy.offload_optimizer"] = chance.choice((False, False, False, True))
     tokens = values["training.micro_batch_size"] * sequence

@@ -21,13 +21,14 @@ from engine.events import RunDirectory
 from engine.session import Session
 from engine.train import Rank
 
+at_the_end: dict[str, int] = {}
+"""The allocator's figures once training is over."""
+
 
 def measure(run: RunDirectory, forget: Callable[[], None]) -> dict[str, Any]:
     """Live the point in ``run``; what it took in bytes, of the rank that took most."""
-    rank = Rank(run, None)
-    rank.once()
-    seen = gathered({**allocator(), "host": host_peak(run, world()[0], world()[1])})
-    del rank
+    Rank(run, None).once()
+    seen = gathered({**at_the_end, "host": host_peak(run, world()[0], world()[1])})
     forget()
     events = [events_of(run, 1, number) for number in range(world()[1])]
     steps = of_kind(events[0], "step")
@@ -41,13 +42,13 @@ def measure(run: RunDirectory, forget: Callable[[], None]) -> dict[str, Any]:
     }
 
 
-def allocator() -> dict[str, int]:
-    """Bytes torch has reserved, and bytes of the GPU that are taken beside it (by this process, if it is alone)."""
-    if not torch.cuda.is_initialized():
-        return {"reserved": 0, "outside": 0}
-    free, whole = torch.cuda.mem_get_info()
-    reserved = torch.cuda.memory_reserved()
-    return {"reserved": reserved, "outside": whole - free - reserved}
+def look_at_the_allocator() -> None:
+    """Note bytes torch has reserved, and those of the GPU taken beside it (by this process, if it is alone)."""
+    at_the_end.update(reserved=0, outside=0)
+    if torch.cuda.is_initialized():
+        free, whole = torch.cuda.mem_get_info()
+        reserved = torch.cuda.memory_reserved()
+        at_the_end.update(reserved=reserved, outside=whole - free - reserved)
 
 
 def host_peak(run: RunDirectory, rank: int, world_size: int) -> int:
@@ -56,7 +57,8 @@ def host_peak(run: RunDirectory, rank: int, world_size: int) -> int:
 
 
 def keep_nothing(session: Session) -> Path:
-    """In the place of saving."""
+    """In the place of saving: all steps are done, and nothing is freed yet."""
+    look_at_the_allocator()
     return session.run.path / "nothing"
 
 
