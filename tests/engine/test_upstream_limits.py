@@ -129,6 +129,15 @@ def test_dora_takes_int8_weights_that_can_be_split_for_numbers() -> None:
     assert dequantize_module_weight(model[0]) is model[0].weight
 
 
+def test_dora_on_int8_weights_that_can_be_split_would_be_wrong_without_a_word() -> None:
+    """It takes norms of payloads, not of numbers: an adapter that has learnt nothing would change the output."""
+    layer, inputs = int8_layer(), torch.ones(1, 128)
+    before = layer(inputs)
+    model = get_peft_model(nn.Sequential(layer), LoraConfig(r=4, target_modules=["0"], use_dora=True))
+    hold_int8_once(model)
+    assert not torch.allclose(model(inputs), before, rtol=0.5)
+
+
 def test_deepspeed_is_told_to_keep_the_optimizer_that_was_asked_for(tmp_path: Path) -> None:
     """deepspeed 0.19.8 runtime/engine.py: by default it puts its own on the host."""
     settings = {"strategy": "zero2", "strategy.offload_optimizer": True}
