@@ -143,3 +143,47 @@ def test_a_ring_of_files_ends(tmp_path: Path, name: str) -> None:
         b__yaml="base_model: m\nsequence_len: 8\ndeepspeed: a.yaml\n",
     )
     assert len(read([tmp_path / name])) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("base_model: m\nsequence_len: 8\nfsdp_config:\n  state_dict_type: FULL_STATE_DICT\n", "fsdp1"),
+        ("distributed_type: FSDP\ncompute_environment: LOCAL_MACHINE\nfsdp_config: {}\n", "fsdp1"),
+        ("model_name_or_path: m\nper_device_train_batch_size: 1\nfsdp: full_shard\n", "fsdp2"),
+        (
+            "model_name_or_path: m\nfinetuning_type: lora\nfsdp: full_shard\n",
+            "fsdp1",
+        ),  # pins a Transformers before 5.10
+        ("model_name_or_path: m\nper_device_train_batch_size: 1\nfsdp: full_shard\nfsdp_config: none.json\n", None),
+        ("model_name_or_path: m\nper_device_train_batch_size: 1\nfsdp: full_shard\nfsdp_config: $FILE\n", None),
+    ],
+)
+def test_fsdp_without_a_version_is_what_its_program_makes_of_it(
+    tmp_path: Path, text: str, strategy: str | None
+) -> None:
+    (path,) = write(tmp_path, a__yaml=text)
+    (reading,) = read([path])
+    assert reading.values.get("use_fsdp") is True
+    assert reading.values.get("strategy") == strategy
+
+
+def test_the_switches_of_pefts_examples_are_known(tmp_path: Path) -> None:
+    command = (
+        "accelerate launch train.py --use_peft_lora True --use_4bit_quantization True --use_nested_quant True"
+        " --bnb_4bit_quant_storage_dtype bfloat16 --use_flash_attn True --use_reentrant True\n"
+    )
+    (path,) = write(tmp_path, a__sh=command)
+    (reading,) = read([path])
+    expected = {
+        "method": "qlora4", "has_adapter": True, "double_quantization": True, "quant_storage": "bfloat16",
+        "attn": "fa2", "use_reentrant": True,
+    }  # fmt: skip
+    assert {name: reading.values.get(name) for name in expected} == expected
+    assert reading.ignored == []
+
+
+def test_data_and_model_alone_make_no_run_of_ours(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, a__yaml="data:\n  path: rows.parquet\n  prompt_key: prompt\ncustom: 1\n")
+    (reading,) = read([path])
+    assert reading.format is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qltui.configs.foreign.axolotl import ATTENTION_FLAGS, LIGER
 from qltui.configs.foreign.launching import IN_FILE
 from qltui.configs.foreign.reading import Format
+from qltui.configs.foreign.training import EIGHT_BITS, FLASH_SWITCHES, FOUR_BITS, LORA_SWITCHES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ REMOVE = object()
 FSDP_KEYS = ("fsdp", "fsdp_config", "fsdp_version", "fsdp_transformer_layer_cls_to_wrap")
 VERSIONS = {"fsdp1": 1, "fsdp2": 2}
 STATE_DICTS = {"full": "FULL_STATE_DICT", "sharded": "SHARDED_STATE_DICT"}
-SAME = {True: True, False: False}
 ARGUMENTS: dict[str, tuple[str, Mapping[Any, Any] | None]] = {
     "find_unused": ("ddp_find_unused_parameters", None),
     "save_only_model": ("save_only_model", None),
@@ -38,7 +38,6 @@ PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
         "packing": ("packing", None),
         "liger": ("use_liger_kernel", None),
         "dora": ("use_dora", None),
-        "has_adapter": ("use_peft", SAME),
         "quant_storage": ("bnb_4bit_quant_storage", None),
         "quant_type": ("bnb_4bit_quant_type", None),
         "lora_dropout": ("lora_dropout", None),
@@ -173,9 +172,13 @@ def _no_sharding(kind: Format, value: str, keys: Keys) -> Changes:
     return _without(keys, *FSDP_KEYS, "deepspeed")
 
 
+def _trainer_adapter(value: bool, keys: Keys) -> Changes:
+    return {_first(keys, *LORA_SWITCHES): value}
+
+
 def _trainer_method(value: str, keys: Keys) -> Changes:
     if value == "lora":
-        found = {name: False for name in ("load_in_4bit", "load_in_8bit", "q_lora") if keys.get(name)}
+        found = {name: False for name in (*FOUR_BITS, *EIGHT_BITS) if keys.get(name)}
         return found | _without(keys, "bits")
     return {"load_in_4bit": True} if value == "qlora4" else {}
 
@@ -213,6 +216,8 @@ def _fsdp_checkpointing(value: str, keys: Keys) -> Changes:
 
 
 def _reentrant(value: bool, keys: Keys) -> Changes:
+    if "use_reentrant" in keys:
+        return {"use_reentrant": value}
     section = _first(keys, "gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
     if not _has(keys, section) and _has(keys, "activation_checkpointing"):
         section = "activation_checkpointing_kwargs"
@@ -221,7 +226,7 @@ def _reentrant(value: bool, keys: Keys) -> Changes:
 
 def _trainer_attention(value: str, keys: Keys) -> Changes:
     name = {"fa2": "flash_attention_2"}.get(value, value)
-    return {"attn_implementation": name} | _without(keys, "use_flash_attention_2")
+    return {"attn_implementation": name} | _without(keys, *FLASH_SWITCHES)
 
 
 def _axolotl_attention(value: str, keys: Keys) -> Changes:
@@ -261,7 +266,9 @@ def _in_deepspeeds_file(value: bool, keys: Keys) -> Changes:
 
 
 def _four_bits(value: bool, keys: Keys) -> Changes:
-    return {} if value else {"load_in_4bit": True} | ({"load_in_8bit": False} if keys.get("load_in_8bit") else {})
+    if value:
+        return {}
+    return {_first(keys, *FOUR_BITS): True} | {name: False for name in EIGHT_BITS if keys.get(name)}
 
 
 def _nothing_listed(name: str) -> Callable[[bool, Keys], Changes]:
@@ -274,6 +281,7 @@ def _no_fsdp(value: bool, keys: Keys) -> Changes:
 
 SPECIAL: dict[tuple[Format, str], Callable[[Any, Keys], Changes]] = {
     (Format.TRAINER, "method"): _trainer_method,
+    (Format.TRAINER, "has_adapter"): _trainer_adapter,
     (Format.AXOLOTL, "method"): _axolotl_method,
     (Format.LLAMA_FACTORY, "method"): _factory_method,
     **{(kind, "precision"): _precision for kind in (Format.TRAINER, Format.AXOLOTL, Format.LLAMA_FACTORY)},

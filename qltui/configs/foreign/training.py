@@ -25,7 +25,11 @@ from qltui.configs.foreign.shared import (
 if TYPE_CHECKING:
     from qltui.configs.foreign.keys import Keys
 
-LORA_SWITCHES = ("use_peft", "use_lora", "lora_enable", "lora")
+LORA_SWITCHES = ("use_peft", "use_peft_lora", "use_lora", "lora_enable", "lora")
+FLASH_SWITCHES = ("use_flash_attention_2", "use_flash_attn")
+FOUR_BITS = ("load_in_4bit", "q_lora", "use_4bit_quantization")
+EIGHT_BITS = ("load_in_8bit", "use_8bit_quantization")
+"""Switches of TRL, FastChat, LLaVA, and PEFT's examples."""
 ONLY_OF = {
     "trl_grpo": ("num_generations", "reward_funcs", "max_completion_length"),
     "trl_dpo": ("max_prompt_length", "precompute_ref_log_probs", "rpo_alpha"),
@@ -45,13 +49,13 @@ def trainer(keys: Keys, program: str = "") -> None:
     keys.take("max_length", "max_length", "max_seq_length", "model_max_length", convert=positive)
     checkpointing(keys, "gradient_checkpointing", is_argument=True)
     checkpointing(keys, "activation_checkpointing", is_argument=False)  # Transformers 5.23's name, which wins
-    for name in ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"):
-        if keys.take("use_reentrant", f"{name}.use_reentrant", convert=flag) is not None:
-            break
+    kinds = ("activation_checkpointing_kwargs.", "gradient_checkpointing_kwargs.", "")
+    keys.take("use_reentrant", *(f"{kind}use_reentrant" for kind in kinds), convert=flag)
     keys.choose("model_dtype", "dtype", "torch_dtype", spelt=DTYPES)
     keys.choose("attn", "attn_implementation", spelt=ATTENTION)
-    if keys.get("use_flash_attention_2", flag):
-        keys.say("attn", "fa2", "use_flash_attention_2", {})
+    for key in FLASH_SWITCHES:
+        if keys.get(key, flag, quiet=True):
+            keys.say("attn", "fa2", key, {})
     keys.take("packing", "packing", convert=flag)
     keys.take("liger", "use_liger", "use_liger_loss", convert=flag)
     _trainer_method(keys, is_trl=program in SCRIPT_NAMES or bool(OF_TRL.search(program)))
@@ -84,30 +88,29 @@ def _trainer_method(keys: Keys, *, is_trl: bool) -> None:
     switch = next((key for key in LORA_SWITCHES if keys.get(key, flag, quiet=True) is not None), None)
     wants = keys.get(switch, flag) if switch else (False if is_trl else None)
     bits = keys.get("bits", integer, quiet=True)
-    four = keys.get("load_in_4bit", flag) or keys.get("q_lora", flag, quiet=True) or bits == 4
-    eight = keys.get("load_in_8bit", flag) or bits == 8
-    is_unclear = keys.is_unclear(*LORA_SWITCHES, "load_in_4bit", "load_in_8bit", "q_lora", "bits")
-    if is_unclear:
+    four = [key for key in FOUR_BITS if keys.get(key, flag, quiet=True)] or ["bits"] * (bits == 4)
+    eight = [key for key in EIGHT_BITS if keys.get(key, flag, quiet=True)] or ["bits"] * (bits == 8)
+    if keys.is_unclear(*LORA_SWITCHES, *FOUR_BITS, *EIGHT_BITS, "bits"):
         wants = None
     elif four or eight:
-        by_bits, name = ("bits", "") if bits else (None, "load_in_4bit" if four else "load_in_8bit")
-        keys.say("method", "qlora4" if four else "int8", by_bits or name, {})
+        keys.say("method", "qlora4" if four else "int8", (four or eight)[0], {})
     elif wants is not None:
         keys.say("method", "lora" if wants else "full", switch, {"lora": True, "full": False})
     if wants is not None:
         keys.say("has_adapter", wants, switch)
     keys.take("quant_type", "bnb_4bit_quant_type", convert=text)
-    keys.take("double_quantization", "use_bnb_nested_quant", "bnb_4bit_use_double_quant", convert=flag)
+    nested = ("use_bnb_nested_quant", "use_nested_quant", "bnb_4bit_use_double_quant")
+    keys.take("double_quantization", *nested, convert=flag)
     if is_trl and four:  # TRL leaves it to Transformers
         keys.say("quant_storage", "uint8")
-    keys.choose("quant_storage", "bnb_4bit_quant_storage", spelt=DTYPES)
+    keys.choose("quant_storage", "bnb_4bit_quant_storage", "bnb_4bit_quant_storage_dtype", spelt=DTYPES)
     keys.choose("compute_dtype", "bnb_4bit_compute_dtype", spelt=DTYPES)
     keys.take("lora_rank", "lora_r", convert=positive)
     targets(keys, "lora_target_modules")
     is_listed(keys, "modules_to_save", "lora_modules_to_save")
     is_listed(keys, "target_parameters", "lora_target_parameters")
-    if keys.get("load_in_4bit", flag) and keys.get("load_in_8bit", flag):
-        keys.say("bits_contradict", True, "load_in_8bit", {})
+    if four and eight:
+        keys.say("bits_contradict", True, eight[0], {})
     if is_trl and not keys.has("lora_dropout"):
         keys.say("lora_dropout", TRL_DROPOUT)
     keys.take("dora", "use_dora", convert=flag)
