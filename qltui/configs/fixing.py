@@ -34,7 +34,8 @@ def fixed(reading: Reading, findings: list[Finding], advise: Callable[[Reading],
 
     ``advise`` says what there is to find in a reading of other texts.
     """
-    if not any(fix.patch for fix in fixes_of(findings)):
+    fixes = fixes_of(findings)
+    if not any(fix.patch for fix in fixes):
         return None
     from qltui.configs.foreign.keys import Unreadable
     from qltui.configs.foreign.patching import apply, result_of, texts_of
@@ -45,14 +46,15 @@ def fixed(reading: Reading, findings: list[Finding], advise: Callable[[Reading],
 
     try:
         texts = texts_of(reading)
-        return result_of(texts, mend(texts, lambda now: fixes_of(advise(read_again(reading, now))), apply_to))
+        return result_of(texts, mend(texts, fixes, lambda now: fixes_of(advise(read_again(reading, now))), apply_to))
     except Unreadable:
         return None
 
 
 def fixed_run(path: str, findings: list[Finding], advise: Callable[[RunConfig], list[Finding]]) -> Patched | None:
     """A run file of ours, mended; None where nothing is to be mended. ``advise`` as in :func:`fixed`."""
-    if not any(fix.patch for fix in fixes_of(findings)):
+    fixes = fixes_of(findings)
+    if not any(fix.patch for fix in fixes):
         return None
     from engine.config.reading import parse_yaml, read
     from qltui.configs.foreign.patching import result_of
@@ -68,4 +70,4 @@ def fixed_run(path: str, findings: list[Finding], advise: Callable[[RunConfig], 
         return {path: text}, missing
 
     texts = {path: Path(path).read_text("utf-8")}
-    return result_of(texts, mend(texts, advise_on, apply_to))
+    return result_of(texts, mend(texts, fixes, advise_on, apply_to))

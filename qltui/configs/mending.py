@@ -34,9 +34,11 @@ class Mended(NamedTuple):
     """Names that fixes of what still stands would set and could not, with the reason."""
 
 
-def mend(texts: Texts, advise: Advise, apply: Apply) -> Mended:
-    """Blocks first, whatever else their fixes bring up; then of the rest each fix after which less is to be said."""
-    fixes = advise(texts)
+def mend(texts: Texts, fixes: list[Fix], advise: Advise, apply: Apply) -> Mended:
+    """Blocks first, whatever else their fixes bring up; then of the rest each fix after which less is to be said.
+
+    ``fixes`` are those that the texts need as they stand.
+    """
     now, fixes = _without_blocks(dict(texts), fixes, advise, apply)
     for _ in range(MAX_ROUNDS):
         better = next(
