@@ -1,7 +1,8 @@
 """The points at which predicted memory is compared with what a GPU took: which models, and what is varied.
 
-Points are drawn by chance from a fixed seed, so nobody picked them for how well they are met; the plan decides only
-which of them fit a card. Half of them are held out: constants of the plan may be set on the others alone.
+Points are drawn by chance, so nobody picked them for how well they are met; the plan decides only which of them fit a
+card, and what was drawn stays drawn (``points.json``). Half of them are held out: constants of the plan may be set on
+the others alone.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ from engine.config.reading import read
 from qltui.advice.memory import Job, MemoryPlan, plan_memory
 from qltui.facts.architecture import Architecture, find
 
+DRAWN = Path(__file__).with_name("points.json")
 MODELS = (
     "HuggingFaceTB/SmolLM2-135M", "Qwen/Qwen3-0.6B", "TinyLlama/TinyLlama_v1.1", "meta-llama/Llama-3.2-1B",
     "Qwen/Qwen2.5-1.5B", "meta-llama/Llama-3.2-3B", "microsoft/Phi-3.5-mini-instruct", "Qwen/Qwen3-4B",
     "mistralai/Mistral-7B-v0.3", "meta-llama/Llama-3.1-8B",
 )  # fmt: skip
 OTHER_FAMILIES = (
-    "google/gemma-3-1b-pt", "google/gemma-2-2b", "EleutherAI/pythia-1.4b", "openai-community/gpt2-large",
+    "google/gemma-3-1b-pt", "EleutherAI/pythia-1.4b", "openai-community/gpt2-large",
     "allenai/OLMo-2-0425-1B", "allenai/OLMoE-1B-7B-0924",
 )  # fmt: skip
 """One point each: their layers are built otherwise."""
-ALONE, TOGETHER = 4, 5
-"""Points of each model on one GPU, and on two."""
+DRAWS = ((4, 5), (1, 2))
+"""Points of each model on one GPU, and on two. The second draw was made when the plan was done: all held out."""
 SHARING = ("fsdp2", "zero3", "ddp", "zero2", "zero1")
 SEQUENCES = (512, 1024, 2048, 4096, 8192, 16384)
 MICRO_BATCHES = (1, 2, 4, 8)
@@ -53,11 +55,12 @@ class Point(NamedTuple):
     ranks: int
     values: dict[str, Any]
     """Fields of the run, by dotted path, that differ from the defaults."""
+    draw: int = 0
 
     @property
     def held_out(self) -> bool:
         """Whether no constant of the plan may be set on it."""
-        return bool(zlib.crc32(self.name.encode()) & 1)
+        return self.draw > 0 or bool(zlib.crc32(self.name.encode()) & 1)
 
     @property
     def sequence(self) -> int:
@@ -102,31 +105,37 @@ def job(point: Point, architecture: Architecture) -> Job:
     config = point.config(Path("/"))
     compute = config.precision.compute
     return Job(
-        config=config, architecture=architecture, world_size=point.ranks,
+        config=config, architecture=architecture, world_size=point.ranks, same_lengths=True,
         compute=type(compute).BF16 if compute.value == "auto" else compute,
     )  # fmt: skip
 
 
 def all_points() -> list[Point]:
-    """Every point, drawn anew each time and always the same."""
+    """Every point, as it was drawn."""
+    return [Point(**values) for values in json.loads(DRAWN.read_text("utf-8"))]
+
+
+def drawn_anew() -> list[Point]:
+    """Points as they would be drawn with the plan of today, which decides what fits a card."""
     points = [
-        one for model in MODELS for ranks, count in ((1, ALONE), (2, TOGETHER)) for one in draw(model, ranks, count)
-    ]
-    points += [one for model in OTHER_FAMILIES for one in draw(model, 1, 1)]
-    return points
+        one
+        for number, counts in enumerate(DRAWS) for model in MODELS for ranks, count in enumerate(counts, 1)
+        for one in draw(model, ranks, count, number)
+    ]  # fmt: skip
+    return points + [one for model in OTHER_FAMILIES for one in draw(model, 1, 1)]
 
 
-def draw(model: str, ranks: int, count: int) -> list[Point]:
+def draw(model: str, ranks: int, count: int, number: int = 0) -> list[Point]:
     """Points of a model; each has another sequence, and on two GPUs another strategy."""
-    chance = random.Random(f"{model} on {ranks}")
+    chance = random.Random(f"{model} on {ranks}" + (f", draw {number}" if number else ""))
     sequences = chance.sample(SEQUENCES, len(SEQUENCES))
     strategies = chance.sample(SHARING, len(SHARING)) if ranks > 1 else ["single"] * count
     found = []
-    for number in range(count):
-        sequence, strategy = sequences[number % len(sequences)], strategies[number % len(strategies)]
+    for place in range(count):
+        sequence, strategy = sequences[place % len(sequences)], strategies[place % len(strategies)]
         while (point := guess(chance, model, ranks, strategy, sequence)) is None:
             pass
-        found.append(point)
+        found.append(point._replace(draw=number))
     return found
 
 
@@ -178,8 +187,11 @@ def name_of(model: str, ranks: int, values: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """List the points with what is planned for each."""
-    for point in all_points():
+    """Write down points that were not drawn yet, and list all with what is planned for each."""
+    points = {point.name: point for point in (*drawn_anew(), *all_points())}
+    lines = ",\n".join(json.dumps(point._asdict()) for point in points.values())
+    DRAWN.write_text(f"[\n{lines}\n]\n", "utf-8")
+    for point in points.values():
         print(json.dumps({"name": point.name, "held_out": point.held_out, "planned": predicted(point).peak}))
 
 

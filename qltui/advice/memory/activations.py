@@ -9,18 +9,30 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config.run_config import Compute, StrategyName, Task
+from engine.config.run_config import Attention, Compute, StrategyName, Task
 
 if TYPE_CHECKING:
     from qltui.advice.memory.held import Job
-    from qltui.facts.architecture import Architecture, Layer
+    from qltui.facts.architecture import Architecture, Layer, Linear
 
 FLOAT32 = 4
 SAME_INPUT = {
-    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"), "attention"),
-    **dict.fromkeys(("gate_proj", "up_proj", "gate_up_proj", "w1", "w3"), "feed-forward"),
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "attention"),
+    **dict.fromkeys(("gate_proj", "up_proj", "w1", "w3"), "feed-forward"),
 }
 """Linear layers that read one input, by what begins with it; every other one has its own."""
+GATES = ("gate_proj", "gate_up_proj", "w1")
+"""Linear layers that give the gate of a feed-forward."""
+FUSED = ("qkv_proj", "query_key_value", "Wqkv")
+"""Linear layers that give queries, keys and values in one tensor, which the values keep as a whole."""
+FUSED_WITHOUT_ROTATION = "c_attn"
+"""One whose queries and keys are not rotated, and so are no tensors of their own."""
+OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
+"""Names of attention's output projection."""
+WRITTEN_OUT = 14
+"""Bytes for each number that an activation written out in steps keeps under autocast, which takes its powers in
+float32: its input and ``tanh`` so, half its input, and one more factor in float32 (transformers 5.23 activations.py
+``NewGELUActivation``)."""
 WRAPPED = (StrategyName.SINGLE, StrategyName.DDP, StrategyName.PIPELINE)
 """Strategies whose model Accelerate wraps: it casts the logits to float32 (accelerate utils/operations.py
 ``ConvertOutputsToFp32``)."""
@@ -41,22 +53,41 @@ class Keeping(NamedTuple):
 
     architecture: Architecture
     full: bool
+    autocast: bool
+    """Whether operations choose their type: weights trained in float32, or adapters beside frozen ones."""
     quantized: bool
     compute: Compute
     adapters: Adapters
     sequence: int
+    padded: bool
+    eager: bool
 
     @property
     def width(self) -> int:
         """Bytes of a number computed with."""
         return 4 if self.compute is Compute.FP32 else 2
 
+    @property
+    def casts_inputs(self) -> bool:
+        """Whether each linear layer makes a 16-bit copy of its input for itself.
+
+        PEFT casts the input for each adapter of a plain layer, and leaves it as it is under a quantised one; trained in
+        full under autocast, the stream between layers is float32.
+        """
+        return self.compute is not Compute.FP32 and self.autocast and not self.quantized
+
 
 def layers_bytes(job: Job) -> list[tuple[int, int]]:
     """(how many layers, bytes a token that each keeps which does not recompute), in the order of the model."""
     lora = job.config.method.lora
     adapters = Adapters(lora.rank, lora.dropout > 0, lora.use_dora, job.targets)
-    return _layers_bytes(Keeping(job.architecture, job.full, job.quantized, job.compute, adapters, job.sequence))
+    eager = job.config.model.attention is Attention.EAGER or job.architecture.capped_scores
+    return _layers_bytes(
+        Keeping(
+            job.architecture, job.full, job.autocast, job.quantized, job.compute, adapters, job.sequence, job.padded,
+            eager,
+        )
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -65,60 +96,102 @@ def _layers_bytes(keeping: Keeping) -> list[tuple[int, int]]:
 
 
 def _layer_bytes(keeping: Keeping, layer: Layer) -> int:
-    saved = _norms(keeping, layer) + _attention(keeping)
-    saved += 3 * keeping.width * _feed_forward(layer, keeping.architecture)
-    return saved + _linear_inputs(keeping, layer)
+    return (
+        _norms(keeping, layer)
+        + _attention(keeping, layer)
+        + _feed_forward(keeping, layer)
+        + _linear_inputs(keeping, layer)
+    )
 
 
 def _norms(keeping: Keeping, layer: Layer) -> int:
     """A norm computes in float32 and keeps its input so; trained, what it is multiplied with as well."""
-    widths = min(layer.other, 8 * keeping.architecture.hidden_size)
-    return FLOAT32 * widths * (2 if keeping.full else 1)
+    multiplied = FLOAT32 if keeping.autocast else keeping.width
+    return layer.normed * (FLOAT32 + (multiplied if keeping.full and not layer.layer_norm else 0))
 
 
-def _attention(keeping: Keeping) -> int:
+def _attention(keeping: Keeping, layer: Layer) -> int:
     """Queries, keys, values, the output, and a float32 sum a head (flash and memory-efficient kernels alike).
 
-    In float32 no kernel of torch's takes fewer keys than queries: torch computes all scores and keeps them, and keys
-    and values repeated.
+    Where rows are padded, or a window ends before a row does, there is a mask: of it each layer keeps a 16-bit copy,
+    and keys and values are repeated for every query (transformers 5.23 integrations/sdpa_attention.py
+    ``use_gqa_in_sdpa``). In float32 no kernel of torch's takes fewer keys than queries: torch computes all scores and
+    keeps them. The eager way keeps scores in 16 bit, and their softmax in 16 bit and float32.
     """
     architecture, width = keeping.architecture, keeping.width
     query = architecture.heads * architecture.head_dim
     keys = architecture.kv_heads * architecture.head_dim
-    if keeping.compute is Compute.FP32 and architecture.kv_heads < architecture.heads:
+    names = {linear.name for linear in layer.linears}
+    grouped = keys < query
+    masked = keeping.padded or (layer.window is not None and layer.window < keeping.sequence)
+    scores = architecture.heads * keeping.sequence
+    if not layer.attention:
+        return width * (2 * query + 2 * keys)
+    if keeping.eager:
+        return width * 4 * query + scores * (2 * width + FLOAT32)
+    if keeping.compute is Compute.FP32 and grouped:
         return width * (4 * query + architecture.heads * keeping.sequence)
-    return width * (2 * query + 2 * keys) + FLOAT32 * architecture.heads
+    if FUSED_WITHOUT_ROTATION in names:
+        values = query + 2 * keys
+        rotated = 0
+    else:
+        values = query if masked and grouped else query + 2 * keys if names & set(FUSED) else keys
+        rotated = query + (query if masked and grouped else keys)
+    saved = width * (rotated + values + query) + FLOAT32 * architecture.heads
+    return saved + (width * keeping.sequence if masked else 0)
 
 
-def _feed_forward(layer: Layer, architecture: Architecture) -> int:
-    """Width of the gate: it, its activation and the other branch are kept for their product."""
-    inner = [linear.outputs for linear in layer.linears if linear.inputs == architecture.hidden_size]
-    widest = max((one for one in inner), default=architecture.intermediate_size)
-    active = max((linear.active for linear in layer.linears), default=0)
-    return max(widest, active * architecture.intermediate_size)
+def _feed_forward(keeping: Keeping, layer: Layer) -> int:
+    """Gated: gate, its activation and the other branch, for their product. Else what the activation needs."""
+    experts = [linear for linear in layer.linears if linear.experts > 1 and linear.name == "down_proj"]
+    hidden = keeping.architecture.hidden_size
+    ups = {linear.name for linear in layer.linears if linear.inputs == hidden and linear.outputs != hidden}
+    inner = sum(linear.active * linear.inputs for linear in experts)
+    inner += sum(
+        linear.inputs for linear in layer.linears[-1:]
+        if linear.module and linear.outputs == hidden
+    )  # fmt: skip
+    if ups & set(GATES):
+        return 3 * keeping.width * inner
+    kept = WRITTEN_OUT if layer.activation == "python" and keeping.width == 2 else keeping.width
+    return kept * inner
 
 
 def _linear_inputs(keeping: Keeping, layer: Layer) -> int:
-    """Inputs kept for the gradients of adapters, or of the weights themselves, and what adapters compute on the way."""
+    """Inputs kept for the gradients of adapters, or of the weights themselves, and what adapters compute on the way.
+
+    That of the output projection is attention's output, which is kept anyway. Dropout makes a new tensor for each
+    adapter, and keeps a byte for each number: dropped or not.
+    """
     adapters = keeping.adapters
     adapted = [linear for linear in layer.linears if keeping.full or _is_adapted(adapters, linear.name)]
     everything = sum(linear.inputs for linear in adapted)
-    # PEFT casts the input for each adapter of a plain layer, and leaves it as it is under a quantised one; trained in
-    # full under autocast, each layer casts its own. Dropout makes a new tensor for each in any case.
-    shared = (keeping.quantized or keeping.compute is Compute.FP32) and (keeping.full or not adapters.dropout)
-    if shared:
-        distinct = {SAME_INPUT.get(linear.name, linear.name): linear.inputs for linear in adapted}
-        saved = keeping.width * sum(distinct.values())
-    else:
+    own = not keeping.full and adapters.dropout
+    if own or keeping.casts_inputs or (layer.layer_norm and keeping.autocast):
         saved = keeping.width * everything
+    else:
+        distinct = {(SAME_INPUT.get(linear.name, linear.name), linear.inputs): linear.inputs for linear in adapted}
+        saved = keeping.width * sum(distinct.values())
+    if not own and (keeping.full or not keeping.casts_inputs):
+        saved -= keeping.width * _output_projection(keeping, layer, adapted)
     if keeping.full:
         return saved
     saved += keeping.width * adapters.rank * len(adapted)
-    if adapters.dropout:
-        saved += everything  # a byte for each number: dropped or not
+    if own:
+        saved += everything
     if adapters.dora:
         saved += 2 * FLOAT32 * sum(linear.outputs for linear in adapted)  # outputs before and after their norm
     return saved
+
+
+def _output_projection(keeping: Keeping, layer: Layer, adapted: list[Linear]) -> int:
+    """Width of the input of attention's output projection, where it is among ``adapted`` and attention's own output."""
+    if not layer.attention or layer.rotation_joins or keeping.eager:
+        return 0
+    architecture = keeping.architecture
+    shape = (architecture.heads * architecture.head_dim, architecture.hidden_size)
+    found = any(one.name in OUTPUTS and (one.inputs, one.outputs) == shape for one in adapted)
+    return shape[0] if found else 0
 
 
 def _is_adapted(adapters: Adapters, name: str) -> bool:
@@ -127,8 +200,7 @@ def _is_adapted(adapters: Adapters, name: str) -> bool:
 
 def boundary_bytes(job: Job) -> int:
     """Bytes a token that a layer which recomputes keeps: its input."""
-    autocast_stream = job.full and job.strategy not in (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3)
-    return job.architecture.hidden_size * (FLOAT32 if autocast_stream else job.width)
+    return job.architecture.hidden_size * (FLOAT32 if job.full and job.autocast else job.width)
 
 
 def logits_bytes(job: Job) -> tuple[int, int]:
@@ -142,7 +214,8 @@ def logits_bytes(job: Job) -> tuple[int, int]:
         return 0, 0
     wrapped = job.strategy in WRAPPED and job.compute is not Compute.FP32
     head = FLOAT32 if wrapped else job.width
-    return vocabulary * (head + 2 * FLOAT32), vocabulary * 3 * FLOAT32
+    capped = job.width if job.architecture.capped_logits else 0
+    return vocabulary * (head + 2 * FLOAT32 + capped), vocabulary * (3 * FLOAT32 + capped)
 
 
 def final_norm_bytes(job: Job) -> int:

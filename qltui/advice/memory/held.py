@@ -44,6 +44,8 @@ class Job:
     """GPUs one rank spreads over: those of the node under pipeline, else 1."""
     tokens: int | None = None
     """Tokens of the longest row as it will come; the configured longest sequence where None."""
+    same_lengths: bool = False
+    """Whether all rows of a micro batch are known to be equally long, so that nothing pads them."""
 
     @cached_property
     def method(self) -> Method:
@@ -60,6 +62,16 @@ class Job:
     @cached_property
     def quantized(self) -> bool:
         return self.method in (Method.QLORA, Method.INT8)
+
+    @cached_property
+    def autocast(self) -> bool:
+        """Whether operations choose their type; trained in full in 16 bit, DeepSpeed's model has one type alone."""
+        return not (self.full and self.strategy in ZERO)
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether some row of a micro batch is filled up, which takes a mask."""
+        return self.config.training.micro_batch_size > 1 and not self.same_lengths
 
     @cached_property
     def width(self) -> int:
@@ -191,15 +203,15 @@ def gradient_bytes(job: Job, moment: Moment) -> int:
         offload.offload_parameters and job.strategy is StrategyName.FSDP2
     ):
         return 0  # they go where the optimizer steps
-    if job.strategy is StrategyName.ZERO1:
-        return whole  # summed up in a buffer that stays
+    if job.strategy is StrategyName.ZERO1 and job.full and job.compute is Compute.BF16:
+        return whole  # DeepSpeed's optimizer for models in bf16 sums them up in a buffer that stays
     if job.strategy is StrategyName.ZERO3:
         return whole // job.world_size
     if moment is Moment.RESTING:
         return 0
     if moment is Moment.COMPUTING and job.config.training.gradient_accumulation_steps == 1:
         return 0
-    return whole // job.world_size if job.strategy in (StrategyName.ZERO2, StrategyName.FSDP2) else whole
+    return whole // job.world_size if job.strategy in (*ZERO, StrategyName.FSDP2) else whole
 
 
 def optimizer_bytes(job: Job) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PREFETCHED = FULL_BUCKET // 4
 """Weights DeepSpeed gathers ahead of their use (engine/config/deepspeed.py)."""
+MOST_WHOLE = FULL_BUCKET
+"""Weights DeepSpeed may keep whole at once (there, ``stage3_max_live_parameters``)."""
 
 
 class MemoryPlan(NamedTuple):
@@ -103,13 +105,17 @@ def _activations(job: Job) -> tuple[int, int, int]:
 
 
 def _cast_bytes(job: Job) -> int:
-    """16-bit copies of float32 weights that autocast keeps from a weight's first use to its last."""
+    """16-bit copies of float32 weights that autocast keeps from a weight's first use to its last.
+
+    Under ZeRO it keeps none (engine/strategy/zero.py), but layers that do not recompute do.
+    """
     if job.compute is Compute.FP32 or job.strategy is StrategyName.ZERO3:
         return 0
     if not job.full:
         # New rows are put into a copy of all embeddings.
         rows = job.architecture.embeddings * job.width if job.config.model.new_tokens else 0
-        return job.trained * job.width // job.gpus + rows
+        kept = 1 - job.checkpointed / max(job.architecture.depth, 1) if job.strategy in held.ZERO else 1
+        return int(job.trained * job.width * kept) // job.gpus + rows
     if job.strategy in held.SHARDS_WEIGHTS or job.strategy in held.ZERO:
         return 0
     architecture = job.architecture
@@ -118,12 +124,13 @@ def _cast_bytes(job: Job) -> int:
 
 
 def _gathered_at_head(job: Job) -> int:
-    """Whole weights while the head computes."""
+    """Whole weights while the loss is computed."""
     architecture = job.architecture
     outside = (architecture.embeddings + architecture.head) * job.width
     if job.strategy is StrategyName.FSDP2:  # what is in no layer stays whole from forward to backward
         return outside + _layer_bytes_gathered(job)
-    if job.strategy is StrategyName.ZERO3:
+    # DeepSpeed was seen to keep embeddings, head and what it gathers ahead, where none is above what may be whole.
+    if job.strategy is StrategyName.ZERO3 and (architecture.head or architecture.embeddings) <= MOST_WHOLE:
         return outside + min(PREFETCHED * job.width, outside)
     return 0
 

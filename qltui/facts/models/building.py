@@ -15,6 +15,8 @@ from qltui.facts.models.vision import estimated_tower, siglip_tower
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WRITTEN_OUT = ("gelu_new", "gelu_fast", "bloom_gelu")
+"""Activations that Transformers computes in steps, each of which keeps something for backward."""
 TEXT_ALONE = {"llama4": "llama4", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text"}
 """Models with a vision tower of which a causal language model loads the text part: its family."""
 
@@ -73,6 +75,8 @@ def _decoder(name: str, values: Mapping[str, Any], model_type: str = "") -> Arch
         other=other + sum(linear.parameters for linear in outside),
         dtype=_word(values, "dtype", "") or _word(values, "torch_dtype", "float32"),
         outside=outside,
+        capped_scores=bool(config.get("attn_logit_softcapping")),
+        capped_logits=bool(config.get("final_logit_softcapping")),
         known=name in FAMILIES,
     )
 
@@ -94,8 +98,23 @@ def _layer(family: Family, config: ConfigJson, layer_type: str, sparse: bool, fi
     mixer = (family.linear_attention if linear and family.linear_attention else family.attention)(config)
     rest = (family.experts if sparse and family.experts else family.feed_forward)(config)
     norms = _value(family.norms, config) - (first and family.first_has_one_norm_less)
-    other = mixer.other + rest.other + norms * _value(family.norm_width, config) * config.hidden
-    return Layer(mixer.linears + rest.linears, other, _window(config, layer_type), not linear)
+    norm_width = _value(family.norm_width, config)
+    return Layer(
+        mixer.linears + rest.linears,
+        other=mixer.other + rest.other + norms * norm_width * config.hidden,
+        window=_window(config, layer_type),
+        attention=not linear,
+        normed=mixer.normed + rest.normed + norms * config.hidden,
+        layer_norm=norm_width != 1,
+        rotation_joins=family.rotation_joins,
+        activation="python" if _activation(config, family) in WRITTEN_OUT else "torch",
+    )
+
+
+def _activation(config: ConfigJson, family: Family) -> Any:
+    """Name of the feed-forward's activation."""
+    named = (config.get(key) for key in ("hidden_act", "hidden_activation", "activation_function"))
+    return next((name for name in named if name), family.activation)
 
 
 def _window(config: ConfigJson, layer_type: str) -> int | None:

@@ -139,6 +139,7 @@ FAMILIES = {
         kv_heads=all_heads,
         norm_width=2,
         final_norms=2,
+        activation="bloom_gelu",
         defaults=TIED | WIDE | {"max_position_embeddings": 2048},
     ),
     "cohere": Family(
@@ -175,18 +176,19 @@ FAMILIES = {
         dense(),
         layer_type=all_but_every(2),
         norms=4,
-        defaults=GEMMA | {"sliding_window": 4096},
+        defaults=GEMMA | {"sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
     ),
     "gemma3": GEMMA3,
     "gemma3_text": GEMMA3,
-    "glm": Family(GLM_ATTENTION, GLM_FEED_FORWARD, defaults=GLM_DEFAULTS),
-    "glm4": Family(GLM_ATTENTION, GLM_FEED_FORWARD, norms=4, defaults=GLM_DEFAULTS),
+    "glm": Family(GLM_ATTENTION, GLM_FEED_FORWARD, rotation_joins=True, defaults=GLM_DEFAULTS),
+    "glm4": Family(GLM_ATTENTION, GLM_FEED_FORWARD, rotation_joins=True, norms=4, defaults=GLM_DEFAULTS),
     "glm4_moe": Family(
         grouped_query(bias="attention_bias", out_bias=False, norm="head", norm_if="use_qk_norm"),
         dense(),
         ROUTED,
         after_first,
         defaults={"first_k_dense_replace": 1, "n_shared_experts": 1},
+        rotation_joins=True,
     ),
     "gpt2": Family(
         grouped_query(GPT2_NAMES, bias=True),
@@ -194,6 +196,7 @@ FAMILIES = {
         kv_heads=all_heads,
         norm_width=2,
         embedding_rows=positions,
+        activation="gelu_new",
         defaults=TIED | WIDE,
     ),
     "gpt_bigcode": Family(
@@ -210,6 +213,7 @@ FAMILIES = {
         kv_heads=all_heads,
         norm_width=2,
         defaults={"attention_bias": True},
+        rotation_joins=True,
     ),
     "gpt_oss": Family(
         grouped_query(bias="attention_bias", sinks=True),
@@ -224,7 +228,9 @@ FAMILIES = {
         norms=1,
         norm_width=2,
         head_bias=True,
+        activation="gelu_new",
         defaults=WIDE,
+        rotation_joins=True,
     ),
     "granite": LLAMA,
     "granitemoe": Family(experts=mixture("intermediate_size", router="router")),
@@ -242,7 +248,7 @@ FAMILIES = {
             "num_experts_per_tok": 1,
         },
     ),
-    "minimax_m2": Family(grouped_query(norm="all"), experts=MIXTRAL),
+    "minimax_m2": Family(grouped_query(norm="all"), experts=MIXTRAL, rotation_joins=True),
     "ministral": MISTRAL,
     "ministral3": MISTRAL._replace(defaults={"num_key_value_heads": 8, "head_dim": 128}),
     "mistral": MISTRAL,
@@ -275,8 +281,10 @@ FAMILIES = {
         norms=1,
         norm_width=2,
         head_bias=True,
+        activation="gelu_new",
+        rotation_joins=True,
     ),
-    "phi3": Family(grouped_query(("qkv_proj", "o_proj")), GLM_FEED_FORWARD, layer_type=sliding),
+    "phi3": Family(grouped_query(("qkv_proj", "o_proj")), GLM_FEED_FORWARD, layer_type=sliding, rotation_joins=True),
     "phimoe": Family(
         experts=mixture("intermediate_size", router="router", router_linear=True),
         norm_width=2,
@@ -300,6 +308,7 @@ FAMILIES = {
         linear_attention=delta_net(split=True),
         layer_type=LINEAR_BUT_EVERY_FOURTH,
         defaults=QWEN_NEXT,
+        rotation_joins=True,
     ),
     "qwen3_5_text": Family(
         QWEN_NEXT_ATTENTION,
@@ -307,6 +316,7 @@ FAMILIES = {
         linear_attention=delta_net(split=True),
         layer_type=LINEAR_BUT_EVERY_FOURTH,
         defaults=QWEN_NEXT,
+        rotation_joins=True,
     ),
     "qwen3_moe": Family(
         QWEN3_ATTENTION, dense(), mixture(formerly=QWEN_EXPERTS), every_few, layer_type=sliding, defaults=QWEN_MOE
@@ -319,6 +329,7 @@ FAMILIES = {
         delta_net(split=False),
         layer_type=LINEAR_BUT_EVERY_FOURTH,
         defaults=QWEN_NEXT,
+        rotation_joins=True,
     ),
     "seed_oss": Family(
         grouped_query(bias="attention_bias", out_bias="attention_out_bias"),
@@ -330,6 +341,7 @@ FAMILIES = {
         dense(),
         norms=either("use_parallel_residual", 1, 2),
         norm_width=2,
+        rotation_joins=True,
     ),
     "starcoder2": Family(
         grouped_query(bias="use_bias"),

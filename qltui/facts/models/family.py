@@ -102,6 +102,10 @@ class Family(NamedTuple):
     """Parameters in no layer that are neither norm nor linear nor embedding."""
     classifier: Callable[[ConfigJson], int] | None = None
     """Parameters of an encoder's classification head; None for a decoder."""
+    rotation_joins: bool = False
+    """Whether queries and keys are put together of rotated and other parts (``torch.cat``)."""
+    activation: str = "silu"
+    """Of the feed-forward, where the file names none."""
     defaults: dict[str, Any] = {}
     """What the family's class assumes where config.json is silent."""
 

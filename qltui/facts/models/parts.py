@@ -21,6 +21,8 @@ class Part(NamedTuple):
     linears: tuple[Linear, ...]
     other: int = 0
     """Parameters in no linear."""
+    normed: int = 0
+    """Numbers a token that go through norms of its own."""
 
 
 Rule = Callable[[ConfigJson], Part]
@@ -70,9 +72,10 @@ def grouped_query(
         biased = biased if out_bias is None else holds(config, out_bias)
         linears.append(Linear(names[-1], queries, config.hidden, biased, subclassed=subclassed))
         other = config.heads if sinks else 0
-        if norm and holds(config, norm_if):
-            other += norm_width * (2 * config.head_dim if norm == "head" else queries + keys)
-        return Part(tuple(linears), other)
+        normed = queries + keys if norm and holds(config, norm_if) else 0
+        if normed:
+            other += norm_width * (2 * config.head_dim if norm == "head" else normed)
+        return Part(tuple(linears), other, normed)
 
     return rule
 
@@ -97,7 +100,7 @@ def latent_attention(config: ConfigJson) -> Part:
         Linear("kv_b_proj", latent, heads * (plain + values)),
         Linear("o_proj", heads * values, hidden, biased),
     )
-    return Part(linears, (narrow or 0) + latent)
+    return Part(linears, (narrow or 0) + latent, (narrow or 0) + latent)
 
 
 def delta_net(split: bool) -> Rule:
@@ -117,7 +120,7 @@ def delta_net(split: bool) -> Rule:
         convolution = mixed * config.number("linear_conv_kernel_dim")
         decays = 2 * value_heads  # dt_bias and A_log
         norm = config.number("linear_value_head_dim")
-        return Part((*linears, Linear("out_proj", values, hidden)), convolution + decays + norm)
+        return Part((*linears, Linear("out_proj", values, hidden)), convolution + decays + norm, values)
 
     return rule
 

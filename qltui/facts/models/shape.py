@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -60,6 +60,10 @@ class Linear(NamedTuple):
         return fused * self.matrices * rank * (self.inputs + self.outputs)
 
 
+Activation = Literal["torch", "python"]
+"""Whether the activation of a feed-forward is one kernel of torch's, or written out in steps (``gelu_new``)."""
+
+
 class Layer(NamedTuple):
     """One layer of the stack."""
 
@@ -70,6 +74,14 @@ class Layer(NamedTuple):
     """Tokens that attention looks back at most; None where it sees all."""
     attention: bool = True
     """False for a layer of linear attention, which keeps a state instead of keys and values."""
+    normed: int = 0
+    """Numbers a token that go through norms."""
+    layer_norm: bool = False
+    """Whether they are layer norms: under autocast these give float32, where RMS norms give what they were given."""
+    rotation_joins: bool = False
+    """Whether queries and keys are put together of rotated and other parts. Attention's output is then laid out as
+    they are, head by head, and copied for the output projection."""
+    activation: Activation = "torch"
 
     @property
     def parameters(self) -> int:
@@ -105,6 +117,10 @@ class Architecture(NamedTuple):
     """Parameters of a vision tower and its projector, where they are loaded with the text model."""
     outside: tuple[Linear, ...] = ()
     """Linears in no layer, the head left out. They are counted in ``other``, and in ``vision``."""
+    capped_scores: bool = False
+    """Whether attention caps its scores, for which torch has no kernel: all of them are computed (gemma 2)."""
+    capped_logits: bool = False
+    """Whether the head's output is capped."""
     known: bool = True
     """False for an architecture never seen: everything is estimated from its numbers."""
 
