@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
+from engine.config.quick_msgspec import msgspec
 from engine.config.run_config import Checkpointing, Compute, Method, Optimizer, StrategyName
 from qltui.advice.memory.parts import Part
 
@@ -30,8 +30,7 @@ ZERO = (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3)
 SHARDS_WEIGHTS = (StrategyName.FSDP2, StrategyName.ZERO3)
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, dict=True):
     """What memory depends on beside the model's architecture. Asked for often, so it keeps what it worked out."""
 
     config: RunConfig
@@ -65,8 +64,8 @@ class Job:
 
     @cached_property
     def autocast(self) -> bool:
-        """Whether operations choose their type; trained in full in 16 bit, DeepSpeed's model has one type alone."""
-        return not (self.full and self.strategy in ZERO)
+        """Whether operations choose their type; DeepSpeed's models in fp16, or trained in full, have one alone."""
+        return not (self.strategy in ZERO and (self.full or self.compute is Compute.FP16))
 
     @cached_property
     def padded(self) -> bool:
@@ -199,10 +198,12 @@ def held(job: Job, moment: Moment) -> Parts:
 def gradient_bytes(job: Job, moment: Moment) -> int:
     """Gradients in float32, this rank's share where they are reduced as they come."""
     whole, offload = job.trained * FLOAT32, job.config.strategy
-    if (offload.offload_optimizer and job.strategy in ZERO) or (
+    if (offload.offload_optimizer and job.strategy is StrategyName.ZERO3) or (
         offload.offload_parameters and job.strategy is StrategyName.FSDP2
     ):
-        return 0  # they go where the optimizer steps
+        return 0  # they go where the optimizer steps, as they come
+    if offload.offload_optimizer and job.strategy in ZERO:
+        return whole // job.world_size if moment is Moment.STEPPING else 0
     if job.strategy is StrategyName.ZERO1 and job.full and job.compute is Compute.BF16:
         return whole  # DeepSpeed's optimizer for models in bf16 sums them up in a buffer that stays
     if job.strategy is StrategyName.ZERO3:

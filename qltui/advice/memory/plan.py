@@ -60,7 +60,7 @@ def plan_memory(job: Job) -> MemoryPlan:
     backward = (
         _sum(computing, at_head, {Part.LOGITS: backward_logits}),
         _sum(computing, in_layer),
-        _sum(stepping, {Part.COMMUNICATION: _reduced_at_once(job)}),
+        _sum(stepping, {Part.COMMUNICATION: _reduced_at_once(job), Part.GATHERED: _gathered_at_the_end(job)}),
     )
     at_evaluation = {Part.GATHERED: _gathered_at_head(job), Part.TRANSIENT: casts, Part.LOGITS: forward_logits}
     return MemoryPlan({
@@ -131,7 +131,7 @@ def _gathered_at_head(job: Job) -> int:
         return outside + _layer_bytes_gathered(job)
     # DeepSpeed was seen to keep embeddings, head and what it gathers ahead, where none is above what may be whole.
     if job.strategy is StrategyName.ZERO3 and (architecture.head or architecture.embeddings) <= MOST_WHOLE:
-        return outside + min(PREFETCHED * job.width, outside)
+        return outside + min(PREFETCHED * (1 if job.quantized else job.width), outside)
     return 0
 
 
@@ -181,11 +181,28 @@ def _dequantised(job: Job) -> int:
 
 
 def _reduced_at_once(job: Job) -> int:
-    """Buffers that come and go while ZeRO-2 reduces gradients: a bucket as it comes, and in float32 twice."""
-    if job.strategy is not StrategyName.ZERO2:
-        return 0
+    """Buffers that come and go while gradients are reduced: under ZeRO a bucket as it comes, and again in float32.
+
+    Stage 2 makes two such copies; stage 3 one, and one of this rank's part where it goes to the host.
+    """
     bucket = min(FULL_BUCKET if job.full else ADAPTER_BUCKET, job.trained)
-    return bucket * ((job.width if job.full else held.FLOAT32) + 2 * held.FLOAT32)
+    wide = job.width if job.full else held.FLOAT32
+    if job.strategy is StrategyName.ZERO2:
+        return bucket * (wide + 2 * held.FLOAT32)
+    if job.strategy is StrategyName.ZERO3 and job.full:
+        to_host = held.FLOAT32 // job.world_size if job.config.strategy.offload_optimizer else 0
+        return bucket * (wide + held.FLOAT32 + to_host)
+    return 0
+
+
+def _gathered_at_the_end(job: Job) -> int:
+    """Whole weights, and 16-bit gradients of them, when backward has come to the first layer."""
+    if not job.full:
+        return 0
+    if job.strategy is StrategyName.FSDP2:
+        outside = (job.architecture.embeddings + job.architecture.head) * job.width
+        return 2 * outside + _layer_bytes_gathered(job)
+    return _gathered_at_head(job)
 
 
 def _laid_out_for_the_step(job: Job) -> int:
