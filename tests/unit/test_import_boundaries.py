@@ -30,6 +30,10 @@ HEAVY = {
 CONFIG = {"msgspec", "ruamel", "yaml", "typing_extensions"}
 SLOW = {"typing", "inspect", "dataclasses", "subprocess", "logging", "asyncio", "psutil", "socket", "tempfile"}
 """Of the standard library mostly: each alone takes several per cent of what a quick command may."""
+LLAMA = {
+    "model_type": "llama", "vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632,
+    "num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 8, "max_position_embeddings": 2048,
+}  # fmt: skip
 TRACE = """\
 import sys
 from qltui.cli.main import main
@@ -65,10 +69,15 @@ def test_quick_commands_load_nothing_slow(cli: Cli, run: RunDirectory, arguments
     assert not loaded(cli, *arguments.split()) & (HEAVY | CONFIG | SLOW)
 
 
-def test_launch_and_check_load_no_library_of_the_engine(cli: Cli, tmp_path: Path) -> None:
-    file = tmp_path / "run.yaml"
+def test_launch_check_and_plan_load_no_library_of_the_engine(cli: Cli, tmp_path: Path) -> None:
+    file, on_gpus = tmp_path / "run.yaml", tmp_path / "on_gpus.yaml"
     file.write_text(run_yaml(make_config(tmp_path)))
-    for arguments in (["launch", str(file), "--dry-run"], ["check", str(file)], ["presets"], ["config"]):
+    on_gpus.write_text(run_yaml(make_config(tmp_path, **{"hardware.device": "auto"})))
+    (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA))
+    for arguments in (
+        ["launch", str(file), "--dry-run"], ["check", str(file)], ["presets"], ["config"],
+        ["check", str(on_gpus), "--gpus", "2xA40"], ["plan", str(on_gpus), "--gpus", "2xA40"],
+    ):  # fmt: skip
         modules = loaded(cli, *arguments)
         assert not modules & (HEAVY | {"inspect", "typing_extensions"})
         assert "msgspec" in modules

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
+from engine.config.quick_msgspec import msgspec
 from engine.config.schema import ConfigError
 from qltui import words
 from qltui.advice import planner
