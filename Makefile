@@ -50,11 +50,14 @@ benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 	@$(BIN)/python tests/benchmarks/startup.py
 	@$(BIN)/python tests/benchmarks/first_paint.py
 
-docs: $(VENV)/installed-dev  ## write docs/config.md and refusals from declarations, README's table from committed results
+docs: $(VENV)/installed-dev  ## write what pages show of declarations, rules and committed results
 	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.refusals docs/strategies.md
 	@$(BIN)/python -m qltui.advice.catalogue > docs/rules.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md
+	@PYTHONPATH=tests $(BIN)/python -m points.compare
+	@PYTHONPATH=tests $(BIN)/python -m points.table tests/points/comparison.json docs/memory.md
+	@PYTHONPATH=tests $(BIN)/python -m points.plot tests/points/comparison.json docs/memory-plan.svg
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
 	@$(BIN)/python presets/demo/pretrain.py

@@ -24,8 +24,8 @@ INK, OURS = "#757c88", "#2f81f7"
 OTHERS = (("#d9822b", "s"), ("#2aa198", "^"), ("#c25bd1", "v"), ("#c9a100", "P"), ("#d1495b", "X"))
 """Colour and shape of each other tool, in turn."""
 HALVES = (
-    (False, "fitted half", {"marker": "o", "facecolors": "none", "edgecolors": OURS, "linewidths": 1.1, "s": 20}),
-    (True, "held-out half", {"marker": "D", "facecolors": OURS, "linewidths": 0, "s": 17}),
+    (False, "fitted on", {"marker": "o", "facecolors": "none", "edgecolors": OURS, "linewidths": 1.1, "s": 20}),
+    (True, "held out", {"marker": "D", "facecolors": OURS, "linewidths": 0, "s": 17}),
 )
 """Whether held out, name, and looks."""
 FAINT = {"alpha": 0.6, "linewidths": 0, "s": 16}

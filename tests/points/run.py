@@ -21,6 +21,7 @@ from cells.watching import visible_gpus, watch
 
 from engine.events import write_json
 from engine.versions import versions
+from points.compare import peak
 from points.models import write_rows
 from points.points import Point, all_points, predicted
 
@@ -89,16 +90,12 @@ def told(point: Point, entry: dict[str, Any]) -> str:
     """A line for one result."""
     if entry["result"] == "failed":
         return f"failed   {point.name}  {entry['reason']}"
-    peak, planned = peak_of(entry), predicted(point).peak
+    taken, planned = peak(entry), predicted(point).peak
     return (
-        f"{planned / max(peak, 1) - 1:+7.1%}  {point.name:70} {peak / 2**30:6.2f} GiB, planned {planned / 2**30:6.2f},"
-        f" reserved {entry['reserved'] / max(peak, 1):.3f}, {entry['step_times'][-1]:.2f} s"
+        f"{planned / max(taken, 1) - 1:+7.1%}  {point.name:70} {taken / 2**30:6.2f} GiB, planned"
+        f" {planned / 2**30:6.2f},"
+        f" reserved {entry['reserved'] / max(taken, 1):.3f}, {entry['step_times'][-1]:.2f} s"
     )
-
-
-def peak_of(entry: dict[str, Any]) -> int:
-    """Bytes torch had allocated at most in a step."""
-    return max(entry["phases"].get(phase, 0) for phase in ("load", "forward", "backward", "optimizer"))
 
 
 def folder_of(point: Point, options: argparse.Namespace) -> Path:

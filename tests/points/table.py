@@ -1,4 +1,7 @@
-"""How far predictions of memory are off, as markdown: ``python -m points.table MEASURED.json``."""
+"""How far predictions of memory are off, as markdown: ``python -m points.table comparison.json [PAGE]``.
+
+With a page its part between the markers is made anew; else it is printed.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,26 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
+from cells.pages import with_part
+
 from engine.config import Method, StrategyName
 from points.compared import Compared, Comparison, read
 
+BEGIN = "<!-- compared: written by `make docs` from tests/points/comparison.json -->"
+END = "<!-- /compared -->"
 Ratios = list[tuple[Compared, float]]
 """Runs, each with predicted by measured bytes."""
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("Usage: python -m points.table MEASURED.json")
-    print(tables(read(Path(sys.argv[1]))))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("Usage: python -m points.table comparison.json [PAGE]")
+    text = tables(read(Path(sys.argv[1])))
+    if len(sys.argv) == 2:
+        print(text)
+    else:
+        page = Path(sys.argv[2])
+        page.write_text(with_part(page.read_text("utf-8"), BEGIN, END, text), "utf-8")
 
 
 def tables(comparison: Comparison) -> str:
@@ -35,7 +47,7 @@ def over_all(comparison: Comparison) -> str:
     ours = of_plan(comparison)
     halves = {
         f"this plan, {half}": [(point, ratio) for point, ratio in ours if point.held_out is held_out]
-        for half, held_out in (("fitted half", False), ("held-out half", True))
+        for half, held_out in (("fitted on", False), ("held out", True))
     }
     total = len(comparison.points)
     return markdown(

@@ -25,7 +25,7 @@ LLAMA: dict[str, Any] = {
 }  # fmt: skip
 """The model of the cells on GPUs (tests/cells/scale.py); of those trained in full 4 layers."""
 MENDED_SINCE = {"single-int8"}
-"""Measured when the engine kept a micro batch's graph through the next one's forward."""
+"""Measured when int8 layers of bitsandbytes kept their inputs."""
 CELLS = {cell.name: cell for cell in all_cells()}
 
 
@@ -67,23 +67,28 @@ def predicted(cell: Cell, tmp_path: Path) -> MemoryPlan:
 
 
 def test_the_peaks_of_committed_runs_are_met(tmp_path: Path) -> None:
+    """A small model shows the least exact parts, such as what DeepSpeed gathers ahead, at their largest share."""
     errors = {}
     for cell, entry in measured():
         phases = [entry["memory_by_phase"][phase.value] for phase in predicted(cell, tmp_path).phases]
         errors[cell.name] = predicted(cell, tmp_path).peak / max(phases) - 1
-    assert len(errors) >= 30
-    assert statistics.median(map(abs, errors.values())) < 0.02
+    assert len(errors) >= 80
+    assert statistics.median(map(abs, errors.values())) < 0.015
     for name, error in errors.items():
-        assert -0.05 < error < 0.05, name
+        assert -0.05 < error < 0.07, name
 
 
-def test_every_phase_of_committed_runs_is_met(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("phase", "at_most"),
+    [(Phase.FORWARD, 0.1), (Phase.BACKWARD, 0.07), (Phase.OPTIMIZER, 0.1), (Phase.EVALUATION, 0.12)],
+)
+def test_phases_of_committed_runs_are_met(phase: Phase, at_most: float, tmp_path: Path) -> None:
     errors = [
-        total(parts) / entry["memory_by_phase"][phase.value] - 1
-        for cell, entry in measured() for phase, parts in predicted(cell, tmp_path).phases.items() if parts
+        total(predicted(cell, tmp_path).phases[phase]) / entry["memory_by_phase"][phase.value] - 1
+        for cell, entry in measured()
     ]  # fmt: skip
-    assert statistics.median(map(abs, errors)) < 0.02
-    assert max(map(abs, errors)) < 0.1
+    assert statistics.median(map(abs, errors)) < 0.03
+    assert max(map(abs, errors)) < at_most
 
 
 def test_a_larger_model_and_longer_rows(tmp_path: Path) -> None:

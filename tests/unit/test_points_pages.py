@@ -54,8 +54,8 @@ def test_table_says_how_far_each_tool_is_off(
     assert capsys.readouterr().out.splitlines() == [
         "|  | runs | median error | worst above | worst below |",
         "| --- | --- | --- | --- | --- |",
-        "| this plan, fitted half | 1 of 3 | 2.0 % | +2.0 % | never |",
-        "| this plan, held-out half | 2 of 3 | 3.0 % | +5.0 % | −1.0 % |",
+        "| this plan, fitted on | 1 of 3 | 2.0 % | +2.0 % | never |",
+        "| this plan, held out | 2 of 3 | 3.0 % | +5.0 % | −1.0 % |",
         "| high | 2 of 3 | 175 % | +300 % | never |",
         "| low | 2 of 3 | 70 % | never | −90 % |",
         "",

@@ -75,17 +75,15 @@ def plan_memory(job: Job) -> MemoryPlan:
 def _at_load(job: Job) -> Parts:
     """Weights as they come from their files: whole where they are quantised, or nothing shards them.
 
-    The last one comes in 16 bit before it takes its place; plain weights that are sharded wait on the host.
+    Plain weights that are sharded wait on the host.
     """
     if job.strategy in held.SHARDS_WEIGHTS and not job.quantized:
         return {}
     packed, others = job.weights
-    architecture = job.architecture
     return {
         Part.WEIGHTS: (packed + others) // job.gpus,
         Part.SCALES: held.scale_bytes(job) // job.gpus,
         Part.ADAPTERS: 0 if job.full else job.trained * held.FLOAT32 // job.gpus,
-        Part.TRANSIENT: max(architecture.embeddings, architecture.head) * 2,
     }
 
 

@@ -1,0 +1,62 @@
+"""Predicted beside measured: ``python -m points.compare`` writes ``comparison.json`` from ``measured.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from points.points import Point, all_points, predicted
+
+MEASURED = Path(__file__).with_name("measured.json")
+COMPARISON = Path(__file__).with_name("comparison.json")
+IN_A_STEP = ("load", "forward", "backward", "optimizer")
+"""Phases that can have the peak of a point: none evaluates or saves."""
+
+
+class Met(NamedTuple):
+    """A point and what it took."""
+
+    point: Point
+    measured: int
+    """Bytes torch had allocated at most, on the rank that took most."""
+    entry: dict[str, Any]
+    """All that was measured of it (tests/points/ranks.py)."""
+
+
+def met() -> list[Met]:
+    """Every point that was measured, in the order of the points."""
+    runs = json.loads(MEASURED.read_bytes())["runs"]
+    entries = {entry["name"]: entry for run in runs for entry in run["cells"]}
+    return [
+        Met(point, peak(entries[point.name]), entries[point.name]) for point in all_points() if point.name in entries
+    ]
+
+
+def peak(entry: dict[str, Any]) -> int:
+    """Bytes torch had allocated at most in a step."""
+    return max(entry["phases"].get(phase, 0) for phase in IN_A_STEP)
+
+
+def compared(one: Met) -> dict[str, Any]:
+    """A line of the file that plot and table are made from."""
+    from points.models import transformers_config
+    from points.others import estimates
+
+    point = one.point
+    said = estimates(point.config(Path("/")), transformers_config(point.model), point.ranks)
+    return {
+        "name": point.name, "model": point.model, "method": point.values["method.name"],
+        "strategy": point.values["strategy.name"], "ranks": point.ranks, "held_out": point.held_out,
+        "measured": one.measured, "predicted": predicted(point).peak,
+        "others": {estimate.tool: estimate.bytes_per_gpu for estimate in said},
+    }  # fmt: skip
+
+
+def main() -> None:
+    lines = ",\n".join(json.dumps(compared(one)) for one in met())
+    COMPARISON.write_text(f'{{"points": [\n{lines}\n]}}\n', "utf-8")
+
+
+if __name__ == "__main__":
+    main()
