@@ -1,4 +1,7 @@
-"""README's table of what works, from the committed results: ``python -m cells.table README.md`` puts it there."""
+"""Tables of what works, from the committed results: ``python -m cells.table README.md docs/verified.md`` writes them.
+
+README has strategies and methods, the other page what was tried beyond them.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,23 @@ SHOWN_VERSIONS = ("torch", "transformers", "peft", "accelerate", "bitsandbytes",
 MODELS = {"tiny": "the demo's model", "1b": "a model of 0.89 B parameters, sequences of 512 tokens"}
 
 
+OPTIONS_PAGE = "docs/verified.md"
+
+
 def main() -> None:
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text("utf-8")), "utf-8")
+    for name, with_its_table in zip(sys.argv[1:], (with_table, with_options), strict=True):
+        page = Path(name)
+        page.write_text(with_its_table(page.read_text("utf-8")), "utf-8")
 
 
 def with_table(page: str) -> str:
-    """The page with its table made anew."""
+    """README with its table made anew."""
     return with_part(page, BEGIN, END, table(sessions()))
+
+
+def with_options(page: str) -> str:
+    """The page of options with its tables made anew."""
+    return with_part(page, BEGIN, END, "\n".join(beyond(sessions())))
 
 
 def table(found: list[Session]) -> str:
@@ -40,7 +52,11 @@ def table(found: list[Session]) -> str:
         lines.append(f"| {strategy.value} | " + " | ".join(marks) + " |")
     lines.append("")
     lines += [f"- ({number}) Refused before launch: {reason}" for reason, number in reasons.items()]
-    lines += ["", *beyond(found)]
+    lines += [
+        "",
+        f"Sequence classification, DoRA, offload, other precisions and optimizers: [a table]({OPTIONS_PAGE}).",
+        "",
+    ]
     lines += [f"- {session.hardware}: {conditions(session)}" for session in found]
     return "\n".join(lines)
 
@@ -72,8 +88,8 @@ def why_refused(strategy: StrategyName, method: Method) -> str | None:
 
 
 def beyond(found: list[Session]) -> list[str]:
-    """A line for each hardware: classification and options, with methods and strategies, that no line above has."""
-    lines = []
+    """A table for each hardware: classification and options that no table above has, with methods by strategy."""
+    lines: list[str] = []
     told: set[tuple[str, ...]] = set()
     for session in found:
         listed: dict[str, dict[str, list[str]]] = {}
@@ -81,14 +97,22 @@ def beyond(found: list[Session]) -> list[str]:
             what = " ".join(filter(None, [CLASSIFICATION * (proof.task != Task.CAUSAL_LM), words(proof.option)]))
             if what and proof.result == "passed" and (what, proof.method, proof.strategy) not in told:
                 told.add((what, proof.method, proof.strategy))
-                listed.setdefault(what, {}).setdefault(proof.method, []).append(proof.strategy)
+                listed.setdefault(what, {}).setdefault(proof.strategy, []).append(proof.method)
         if listed:
-            said = [
-                f"{what} ({'; '.join(f'{method}: ' + ', '.join(names) for method, names in methods.items())})"
-                for what, methods in listed.items()
-            ]
-            lines += [f"Also verified on {session.hardware.replace('NVIDIA ', '')}: {', '.join(said)}.", ""]
-    return lines
+            lines += ["", f"## {session.hardware.replace('NVIDIA ', '')}", "", *options_table(listed), ""]
+            lines += [f"{conditions(session)}."]
+    return [*lines[1:], ""] if lines else []
+
+
+def options_table(listed: dict[str, dict[str, list[str]]]) -> list[str]:
+    """Options down, strategies across, methods in the cells."""
+    present = [one.value for one in StrategyName if any(one.value in methods for methods in listed.values())]
+    order = [method.value for method in Method]
+    rows = [
+        f"| {what} | " + " | ".join(", ".join(sorted(methods.get(one, []), key=order.index)) for one in present) + " |"
+        for what, methods in sorted(listed.items())
+    ]
+    return [f"| | {' | '.join(present)} |", "|---" * (len(present) + 1) + "|", *rows]
 
 
 def words(option: str) -> str:

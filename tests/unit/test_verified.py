@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cells.results import main as merge
-from cells.table import table, with_table
+from cells.table import OPTIONS_PAGE, beyond, table, with_options, with_table
 
 from qltui.facts import verified
 
@@ -36,6 +36,8 @@ def write(file: Path, *runs: dict[str, Any]) -> Path:
 def test_the_committed_table_is_up_to_date() -> None:
     page = (ROOT / "README.md").read_text("utf-8")
     assert with_table(page) == page, "README.md is out of date: run `make docs`"
+    options = (ROOT / OPTIONS_PAGE).read_text("utf-8")
+    assert with_options(options) == options, f"{OPTIONS_PAGE} is out of date: run `make docs`"
 
 
 def test_every_cell_of_the_committed_table_is_proven_or_refused() -> None:
@@ -60,6 +62,17 @@ def test_gpus_go_before_cpu_ranks_and_failures_count_for_nothing(tmp_path: Path)
     assert cells["single"].startswith("| single | 1 x H200 | 1 x H200 |")
     assert cells["fsdp2"].endswith("| no (2) |")
     assert "(2) Refused before launch: int8 weights do not survive" in table(found)
+
+
+def test_options_are_listed_where_they_passed_first(tmp_path: Path) -> None:
+    cuda, cpu = run("cuda", 2, ("ddp", "lora", "passed"), ("ddp", "full", "passed")), run("cpu", 2)
+    for cell in cuda["cells"]:
+        cell["option"] = "adamw-8bit"
+    cpu["cells"] = [*cuda["cells"], {**cuda["cells"][0], "strategy": "zero1"}, {**cuda["cells"][0], "result": "failed"}]
+    lines = beyond(verified.sessions(write(tmp_path / "results.json", cpu, cuda)))
+    on_gpus, on_cpu = ("\n".join(lines).split("## ")[place] for place in (1, 2))
+    assert "| | ddp |\n|---|---|\n| adamw 8bit | full, lora |" in on_gpus
+    assert "| | zero1 |\n|---|---|\n| adamw 8bit | lora |" in on_cpu
 
 
 def test_the_summary_names_hardware_version_and_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
