@@ -47,15 +47,13 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     if config.method.name is Method.FULL:
         return model
     if strategy.device.type == "cpu":
-        if config.method.name is Method.INT8 and config.method.lora.use_dora:
-            # Here PEFT puts a copy without scales in the weight's place (0.21.2 utils/integrations.py
-            # ``dequantize_module_weight``).
-            raise BadInput("method.lora.use_dora: DoRA on int8 weights needs a GPU; turn it off, or use qlora.")
         _keep_4bit_weights_plain(model)
     anew = _begun_anew(model, config, missing, is_quantized=strategy.is_quantized)
     adapted = _with_adapters(model, config, new_rows, anew)
-    if config.method.name is Method.INT8 and not config.method.lora.use_dora:
+    if config.method.name is Method.INT8:
         hold_int8_once(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
+        if config.method.lora.use_dora and config.method.lora.init is LoraInit.OLORA:
+            _measure_magnitudes(adapted)
     return adapted
 
 
@@ -217,6 +215,18 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: lis
         # trained is more exact, and what sharding strategies need.
         parameter.data = parameter.data.float()
     return adapted
+
+
+def _measure_magnitudes(adapted: nn.Module) -> None:
+    """Begin DoRA's magnitudes anew, at the norms of the weights that olora left.
+
+    PEFT takes norms with the scales that int8 weights had before (0.21.2 utils/integrations.py
+    ``dequantize_bnb_weight`` keeps them), so that the output would change before anything is learnt.
+    """
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            for adapter, variant in module.lora_variant.items():
+                variant.init(module, adapter_name=adapter)
 
 
 def _rows_to_train(model: Any, trained_whole: list[str], rows: list[int]) -> dict[str, list[int]] | None:

@@ -37,6 +37,21 @@ class _FrozenMatmul(torch.autograd.Function):
 class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
     """A frozen ``Linear8bitLt`` after loading; PEFT takes it for one."""
 
+    @property
+    def W_q(self) -> Tensor:  # noqa: N802
+        """The payload. By this name, HQQ's, PEFT knows layers that it is to ask for their numbers, as DoRA does.
+
+        It would else go by the parameter's class, and take a plain one for the numbers themselves (0.21.2
+        utils/integrations.py ``dequantize_module_weight``).
+        """
+        payload: Tensor = self.weight
+        return payload
+
+    def dequantize(self) -> Tensor:
+        """The weight as numbers in float32: the very ones that PEFT makes of bitsandbytes' own layer."""
+        numbers: Tensor = bitsandbytes.functional.int8_vectorwise_dequant(self.weight.data, self.state.SCB)
+        return numbers
+
     def product(self, input: Tensor) -> Tensor:
         """``input @ weight.T``."""
         state = bitsandbytes.MatmulLtState()
@@ -85,7 +100,7 @@ def hold_int8_once(model: nn.Module) -> None:
         weight = module.weight
         payload = weight.CB if weight.CB is not None else weight.data
         scale = weight.SCB if weight.SCB is not None else module.state.SCB
-        module.__class__ = ShardableInt8Linear
+        _turn_into(ShardableInt8Linear, module)
         module.weight = nn.Parameter(payload.detach(), requires_grad=False)
         module.state.CB, module.state.SCB = None, scale.detach()
 
@@ -94,4 +109,14 @@ def look_4bit_up_again(model: nn.Module) -> None:
     """Turn every loaded 4-bit layer of ``model`` into one whose backward holds no weight."""
     for module in model.modules():
         if type(module) is Linear4bit:
-            module.__class__ = ShardableLinear4bit
+            _turn_into(ShardableLinear4bit, module)
+
+
+def _turn_into(kind: type[nn.Module], module: nn.Module) -> None:
+    """Make ``module`` one of ``kind``, also where Accelerate's hooks, put on it over several devices, hold its forward.
+
+    They keep that of the class it had when they came (accelerate 1.15.0 hooks.py ``add_hook_to_module``).
+    """
+    module.__class__ = kind
+    if "_old_forward" in vars(module):
+        module._old_forward = kind.forward.__get__(module)

@@ -118,14 +118,6 @@ REFUSALS = (
         "Use olora or default, or method.name=lora.",
     ),
     Refusal(
-        "dora-int8-zero3",
-        "method.lora.use_dora",
-        # peft 0.21.2 utils/integrations.py dequantize_module_weight goes by the parameter's class
-        lambda config: config.method.lora.use_dora and _is(config, Method.INT8, StrategyName.ZERO3),
-        "DoRA takes norms of the weights, and PEFT reads no scales of int8 ones that zero3 splits.",
-        "Turn it off, or use zero2 or method.name=qlora.",
-    ),
-    Refusal(
         "storage-fsdp2",
         "method.quantization.storage",
         lambda config: _stored_as_other_than(config, (StrategyName.FSDP2,), Storage.FLOAT32),

@@ -112,8 +112,6 @@ def _wishes(config: RunConfig, model: str, ranks: int) -> dict[str, tuple[Any, s
         wishes["precision.compute"] = (Compute.FP32, "CPU ranks compute in fp32 or bf16")
     if training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
         wishes["training.optimizer"] = (Optimizer.ADAMW_8BIT, "CPU ranks have no GPU memory to page out of")
-    if config.method.name is Method.INT8 and config.method.lora.use_dora:
-        wishes["method.lora.use_dora"] = (False, "PEFT computes DoRA on int8 weights on GPUs alone")
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         wishes["model.attention"] = (Attention.AUTO, "flash attention computes on GPUs alone")
     if data.max_length > MAX_LENGTH and config.model.task is Task.CAUSAL_LM:
@@ -177,8 +175,6 @@ def _unproven_choices(config: RunConfig) -> Iterator[str]:
         yield "fp16: its range, and the scaling of the loss"
     if config.model.attention is Attention.FLASH_ATTENTION_2:
         yield "flash attention"
-    if method.name is Method.INT8 and method.lora.use_dora:
-        yield "DoRA on int8 weights"
     if config.training.optimizer is Optimizer.PAGED_ADAMW_8BIT:
         yield "paging of the optimizer's states"
     if strategy.offload_optimizer or strategy.offload_parameters:

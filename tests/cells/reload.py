@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import bitsandbytes
 import torch
 from peft import PeftModel
 from transformers import (
@@ -31,6 +32,7 @@ def reloaded_evaluation_loss(
     model = load(run, config, dtype, device, len(labels or ()), len(tokenizer)).eval()
     if device.type == "cpu":
         keep_float32_kernels(model)
+        keep_int8_scales(model)
     total, targets = 0.0, 0
     with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
         for row in rows:
@@ -75,3 +77,16 @@ def keep_float32_kernels(model: torch.nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def keep_int8_scales(model: torch.nn.Module) -> None:
+    """On CPU PEFT's DoRA puts a copy without scales in the place of int8 weights; the layer's state still has them."""
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            module.register_forward_pre_hook(_give_scales_back)
+
+
+def _give_scales_back(module: torch.nn.Module, _arguments: Any) -> None:
+    weight: Any = module.weight
+    if weight.SCB is None:
+        weight.SCB = module.state.SCB  # type: ignore[union-attr]

@@ -112,6 +112,17 @@ def test_initialisations_from_the_weights_change_no_output(init: str, tmp_path: 
     assert not math.isclose(first[-1], second[-1], rel_tol=1e-2)
 
 
+def test_olora_and_dora_on_int8_weights_begin_where_they_would_apart(tmp_path: Path) -> None:
+    """Whatever PEFT takes the norms of before the weights are ours (tests/engine/test_upstream_limits.py)."""
+    first = {}
+    for dora in (False, True):
+        (tmp_path / str(dora)).mkdir()
+        values = {"method.name": "int8", "method.lora.init": "olora", "method.lora.use_dora": dora}
+        first[dora] = losses(train(tmp_path / str(dora), **values))[0]
+    assert math.isclose(first[True], first[False], rel_tol=1e-4)
+    assert_plain_peft_agrees(RunDirectory(tmp_path / "True" / "run"), INT8_TOLERANCE)
+
+
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_a_resume_goes_on_from_the_same_changed_base(init: str, tmp_path: Path) -> None:
     run = train(tmp_path, **{"method.name": "lora", "method.lora.init": init})
@@ -120,12 +131,12 @@ def test_a_resume_goes_on_from_the_same_changed_base(init: str, tmp_path: Path) 
     assert compare(first_result(run), result(run))["resumed_equal"]
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("method", ["lora", "qlora", "int8"])
 @pytest.mark.parametrize("variant", ["use_rslora", "use_dora"])
 def test_rslora_and_dora(method: str, variant: str, tmp_path: Path) -> None:
     run = train(tmp_path, **{"method.name": method, f"method.lora.{variant}": True})
     assert json.loads((run.adapter / "adapter_config.json").read_text())[variant] is True
-    assert_plain_peft_agrees(run)
+    assert_plain_peft_agrees(run, INT8_TOLERANCE if method == "int8" else RELOAD_TOLERANCE["cpu"])
 
 
 def test_dropout_and_chosen_targets(tmp_path: Path) -> None:

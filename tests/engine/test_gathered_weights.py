@@ -7,6 +7,9 @@ from collections.abc import Callable
 import bitsandbytes
 import pytest
 import torch
+from accelerate import dispatch_model
+from peft import LoraConfig, get_peft_model
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -90,6 +93,43 @@ def with_input_let_go_of(layer: nn.Module, input: Tensor) -> tuple[Tensor, Tenso
     output.square().sum().backward()
     assert leaf.grad is not None
     return output.detach(), leaf.grad, kept
+
+
+def test_dora_on_int8_layers_is_that_on_bitsandbytes_own() -> None:
+    """PEFT reads the same numbers, bit by bit, in every forward: output and gradients are the same."""
+    (output, expected), (output_now, found) = (dora(held=held) for held in (False, True))
+    torch.testing.assert_close(output, output_now)
+    assert len(found) == 4, "those of the input, of A, of B and of the magnitudes"
+    torch.testing.assert_close(found, expected)
+
+
+def dora(*, held: bool) -> tuple[Tensor, list[Tensor]]:
+    """Output and gradients of an int8 layer with DoRA that has learnt something, in its first forward."""
+    torch.manual_seed(0)
+    layer, input = eight_bit(), torch.randn(3, 5, 64, requires_grad=True)
+    numbers = dequantize_module_weight(layer)
+    model = get_peft_model(nn.Sequential(layer), LoraConfig(r=4, target_modules=["0"], use_dora=True))
+    nn.init.normal_(model.base_model.model[0].lora_B.default.weight)
+    if held:
+        hold_int8_once(model)
+        assert torch.equal(dequantize_module_weight(layer), numbers)
+        with torch.no_grad():
+            model(input)
+    output = model(input)
+    output.square().sum().backward()
+    assert torch.equal(dequantize_module_weight(layer), numbers)
+    trained = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    return output.detach(), [one for one in (input.grad, *trained) if one is not None]
+
+
+def test_int8_layers_are_ours_behind_accelerates_hooks() -> None:
+    """Over several devices, as a pipeline lays them, every layer is called through a hook."""
+    model, input = nn.Sequential(eight_bit()), torch.randn(3, 64)
+    dispatch_model(model, {"": "cpu"}, force_hooks=True)
+    before = model(input)
+    hold_int8_once(model)
+    assert model[0].state.CB is None
+    assert torch.equal(model(input), before)
 
 
 def test_a_unit_that_gradients_do_not_pass_stops_the_run() -> None:

@@ -55,7 +55,6 @@ def refusals(config: RunConfig, machine: Machine = CPU, *forced: str) -> list[Pr
         ({"hardware.ranks_per_node": 2}, "hardware.ranks_per_node", "single runs one rank, not 2."),
         ({"precision.compute": "fp16"}, "precision.compute", "fp16 needs a GPU"),
         ({"training.optimizer": "paged_adamw_8bit"}, "training.optimizer", "paged_adamw_8bit needs a GPU"),
-        ({"method.name": "int8", "method.lora.use_dora": True}, "method.lora.use_dora", "needs a GPU"),
         ({"hardware.gpus": ["0"]}, "hardware.gpus", "There is no GPU 0; the ranks compute on CPU."),
         ({"tracking.report_to": ["wandb"]}, "tracking.report_to", "needs the package wandb"),
         ({"data.chat_template": "no.jinja"}, "data.chat_template", "there is no such file"),

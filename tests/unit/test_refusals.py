@@ -116,11 +116,6 @@ REASONS = [
         cell(SINGLE, QLORA, **{"method.lora.init": LoraInit.OLORA}),
     ),
     (
-        cell(ZERO3, INT8, **{"method.lora.use_dora": True}),
-        "reads no scales of int8",
-        cell(ZERO3, QLORA, **{"method.lora.use_dora": True}),
-    ),
-    (
         cell(FSDP2, QLORA, **{"method.quantization.storage": Storage.BFLOAT16}),
         "stored as bfloat16 bit by bit",
         cell(FSDP2, QLORA, **{"method.quantization.storage": Storage.FLOAT32}),

@@ -131,7 +131,6 @@ SAID_ONLY_WHEN_TRUE = [
     ("offload", {"strategy": "zero3", "strategy.offload_parameters": True, "device": "cuda"}),
     ("kernels for adamw_8bit", {"training.optimizer": "adamw_8bit", "device": "cuda"}),
     ("paging", {"training.optimizer": "paged_adamw_8bit", "device": "cpu"}),
-    ("DoRA on int8", {"method": "int8", "method.lora.use_dora": True, "device": "cuda"}),
     ("where the pipeline", {"strategy": "pipeline", "device": "auto"}),
     ("16 ranks: 2 were", {"strategy": "ddp", "hardware.ranks_per_node": 8, "hardware.nodes": 2}),
     ("2 machines", {"strategy": "ddp", "hardware.nodes": 2}),

@@ -258,8 +258,6 @@ OURS: dict[str, tuple[Values, Values]] = {
         {"strategy.offload_optimizer": False}),
     "engine-pissa-quantised": (
         {"method.lora.init": "pissa", "method.name": "qlora"}, {"method.name": "lora"}),
-    "engine-dora-int8-zero3": (
-        {"method.lora.use_dora": True, "method.name": "int8", "strategy.name": "zero3"}, {"method.name": "qlora"}),
     "engine-storage-fsdp2": (
         {"method.quantization.storage": "bfloat16", "strategy.name": "fsdp2"}, {"method.name": "lora"}),
     "engine-storage-zero": (
@@ -291,8 +289,6 @@ OURS: dict[str, tuple[Values, Values]] = {
     "cpu-flash-attention": (
         {"model.attention": "flash_attention_2", "hardware.device": "cpu"}, {"model.attention": "sdpa"}),
     "cpu-paged-optimizer": ({"training.optimizer": "paged_adamw_8bit", "machine": "cpu"}, {"machine": "2xA40"}),
-    "cpu-int8-dora": (
-        {"method.name": "int8", "method.lora.use_dora": True, "machine": "cpu"}, {"method.name": "qlora"}),
     "gpus-idle": ({"strategy.name": "single"}, {"machine": "1xA40"}),
     "fp16-of-bf16-model-ours": ({"precision.compute": "fp16"}, {"precision.compute": "auto"}),
     "experts-get-no-adapters": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config import Device, Method, get
+from engine.config import Device, get
 from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
 from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
 from engine.config.run_config import FIELDS, Compute
@@ -319,19 +319,6 @@ RULES = (
         "Paging is CUDA's unified memory.",
         "bitsandbytes 0.50.2 optim/optimizer.py",
         {"training.optimizer": "adamw"},
-        concerns=Concerns.OURS,
-    ),
-    Rule(
-        "cpu-int8-dora",
-        Severity.BLOCK,
-        "method.lora.use_dora",
-        lambda s: _on_cpu(s) and _config(s).method.name is Method.INT8 and s.dora,
-        "DoRA on int8 weights on CPU ranks",
-        "DoRA on int8 weights needs a GPU, and the ranks compute on CPU.",
-        "Turn it off, or use qlora there.",
-        "PEFT puts a copy without scales in the place of int8 weights.",
-        CELLS,
-        {"method.lora.use_dora": False},
         concerns=Concerns.OURS,
     ),
 )
