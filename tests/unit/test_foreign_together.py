@@ -187,3 +187,12 @@ def test_data_and_model_alone_make_no_run_of_ours(tmp_path: Path) -> None:
     (path,) = write(tmp_path, a__yaml="data:\n  path: rows.parquet\n  prompt_key: prompt\ncustom: 1\n")
     (reading,) = read([path])
     assert reading.format is None
+
+
+@pytest.mark.parametrize("prefix", ["", "fsdp_"])
+def test_a_file_of_fsdps_settings_names_them_with_and_without_a_prefix(tmp_path: Path, prefix: str) -> None:
+    settings = f'{{"{prefix}version": 1, "{prefix}transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}}'
+    named = "model_name_or_path: a/b\nper_device_train_batch_size: 1\nfsdp: full_shard auto_wrap\nfsdp_config: f.json\n"
+    (reading,) = read(write(tmp_path, t__yaml=named, f__json=settings))
+    assert (reading.values["strategy"], reading.values["wrap_classes"]) == ("fsdp1", ["LlamaDecoderLayer"])
+    assert not reading.notes

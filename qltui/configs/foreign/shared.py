@@ -62,7 +62,7 @@ def fsdp(keys: Keys, sections: tuple[str, ...], default: str | None, switch: str
     """
 
     def spelt(name: str) -> list[str]:
-        return [f"{section}{prefix}{name}" for section in sections for prefix in ("fsdp_", "") if section + prefix]
+        return [f"{section}{prefix}{name}" for section in sections for prefix in ("fsdp_", "")]
 
     keys.say("use_fsdp", True, switch, {})
     if keys.choose("strategy", *spelt("version"), spelt=VERSIONS) is None and default:
