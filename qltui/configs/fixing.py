@@ -69,5 +69,5 @@ def fixed_run(path: str, findings: list[Finding], advise: Callable[[RunConfig], 
         text, missing = with_values(texts[path], patch)
         return {path: text}, missing
 
-    texts = {path: Path(path).read_text("utf-8")}
+    texts = {path: Path(path).read_bytes().decode("utf-8")}  # its ends of lines as they are
     return result_of(texts, mend(texts, fixes, advise_on, apply_to))

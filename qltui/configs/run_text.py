@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config.run_config import ALIASES, FIELDS
 from qltui.configs.foreign import edit_yaml
 from qltui.configs.foreign.edits import UNWRITABLE, yaml_value
+from qltui.configs.foreign.keys import Unreadable
 from qltui.configs.foreign.plain_yaml import read_plain
 from qltui.configs.foreign.yaml_keys import read_yaml
 
@@ -49,7 +50,11 @@ def _with_value(text: str, path: str, value: Any) -> str | None:
     expected = {name: entry.value for name, entry in before.items() if name != key}
     if written is not None:
         expected[written] = value
-    return new if {name: entry.value for name, entry in _said(new).items()} == expected else None
+    try:
+        now = _said(new)
+    except Unreadable:
+        return None
+    return new if {name: entry.value for name, entry in now.items()} == expected else None
 
 
 def _exchanged(text: str, entry: Entry, value: Any) -> str | None:

@@ -269,3 +269,24 @@ def test_fields_our_file_leaves_out_are_written_in_their_section_or_by_their_sho
     )
     alone = "model: m\nhardware:\n  ranks_per_node: 2\n"
     assert with_values(alone, {"hardware.ranks_per_node": None})[0] == "model: m\n"
+
+
+def test_ends_of_lines_stay_in_our_own_files(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    file = tmp_path / "run.yaml"
+    text = "model: Qwen/Qwen3-8B\r\ndata: rows.jsonl\r\nprecision: fp16  # half\r\nhardware:\r\n  device: cpu\r\n"
+    file.write_bytes(text.encode())
+    main(["check", str(file), "--fix"])
+    assert file.read_bytes().decode() == text.replace("fp16", "auto")
+
+
+def test_a_field_that_our_file_has_no_place_for_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    file = tmp_path / "run.json"
+    text = (
+        '{"model": "gpt2", "data": "rows.jsonl", "method": "lora", "hardware": {"device": "cpu"}, "precision": "fp16"}'
+    )
+    file.write_text(text)
+    main(["check", str(file), "--fix"])
+    assert "not mended: data.max_length: can't be rewritten by itself in this file" in capsys.readouterr().err
+    assert file.read_text() == text.replace("fp16", "auto")
