@@ -36,7 +36,7 @@ from engine.parameters import trainable
 from engine.reporter import Reporter
 from engine.requests import Requests
 from engine.session import Session
-from engine.strategy import Strategy, make_strategy
+from engine.strategy import Strategy, join_ranks, make_strategy
 from engine.trained_state import checkpoints, choose
 from engine.versions import versions
 
@@ -95,8 +95,11 @@ class Rank:
         if self.attempt is None:
             if self.rank == 0:
                 held.enter_context(self.run.claim())
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                join_ranks(read_config(self.run))  # ranks that cannot meet make no attempt
+            if self.rank == 0:
                 self.attempt = self.run.new_attempt().number
-            self.attempt = agree_on_attempt(self.run, self.attempt)
+            self.attempt = int(from_rank_0(self.attempt))
         events = EventWriter(
             self.run.attempts_dir / str(self.attempt) / "events" / f"rank{self.rank}.jsonl",
             attempt=self.attempt,
@@ -209,19 +212,6 @@ def check_same_config(config: RunConfig) -> None:
                 f"{path}: rank {rank} was given {theirs.get(path)}, rank 0 {everyone[0].get(path)}"
                 f" ({len(different)} fields differ); start all ranks with the same run.yaml."
             )
-
-
-def agree_on_attempt(run: RunDirectory, mine: int | None) -> int:
-    """Rank 0's attempt on every rank, over the rendezvous the process group will use too."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        assert mine is not None
-        return mine
-    from accelerate import PartialState
-
-    from engine.strategy import use_cpu
-
-    PartialState(cpu=use_cpu(read_config(run)))
-    return int(from_rank_0(mine))
 
 
 def make_deterministic(config: RunConfig) -> None:

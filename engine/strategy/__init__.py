@@ -10,15 +10,26 @@ from engine.config import RunConfig, StrategyName
 from engine.config.ranks import ONE_RANK
 from engine.errors import BadInput
 from engine.strategy.base import Strategy, resolve_compute, use_cpu
+from engine.strategy.process_group import join
 
-__all__ = ["Strategy", "make_strategy", "resolve_compute", "use_cpu"]
+__all__ = ["Strategy", "join_ranks", "make_strategy", "resolve_compute", "use_cpu"]
 
 
 def make_strategy(config: RunConfig, *, tracking_folder: str) -> Strategy:
-    """The strategy of a run, its process group initialised.
+    """The strategy of a run, its process group made.
 
     Raises:
         BadInput: the ranks that were started, or the hardware, do not fit it.
+    """
+    join_ranks(config)
+    return _kind(config.strategy.name)(config, tracking_folder=tracking_folder)
+
+
+def join_ranks(config: RunConfig) -> None:
+    """See that the ranks which were started fit the run, and meet them, unless they have met.
+
+    Raises:
+        BadInput: they, or the hardware, do not fit it.
     """
     name = config.strategy.name
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -34,7 +45,7 @@ def make_strategy(config: RunConfig, *, tracking_folder: str) -> Strategy:
     offloads = config.strategy.offload_optimizer or config.strategy.offload_parameters
     if offloads and use_cpu(config):
         raise BadInput("strategy: offload moves data off a GPU, and the ranks compute on CPU; turn it off.")
-    return _kind(name)(config, tracking_folder=tracking_folder)
+    join(config)
 
 
 def _check_devices(config: RunConfig) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
@@ -39,18 +37,9 @@ class FullySharded(Strategy):
     shards_optimizer = True
 
     def __init__(self, config: RunConfig, *, tracking_folder: str) -> None:
-        if config.strategy.offload_parameters:
-            self._ask_for_gloo_too()
         super().__init__(config, tracking_folder=tracking_folder)
         if self.device.type == "cpu":
             check_tested("fsdp2", "torch")
-
-    @staticmethod
-    def _ask_for_gloo_too() -> None:
-        """Offloaded gradients live on the host, and clipping sums them there: NCCL alone cannot."""
-        if not distributed.is_initialized():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-            distributed.init_process_group("cpu:gloo,cuda:nccl")
 
     @property
     def packed_dtype(self) -> torch.dtype:

@@ -16,6 +16,7 @@ from engine.parameters import trainable
 from engine.quantized_linear import look_4bit_up_again
 from engine.strategy.base import Strategy, Update, sharding_units, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
+from engine.strategy.process_group import backend
 from engine.strategy.saved_weights import without_gathered_weights
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Zero(Strategy):
         import deepspeed
 
         deepspeed.utils.logger.setLevel(logging.ERROR)
-        deepspeed.init_distributed(dist_backend="gloo" if on_cpu else "nccl", auto_mpi_discovery=False)
+        deepspeed.init_distributed(dist_backend=backend(config, on_cpu=on_cpu), auto_mpi_discovery=False)
         self._last = True
 
     @property

@@ -17,6 +17,7 @@ from engine.batches import collate
 from engine.config.reading import read_file
 from engine.data import load_tokenizer, prepare_rows
 from engine.events import RunDirectory
+from engine.launch import free_port
 from engine.loss import summed_loss
 
 
@@ -86,7 +87,7 @@ def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> No
     ],
     ids=["torchrun", "accelerate-launch"],
 )
-def test_other_launchers_start_the_engine(command: list[str], tmp_path: Path, small_run) -> None:
+def test_other_launchers_start_the_engine(command: list[str], small_run) -> None:
     file = small_run(**{"training.max_steps": 2, "data.eval_path": None})
     run = RunDirectory(file.parent)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -101,3 +102,28 @@ def test_other_launchers_start_the_engine(command: list[str], tmp_path: Path, sm
     assert done.returncode == 0, done.stderr[-3000:]
     assert (run.adapter / "adapter_model.safetensors").is_file()
     assert events(run, "started", rank=1)[0]["world_size"] == 2
+
+
+def test_ranks_started_one_by_one_meet(small_run) -> None:
+    """As srun starts them: each with the rendezvous in its environment, and nobody above them."""
+    file = small_run(**{"training.max_steps": 2, "data.eval_path": None, "strategy.name": "fsdp2"})
+    run = RunDirectory(file.parent)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "engine.train", str(run.path)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        said = [rank.communicate(timeout=200)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    assert len(run.attempts()) == 1
+    assert [events(run, "started", rank=rank)[0]["world_size"] for rank in range(2)] == [2, 2]
+    assert {events(run, "audit", rank=rank)[0]["result"] for rank in range(2)} == {"passed"}
+    assert (run.adapter / "adapter_model.safetensors").is_file()

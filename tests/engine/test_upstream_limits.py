@@ -68,6 +68,22 @@ def test_8bit_optimizers_take_no_sharded_parameters(mesh) -> None:
         optimizer.step()
 
 
+def test_a_group_serves_the_devices_it_was_made_for_alone(tmp_path: Path) -> None:
+    """torch distributed_c10d.py ``init_process_group``: why engine/strategy/process_group.py makes it before others do.
+
+    NCCL is for GPUs alone, as gloo is here.
+    """
+    there = {"init_method": f"file://{tmp_path}/store", "rank": 0, "world_size": 1}
+    distributed.init_process_group("cuda:gloo", **there)
+    try:
+        with pytest.raises(RuntimeError, match="No backend type associated with device type cpu"):
+            distributed.all_reduce(torch.ones(1))
+        with pytest.raises(ValueError, match="initialize the default process group twice"):
+            distributed.init_process_group("cpu:gloo,cuda:gloo", **there)
+    finally:
+        distributed.destroy_process_group()
+
+
 def test_int8_weights_lose_their_scales_under_fsdp2(mesh) -> None:
     """bitsandbytes 0.50.2 nn/modules.py ``Linear8bitLt.init_8bit_state`` reads them from the parameter's class."""
     layer = bitsandbytes.nn.Linear8bitLt(128, 128, bias=False, has_fp16_weights=False).to("cpu").requires_grad_(False)
