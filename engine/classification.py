@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig
 
 from engine.errors import BadInput, why_not_loaded
-from engine.sources import checked_batches
+from engine.rows import checked_batches
 from engine.tokens import TokenRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from engine.config import DataFormat, RunConfig
-    from engine.sources import NumberedRow, Row, Source
+    from engine.rows import NumberedRow, Row, RowSource
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 LABELS_SHOWN = 10
@@ -27,7 +27,7 @@ Tokens = dict[str, list[int]]
 
 
 def find_labels(
-    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+    config: RunConfig, source: RowSource, row_format: DataFormat, progress: Callable[[str], None]
 ) -> list[str]:
     """The classes of the training rows by name, in the order of the model's outputs: sorted, numbers by value.
 
@@ -56,7 +56,7 @@ def find_labels(
 
 
 def held_out_by_class(
-    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+    config: RunConfig, source: RowSource, row_format: DataFormat, progress: Callable[[str], None]
 ) -> set[int]:
     """Places, counted from 0, of the rows that ``data.eval_fraction`` holds out: of each class its share.
 
@@ -82,7 +82,7 @@ def held_out_by_class(
 
 
 def _places_by_class(
-    config: RunConfig, source: Source, row_format: DataFormat, progress: Callable[[str], None]
+    config: RunConfig, source: RowSource, row_format: DataFormat, progress: Callable[[str], None]
 ) -> dict[str, list[int]]:
     """Places of the rows with a text, by class; classes sorted by name."""
     batches = checked_batches(source, row_format, config.data.columns, progress, "looked at the classes of")
@@ -105,7 +105,7 @@ def _shares(sizes: dict[str, int], share: float) -> dict[str, int]:
     return counts
 
 
-def nothing_to_classify(source: Source) -> str:
+def nothing_to_classify(source: RowSource) -> str:
     """What people are told when every row is dropped."""
     return f"{source.label}: no row has a text to classify. See that data.columns names the column of texts."
 

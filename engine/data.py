@@ -16,26 +16,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import datasets
 import pyarrow
-from jinja2 import TemplateSyntaxError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.classification import (
-    TOKEN_TYPES,
-    encode_classified,
-    find_labels,
-    held_out_by_class,
-    knows_token_types,
-    nothing_to_classify,
-)
-from engine.config import DataFormat, LossOn, RunConfig, Task
+from engine.classification import TOKEN_TYPES, held_out_by_class, nothing_to_classify
+from engine.config import RunConfig, Task
+from engine.encoding import Encoder, make_encoder
 from engine.errors import BadInput
 from engine.events import read_json, write_json
-from engine.sources import NumberedRow, Source, checked_batches, find_format, open_source
-from engine.templates import PLAIN_CHAT_TEMPLATE, RowTemplate, TemplateProblem, row_template
-from engine.tokens import TokenRow, encode
+from engine.rows import checked_batches, find_format
+from engine.sources import Source, open_source
+from engine.templates import PLAIN_CHAT_TEMPLATE
+from engine.tokenizer import load_tokenizer as load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from transformers import PreTrainedTokenizerBase
 
 SECONDS_BETWEEN_POLLS = 0.2
 
@@ -68,54 +63,6 @@ class Rows(NamedTuple):
     def labels(self) -> list[str] | None:
         """Names of the classes by index; None unless the task is a classification."""
         return self.summary.get("labels")
-
-
-def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, or the one named instead, with a pad token and the configured chat template.
-
-    Raises:
-        BadInput: there is none, or it cannot be used.
-    """
-    field = "model.tokenizer" if config.model.tokenizer else "model.path"
-    path = config.model.tokenizer or config.model.path
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            path,
-            revision=None if config.model.tokenizer else config.model.revision,
-            trust_remote_code=config.model.trust_remote_code,
-        )
-    # Broken files surface as whatever the parser of that file raises, tokenizers' own as a bare Exception.
-    except Exception as error:
-        raise BadInput(f"{path}: {_why_no_tokenizer(path, error)} ({field}).") from error
-    if not tokenizer.is_fast:
-        raise BadInput(
-            f"{path}: has no fast tokenizer (tokenizer.json), without which answers cannot be told from prompts "
-            f"({field}). Convert it with Transformers' AutoTokenizer and save_pretrained."
-        )
-    if config.data.chat_template:
-        tokenizer.chat_template = _read_template(Path(config.data.chat_template))
-    if tokenizer.pad_token_id is None:
-        # Padding is masked by position, so any token does; nothing is added to the vocabulary.
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
-    return tokenizer
-
-
-def _why_no_tokenizer(path: str, error: Exception) -> str:
-    if "trust_remote_code" in str(error):
-        return "its tokenizer is Python code that comes with it; set model.trust_remote_code=true if you trust it"
-    if isinstance(error, OSError) and not Path(path).exists():
-        return "is no local folder, and the hub cannot be reached or has no such model; check the path or the id"
-    if "Couldn't instantiate the backend tokenizer" in str(error):
-        return "holds no tokenizer; copy tokenizer.json and tokenizer_config.json there, or set model.tokenizer"
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"its tokenizer cannot be read: {reason.rstrip('.')}; fetch tokenizer.json again, or set model.tokenizer"
-
-
-def _read_template(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: the chat template cannot be read ({error}). Set data.chat_template.") from None
 
 
 def prepare_rows(
@@ -170,12 +117,12 @@ def _write(
     cache = folder / "cache"
     cache.mkdir(parents=True)
     train, *held_out = _open_sources(config, cache, progress)
-    encoder = _encoder(config, tokenizer, train, progress)
+    encoder = make_encoder(config, tokenizer, train, progress)
     schema = LEARNT[config.model.task] | ({TOKEN_TYPES: TYPES} if encoder.token_types else {})
     counts = _tokenise(config, train, encoder, folder / "train.arrow", schema, progress)
     for source in held_out:
         # Held-out rows may be laid out in another way, but their classes are those of the training rows.
-        of_held_out = _encoder(config, tokenizer, source, progress, encoder.labels)
+        of_held_out = make_encoder(config, tokenizer, source, progress, encoder.labels)
         compared = schema | COMPARED[config.model.task]
         evaluation = _tokenise(config, source, of_held_out, folder / "evaluation.arrow", compared, progress)
         counts["eval_rows"] = evaluation["rows"]
@@ -231,75 +178,10 @@ def _held_out(config: RunConfig, source: Source, progress: Callable[[str], None]
     return set(random.Random(config.training.seed).sample(range(len(source)), count))
 
 
-class _Encoder(NamedTuple):
-    """How the rows of a source become tokens."""
-
-    row_format: DataFormat
-    description: str
-    """How a row becomes text, for people."""
-    labels: list[str] | None
-    """Names of the classes; None unless the task is a classification."""
-    encode: Callable[[Sequence[NumberedRow]], list[TokenRow]]
-    token_types: bool = False
-    """Rows have a column of token types."""
-
-
-def _encoder(
-    config: RunConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    source: Source,
-    progress: Callable[[str], None],
-    labels: list[str] | None = None,
-) -> _Encoder:
-    """The encoder of a source; of a classification with the given classes, or else those found in its rows."""
-    data = config.data
-    row_format = find_format(source, data.format, data.columns, config.model.task)
-    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
-        classes = labels or find_labels(config, source, row_format, progress)
-        column = data.columns.get("label", "label")
-        token_types = knows_token_types(config, tokenizer)
-        return _Encoder(
-            row_format,
-            "text as the tokenizer frames it",
-            classes,
-            lambda rows: encode_classified(
-                tokenizer, rows, classes, data.max_length, token_types=token_types, source=source.label, column=column
-            ),
-            token_types,
-        )
-    try:
-        template = row_template(row_format, tokenizer)
-    except (TemplateProblem, TemplateSyntaxError) as problem:
-        where = data.chat_template or config.model.tokenizer or config.model.path
-        raise BadInput(f"{where}: the chat template cannot be used: {problem} (data.chat_template).") from None
-    return _Encoder(
-        row_format, template.description, None, lambda rows: _encode_texts(config, tokenizer, source, template, rows)
-    )
-
-
-def _encode_texts(
-    config: RunConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    source: Source,
-    template: RowTemplate,
-    rows: Sequence[NumberedRow],
-) -> list[TokenRow]:
-    rendered = []
-    for number, row in rows:
-        try:
-            rendered.append(template.render(row))
-        except TemplateProblem as problem:
-            raise BadInput(f"{source.label}: row {number} {problem}.") from None
-    encoded = encode(
-        tokenizer, rendered, add_special_tokens=not template.is_chat, loss_on_all=config.data.loss_on is LossOn.ALL
-    )
-    return [row.cut(config.data.max_length) for row in encoded]
-
-
 def _tokenise(
     config: RunConfig,
     source: Source,
-    encoder: _Encoder,
+    encoder: Encoder,
     path: Path,
     columns: dict[str, pyarrow.DataType],
     progress: Callable[[str], None],

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from engine.config import DataFormat, Task
-from engine.config.formats import (
-    FILE_FORMATS,
-    MAPPING_EXAMPLE,
-    ROW_FORMATS,
-    detect,
-    format_problem,
-    row_problem,
-    wanted,
-)
+from engine.config.formats import FILE_FORMATS
 from engine.errors import BadInput
+from engine.rows import text_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-ROWS_AT_A_TIME = 256
-SECONDS_BETWEEN_REPORTS = 5.0
-MAX_CELL_CHARACTERS = 2**30
-
-
-Row = dict[str, Any]
-NumberedRow = tuple[int, Row]
-"""With its number, from 1 as in the file."""
+    from engine.rows import NumberedRow, Row
 
 
 class Source:
@@ -99,55 +81,6 @@ def open_source(path: str, *, field: str, name: str | None, split: str, cache: P
     return source
 
 
-def find_format(source: Source, given: DataFormat, mapping: dict[str, str], task: Task) -> DataFormat:
-    """The format of the rows: as given, or told by their columns.
-
-    Raises:
-        BadInput: the columns fit no format of the task, or the one that is given is of another task.
-    """
-    if problem := format_problem(given, task):
-        raise BadInput(f"data.format: {problem}.")
-    found = detect(source.columns, mapping, task) if given is DataFormat.AUTO else given
-    if found is None:
-        raise BadInput(
-            f"{source.label}: the columns ({', '.join(source.columns) or 'none'}) fit no format. Wanted is one of "
-            f"{wanted(task)}. Name yours in data.columns, as in {MAPPING_EXAMPLE[task]}."
-        )
-    return found
-
-
-def checked_batches(
-    source: Source, row_format: DataFormat, mapping: dict[str, str], progress: Callable[[str], None], doing: str
-) -> Iterator[list[NumberedRow]]:
-    """All rows, some at a time, with the columns named as the format names them.
-
-    ``progress`` takes a line for people now and then, in which ``doing`` (as in 'tokenised') says what became of them.
-
-    Raises:
-        BadInput: a row cannot be used; the message has its number.
-    """
-    rows = _checked_rows(source, row_format, mapping)
-    done, reported = 0, time.monotonic()
-    while batch := list(itertools.islice(rows, ROWS_AT_A_TIME)):
-        yield batch
-        done += len(batch)
-        if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-            reported = time.monotonic()
-            progress(f"{doing} {done:,} of {len(source):,} rows of {source.label}")
-
-
-def _checked_rows(source: Source, row_format: DataFormat, mapping: dict[str, str]) -> Iterator[NumberedRow]:
-    for number, row in source.rows():
-        problem = row_problem(row, row_format, mapping)
-        if problem:
-            needs = " + ".join(ROW_FORMATS[row_format].required)
-            raise BadInput(
-                f"{source.label}: row {number} {problem}. Rows of the format {row_format.value} need {needs}; mend or "
-                "remove the row, or set data.format or data.columns."
-            )
-        yield number, {**row, **{ours: row.get(theirs) for ours, theirs in mapping.items()}}
-
-
 def _open_file(path: Path, cache: Path) -> Source:
     builder = FILE_FORMATS.get(path.suffix.lower())
     if builder is None:
@@ -168,7 +101,7 @@ def _open_text(path: Path, cache: Path) -> Source:
     The rows are parsed here and go through ``datasets`` as JSON texts: its own builders read texts that look like
     numbers or dates as such, shift the columns of CSV rows with a value too many, and cannot say which line is broken.
     """
-    first = next(_text_rows(path), None)
+    first = next(text_rows(path), None)
     if first is None:
         raise BadInput(f"{path}: is empty. Give a file with at least one row.")
     features = datasets.Features({"number": datasets.Value("int64"), "json": datasets.Value("large_string")})
@@ -182,59 +115,8 @@ def _open_text(path: Path, cache: Path) -> Source:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(_text_rows(path), 1):
+    for number, row in enumerate(text_rows(path), 1):
         yield {"number": number, "json": json.dumps(row)}
-
-
-def _text_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if FILE_FORMATS[path.suffix.lower()] == "csv":
-            yield from _csv_rows(path, file)
-            return
-        start = next((line for line in file if line.strip()), "")
-        file.seek(0)
-        rows = _list_items(path, file.read()) if start.lstrip().startswith("[") else _lines(path, file)
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row, dict):
-                raise BadInput(f"{path}: row {number} is not an object with named fields but {type(row).__name__}.")
-            yield row
-
-
-def _lines(path: Path, file: Iterable[str]) -> Iterator[Any]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise BadInput(
-                f"{path}: line {number} is not valid JSON ({error}). Give one object a line, or one list of objects."
-            ) from None
-
-
-def _list_items(path: Path, text: str) -> Iterator[Any]:
-    try:
-        yield from json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"{path}: is not valid JSON ({error}).") from None
-
-
-def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Every cell is text: '007' and 'NA' are answers, not a number and a missing value."""
-    csv.field_size_limit(MAX_CELL_CHARACTERS)
-    reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-    try:
-        filled = (values for values in reader if values)
-        columns = next(filled, [])
-        for number, values in enumerate(filled, 1):
-            if len(values) > len(columns):
-                raise BadInput(
-                    f"{path}: row {number} has {len(values)} values for {len(columns)} columns. Put values that hold "
-                    "the separator in quotes."
-                )
-            yield dict(zip(columns, values, strict=False))
-    except csv.Error as error:
-        raise BadInput(f"{path}: line {reader.line_num} is not valid CSV ({error}).") from None
 
 
 def _open_hub(path: str, name: str | None, split: str) -> Source:

@@ -1,0 +1,86 @@
+"""How the rows of a source become tokens: by its format, the tokenizer's template and the task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from jinja2 import TemplateSyntaxError
+
+from engine.classification import encode_classified, find_labels, knows_token_types
+from engine.config import DataFormat, LossOn, RunConfig, Task
+from engine.errors import BadInput
+from engine.rows import find_format
+from engine.templates import RowTemplate, TemplateProblem, row_template
+from engine.tokens import TokenRow, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from engine.rows import NumberedRow, RowSource
+
+
+class Encoder(NamedTuple):
+    """How the rows of a source become tokens."""
+
+    row_format: DataFormat
+    description: str
+    """How a row becomes text, for people."""
+    labels: list[str] | None
+    """Names of the classes; None unless the task is a classification."""
+    encode: Callable[[Sequence[NumberedRow]], list[TokenRow]]
+    token_types: bool = False
+    """Rows have a column of token types."""
+
+
+def make_encoder(
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    source: RowSource,
+    progress: Callable[[str], None],
+    labels: list[str] | None = None,
+) -> Encoder:
+    """The encoder of a source; of a classification with the given classes, or else those found in its rows."""
+    data = config.data
+    row_format = find_format(source, data.format, data.columns, config.model.task)
+    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        classes = labels or find_labels(config, source, row_format, progress)
+        column = data.columns.get("label", "label")
+        token_types = knows_token_types(config, tokenizer)
+        return Encoder(
+            row_format,
+            "text as the tokenizer frames it",
+            classes,
+            lambda rows: encode_classified(
+                tokenizer, rows, classes, data.max_length, token_types=token_types, source=source.label, column=column
+            ),
+            token_types,
+        )
+    try:
+        template = row_template(row_format, tokenizer)
+    except (TemplateProblem, TemplateSyntaxError) as problem:
+        where = data.chat_template or config.model.tokenizer or config.model.path
+        raise BadInput(f"{where}: the chat template cannot be used: {problem} (data.chat_template).") from None
+    return Encoder(
+        row_format, template.description, None, lambda rows: _encode_texts(config, tokenizer, source, template, rows)
+    )
+
+
+def _encode_texts(
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    source: RowSource,
+    template: RowTemplate,
+    rows: Sequence[NumberedRow],
+) -> list[TokenRow]:
+    rendered = []
+    for number, row in rows:
+        try:
+            rendered.append(template.render(row))
+        except TemplateProblem as problem:
+            raise BadInput(f"{source.label}: row {number} {problem}.") from None
+    encoded = encode(
+        tokenizer, rendered, add_special_tokens=not template.is_chat, loss_on_all=config.data.loss_on is LossOn.ALL
+    )
+    return [row.cut(config.data.max_length) for row in encoded]

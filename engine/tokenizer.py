@@ -1,0 +1,61 @@
+"""The model's tokenizer, ready for the run's rows; imports no torch of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from engine.errors import BadInput
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+
+
+def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, or the one named instead, with a pad token and the configured chat template.
+
+    Raises:
+        BadInput: there is none, or it cannot be used.
+    """
+    field = "model.tokenizer" if config.model.tokenizer else "model.path"
+    path = config.model.tokenizer or config.model.path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path,
+            revision=None if config.model.tokenizer else config.model.revision,
+            trust_remote_code=config.model.trust_remote_code,
+        )
+    # Broken files surface as whatever the parser of that file raises, tokenizers' own as a bare Exception.
+    except Exception as error:
+        raise BadInput(f"{path}: {_why_no_tokenizer(path, error)} ({field}).") from error
+    if not tokenizer.is_fast:
+        raise BadInput(
+            f"{path}: has no fast tokenizer (tokenizer.json), without which answers cannot be told from prompts "
+            f"({field}). Convert it with Transformers' AutoTokenizer and save_pretrained."
+        )
+    if config.data.chat_template:
+        tokenizer.chat_template = _read_template(Path(config.data.chat_template))
+    if tokenizer.pad_token_id is None:
+        # Padding is masked by position, so any token does; nothing is added to the vocabulary.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _why_no_tokenizer(path: str, error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "its tokenizer is Python code that comes with it; set model.trust_remote_code=true if you trust it"
+    if isinstance(error, OSError) and not Path(path).exists():
+        return "is no local folder, and the hub cannot be reached or has no such model; check the path or the id"
+    if "Couldn't instantiate the backend tokenizer" in str(error):
+        return "holds no tokenizer; copy tokenizer.json and tokenizer_config.json there, or set model.tokenizer"
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"its tokenizer cannot be read: {reason.rstrip('.')}; fetch tokenizer.json again, or set model.tokenizer"
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: the chat template cannot be read ({error}). Set data.chat_template.") from None
