@@ -29,7 +29,7 @@ def write_files(run: RunDirectory, config: RunConfig, ranks_per_node: int, gpus:
     """
     compute = _compute(config, gpus)
     run.run_yaml.write_text(run_yaml(config), "utf-8")
-    run.accelerate_yaml.write_text(accelerate_yaml(config, ranks_per_node, bool(gpus), compute), "utf-8")
+    run.accelerate_yaml.write_text(accelerate_yaml(config, ranks_per_node, gpus, compute), "utf-8")
     if (text := deepspeed_json(config, compute)) is not None:
         run.deepspeed_json.write_text(text, "utf-8")
 
@@ -62,31 +62,42 @@ def deepspeed_json(config: RunConfig, compute: Compute) -> str | None:
     return None if hidden is None else json.dumps(deepspeed_config(config, compute, hidden), indent=2) + "\n"
 
 
-def accelerate_yaml(config: RunConfig, ranks_per_node: int, on_gpu: bool, compute: Compute) -> str:
+def accelerate_yaml(config: RunConfig, ranks_per_node: int, gpus: Sequence[Gpu], compute: Compute) -> str:
     """The launch as Accelerate's own configuration file describes one.
 
     The engine's launcher does not read it: it is for those who start ``engine.train`` with ``accelerate launch``.
     """
-    fields = accelerate(config, ranks_per_node, on_gpu, compute)
-    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
+    comment = (
+        f"# Starts the ranks of this run: accelerate launch --config_file accelerate.yaml --module engine.train FOLDER\n"
+        f"# The strategy, {config.strategy.name.value}, is not Accelerate's to set up: each rank does it as run.yaml says.\n"
+    )
+    fields = accelerate(config, ranks_per_node, gpus, compute)
+    return comment + "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
 
 
-def accelerate(config: RunConfig, ranks_per_node: int, on_gpu: bool, compute: Compute) -> dict[str, Any]:
-    """Its fields: how ranks are started. They shard by themselves, so fsdp2 and ZeRO are no types of launch here."""
+def accelerate(config: RunConfig, ranks_per_node: int, gpus: Sequence[Gpu], compute: Compute) -> dict[str, Any]:
+    """Its fields: how ranks are started. They shard by themselves, so fsdp2 and ZeRO are no types of launch here.
+
+    MULTI_GPU is the type that starts a process a rank, ranks on CPU too: MULTI_CPU starts a single one unless there is
+    MPI (accelerate 1.15.0 commands/launch.py ``simple_launcher``).
+    """
     processes = ranks_per_node * config.hardware.nodes
     fields: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "debug": False,
-        "distributed_type": "NO" if processes == 1 else "MULTI_GPU" if on_gpu else "MULTI_CPU",
+        "distributed_type": "NO" if processes == 1 else "MULTI_GPU",
         "enable_cpu_affinity": False,
         "machine_rank": 0,
+        "main_process_port": 0,  # a free one
         "main_training_function": "main",
         "num_machines": config.hardware.nodes,
         "num_processes": processes,
         "rdzv_backend": "static",
         "same_network": True,
-        "use_cpu": not on_gpu,
+        "use_cpu": not gpus,
     }
+    if gpus:
+        fields["gpu_ids"] = ",".join(gpu.uuid for gpu in gpus)
     if compute is not Compute.AUTO:
         fields["mixed_precision"] = MIXED_PRECISION[compute]
     return dict(sorted(fields.items()))

@@ -59,7 +59,7 @@ def test_accelerate_reads_its_file(ranks: int) -> None:
     run = launching.create(config("tiny", ranks=ranks, **values))
     read = load_config_from_file(str(run.accelerate_yaml))
     assert (read.num_processes, read.num_machines, read.use_cpu) == (ranks, 1, True)
-    assert read.distributed_type.value == ("MULTI_CPU" if ranks > 1 else "NO")
+    assert read.distributed_type.value == ("MULTI_GPU" if ranks > 1 else "NO"), "MULTI_CPU would start a single process"
     assert read.mixed_precision == ("bf16" if ranks > 1 else "no")
 
 
@@ -75,8 +75,8 @@ def test_deepspeed_json_is_what_the_engine_will_give_deepspeed(strategy: str, tm
     run = launching.create(config(strategy=strategy, model=model, gradient_accumulation_steps=4))
     assert read_json(run.deepspeed_json) == deepspeed_config(read_file(run.run_yaml), Compute.FP32, 96)
     accelerate = run.accelerate_yaml.read_text()
-    assert 'distributed_type: "MULTI_CPU"' in accelerate, "ranks shard by themselves; Accelerate only starts them"
-    assert "deepspeed" not in accelerate
+    assert 'distributed_type: "MULTI_GPU"' in accelerate, "ranks shard by themselves; Accelerate only starts them"
+    assert "deepspeed" not in accelerate and f"The strategy, {strategy}," in accelerate
 
 
 def test_the_width_of_a_text_model_inside_another_is_found(tmp_path: Path) -> None:
@@ -107,7 +107,9 @@ def test_files_name_the_precision_the_gpus_will_compute_in(
     monkeypatch.setattr("qltui.facts.gpus.visible_gpus", lambda: two)  # the one part this machine lacks
     made = config(strategy="zero2", device="cuda", model=write_config_json(tmp_path, hidden_size=96), method="full")
     run = launching.create(made)
-    assert (f'mixed_precision: "{precision}"' in run.accelerate_yaml.read_text()) == (precision is not None)
+    accelerate = run.accelerate_yaml.read_text()
+    assert (f'mixed_precision: "{precision}"' in accelerate) == (precision is not None)
+    assert 'gpu_ids: "GPU-0,GPU-1"' in accelerate, "the GPUs of the launch, and no others"
     assert run.deepspeed_json.exists() == (precision is not None)
     if precision:
         assert (read_json(run.deepspeed_json) or {})[precision] == {"enabled": True}
