@@ -68,8 +68,8 @@ def accelerate_yaml(config: RunConfig, ranks_per_node: int, gpus: Sequence[Gpu],
     The engine's launcher does not read it: it is for those who start ``engine.train`` with ``accelerate launch``.
     """
     comment = (
-        f"# Starts the ranks of this run: accelerate launch --config_file accelerate.yaml --module engine.train FOLDER\n"
-        f"# The strategy, {config.strategy.name.value}, is not Accelerate's to set up: each rank does it as run.yaml says.\n"
+        "# Starts the ranks: accelerate launch --config_file accelerate.yaml --module engine.train FOLDER\n"
+        f"# The strategy, {config.strategy.name.value}, is not Accelerate's to set up: the ranks do it by run.yaml.\n"
     )
     fields = accelerate(config, ranks_per_node, gpus, compute)
     return comment + "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
