@@ -56,25 +56,34 @@ def mend(texts: Texts, fixes: list[Fix], advise: Advise, apply: Apply) -> Mended
 def _without_blocks(
     now: dict[str, str], fixes: list[Fix], advise: Advise, apply: Apply
 ) -> tuple[dict[str, str], list[Fix]]:
-    """The texts once no fix of a block changes them any more; as they were, if fixes go round in circles."""
+    """The best that fixes of blocks make of the texts, one round after the other; as they were, if they get no better.
+
+    A round may bring up more blocks than it mends, which the next ones mend.
+    """
+    best = now, fixes
     seen = [now]
     for _ in range(MAX_ROUNDS):
         patch: dict[str, Any] = {}
         for fix in fixes:
             if fix.blocks:
                 patch = {**fix.patch, **patch}
-        new, _ = apply(now, patch)
-        if new in seen:
+        now, _ = apply(now, patch)
+        if now in seen:  # nothing more to mend, or in circles
             break
         try:
-            after = advise(new)
+            fixes = advise(now)
         except ValueError:
             break
-        if sum(fix.blocks for fix in after) > sum(fix.blocks for fix in fixes):
-            break
-        now, fixes = new, after
         seen.append(now)
-    return now, fixes
+        if _blocks(fixes) < _blocks(best[1]):
+            best = now, fixes
+    return best
+
+
+def _blocks(fixes: list[Fix]) -> tuple[int, int]:
+    """How many blocks there are, and how many of them a fix is left for."""
+    blocks = [fix for fix in fixes if fix.blocks]
+    return len(blocks), sum(bool(fix.patch) for fix in blocks)
 
 
 def _tried(

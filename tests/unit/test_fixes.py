@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qltui.advice.evaluation import evaluate
@@ -17,6 +18,7 @@ from qltui.cli.main import main
 from qltui.configs.fixing import fixed
 from qltui.configs.foreign.reading import Reading
 from qltui.configs.foreign.together import read
+from qltui.configs.mending import Fix, mend
 from qltui.facts import versions
 from qltui.facts.architecture import find
 
@@ -214,7 +216,12 @@ factory = st.tuples(
 ).map("".join)  # fmt: skip
 
 
+BY_WAY_OF_MORE = f"{TRL}gradient_checkpointing_kwargs: {{use_reentrant: true}}\noptim: adamw_bnb_8bit\n"
+"""Moved to FSDP2, it has two blocks instead of one, and both are mended."""
+
+
 @settings(max_examples=100, deadline=None)
+@example(BY_WAY_OF_MORE, "acc1")
 @given(st.one_of(axolotl, trl, factory), st.sampled_from([None, "acc1", "acc2", "zero2", "zero3"]))
 def test_no_block_with_a_fix_is_left_and_a_second_time_changes_nothing(text: str, beside: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -230,6 +237,24 @@ def test_no_block_with_a_fix_is_left_and_a_second_time_changes_nothing(text: str
                 path.write_text(f"{text}deepspeed: z.json\n")
         _, after = mended(paths)
         assert [(finding.rule, dict(finding.fix)) for finding in after if finding.fix] == []
+
+
+def test_fixes_that_go_in_circles_or_bring_up_more_than_they_mend_are_not_written() -> None:
+    found = {
+        "lora": [Fix("too-large", True, {"method": "qlora"})],
+        "qlora": [Fix("too-slow", True, {"method": "lora"})],
+        "int8": [Fix("too-old", True, {"method": "full"})],
+        "full": [Fix("too-large", True, {}), Fix("too-many", True, {})],
+    }  # fmt: skip
+
+    def advise(texts: Mapping[str, str]) -> list[Fix]:
+        return found[texts["a"]]
+
+    def apply(texts: Mapping[str, str], patch: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        return {"a": patch.get("method", texts["a"])}, {}
+
+    for text in ("lora", "qlora", "int8"):
+        assert mend({"a": text}, found[text], advise, apply).texts == {"a": text}
 
 
 def test_our_own_files_are_mended_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
