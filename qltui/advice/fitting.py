@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.config import RunConfig
+    from qltui.advice.lengths import Lengths
     from qltui.advice.memory import Fit
     from qltui.facts.architecture import Architecture
 
@@ -35,19 +36,23 @@ COUNTS = (1, 2, 4, 8)
 
 
 def judge(
-    config: RunConfig, architecture: Architecture, machine: Machine, fitted: Fit, blocks_on: BlocksOn
-) -> list[Finding]:
-    """What is to be said of a run that takes ``fitted`` of the GPUs of ``machine``; nothing if it surely fits."""
+    config: RunConfig, architecture: Architecture, machine: Machine, fitted: Fit, blocks_on: BlocksOn,
+    lengths: Lengths | None = None,
+) -> list[Finding]:  # fmt: skip
+    """What is to be said of a run that takes ``fitted`` of the GPUs of ``machine``; nothing if it surely fits.
+
+    ``lengths`` are those of its rows, where ``fitted`` was planned for them.
+    """
     if fitted.capacity is None or fitted.is_safe:
         return []
     rows = planner.rows_of_a_step(config, architecture, machine._replace(cards=used_cards(config, machine)))
     usable = machine._replace(cards=usable_cards(config, machine))
     choice = planner.choose(
-        config, architecture, usable, rows=rows, blocks=lambda one: blocks_on(one, machine)
-    )  # fmt: skip
+        config, architecture, usable, lengths=lengths, rows=rows, blocks=lambda one: blocks_on(one, machine)
+    )
     surely = fitted.total - fitted.error > fitted.capacity
     if surely and not choice.ranked:
-        return [_nothing_fits(config, architecture, usable, choice, rows, blocks_on)]
+        return [_nothing_fits(config, architecture, usable, choice, rows, blocks_on, lengths)]
     return [_does_not_fit(config, fitted, fitted.capacity, choice, surely=surely)]
 
 
@@ -76,12 +81,14 @@ def _changes(config: RunConfig, patch: dict[str, Any]) -> dict[str, Any]:
 
 def _nothing_fits(
     config: RunConfig, architecture: Architecture, machine: Machine, choice: planner.Choice, rows: int,
-    blocks_on: BlocksOn,
+    blocks_on: BlocksOn, lengths: Lengths | None,
 ) -> Finding:  # fmt: skip
     least = min((one.total for one in choice.rejected if one.total is not None), default=None)
     room = min(card.memory_bytes for card in machine.cards)
     needs = f"; the least takes {words.size(least)} on a GPU" if least else ""
-    larger = planner.smallest(anywhere(config), architecture, ladder(), rows=rows, blocks_on=blocks_on)
+    larger = planner.smallest(
+        anywhere(config), architecture, ladder(), rows=rows, blocks_on=blocks_on, lengths=lengths
+    )  # fmt: skip
     if larger is None:
         would = f"Not even {label(ladder()[-1])} would run it"
     else:

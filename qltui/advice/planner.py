@@ -13,12 +13,14 @@ from engine.config.cells import REFUSALS
 from engine.config.ranks import ONE_RANK
 from engine.config.run_config import Checkpointing, Method, StrategyName
 from qltui.advice.memory import Fit, Job, fit, job_on
+from qltui.advice.memory.held import SHARDS_WEIGHTS
 from qltui.advice.speed import StepTime, step_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from engine.config.run_config import RunConfig
+    from qltui.advice.lengths import Lengths
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
@@ -46,7 +48,9 @@ class Candidate(NamedTuple):
     """What it changes, by dotted path."""
     job: Job
     fit: Fit
+    """At the longest row."""
     time: StepTime
+    """At the length that rows have on average, padding included."""
     rows: int
     """Of one optimizer step, over all ranks."""
 
@@ -95,13 +99,13 @@ class Choice(NamedTuple):
 
 
 def choose(
-    config: RunConfig, architecture: Architecture, machine: Machine, *, tokens: int | None = None,
+    config: RunConfig, architecture: Architecture, machine: Machine, *, lengths: Lengths | None = None,
     rows: int | None = None, blocks: Blocks | None = None,
 ) -> Choice:  # fmt: skip
     """Rank the ways to run ``config`` on ``machine``, which has GPUs.
 
     Args:
-        tokens: of the longest row, where rows were read.
+        lengths: of the rows, where they were read; else all are taken to be as long as they may.
         rows: wanted for an optimizer step over all ranks; what ``config`` comes to where None.
         blocks: rules a candidate must not break, beside what the engine refuses.
     """
@@ -109,7 +113,7 @@ def choose(
     best: list[Candidate] = []
     rejected: list[Rejected] = []
     for strategy in SIMPLEST_FIRST:
-        found = _best_of(strategy, config, architecture, machine, tokens, rows, blocks or (lambda _config: []))
+        found = _best_of(strategy, config, architecture, machine, lengths, rows, blocks or (lambda _config: []))
         if isinstance(found, Candidate):
             best.append(found)
         else:
@@ -130,7 +134,7 @@ def rows_of_a_step(config: RunConfig, architecture: Architecture, machine: Machi
 
 def smallest(
     config: RunConfig, architecture: Architecture, machines: Iterable[Machine], *, rows: int,
-    blocks_on: Callable[[RunConfig, Machine], list[str]],
+    blocks_on: Callable[[RunConfig, Machine], list[str]], lengths: Lengths | None = None,
 ) -> Machine | None:  # fmt: skip
     """The first of ``machines`` that runs ``config`` some way, with room for the plan's error; None if none does.
 
@@ -142,7 +146,7 @@ def smallest(
             return blocks_on(one, machine)
 
         ways = (
-            _best_of(strategy, config, architecture, machine, None, rows, blocks, offload=False)
+            _best_of(strategy, config, architecture, machine, lengths, rows, blocks, offload=False)
             for strategy in SIMPLEST_FIRST
         )
         return any(isinstance(way, Candidate) and way.fit.is_safe for way in ways)
@@ -158,8 +162,8 @@ def _rank(candidate: Candidate, fastest: Candidate) -> tuple[int, float]:
 
 
 def _best_of(
-    strategy: StrategyName, config: RunConfig, architecture: Architecture, machine: Machine, tokens: int | None,
-    rows: int, blocks: Blocks, *, offload: bool = True,
+    strategy: StrategyName, config: RunConfig, architecture: Architecture, machine: Machine,
+    lengths: Lengths | None, rows: int, blocks: Blocks, *, offload: bool = True,
 ) -> Candidate | Rejected:  # fmt: skip
     """The fastest way with one strategy that fits safely, or else one that fits; offload only where none does.
 
@@ -176,7 +180,7 @@ def _best_of(
             continue
         fitting: list[Candidate] = []
         for micro_batch, accumulation in _batches(rows, _replicas(strategy, machine)):
-            candidate = _fewest_recomputed(base, micro_batch, accumulation, architecture, machine, tokens)
+            candidate = _fewest_recomputed(base, micro_batch, accumulation, architecture, machine, lengths)
             if not candidate.fit.fits:
                 least = min(least or candidate.fit.total, candidate.fit.total)
                 break
@@ -217,33 +221,58 @@ def _batches(rows: int, replicas: int) -> Iterator[tuple[int, int]]:
 
 def _fewest_recomputed(
     base: RunConfig, micro_batch: int, accumulation: int, architecture: Architecture, machine: Machine,
-    tokens: int | None,
+    lengths: Lengths | None,
 ) -> Candidate:  # fmt: skip
     """The candidate that recomputes no more layers than it must to fit safely; all if even that is not enough."""
 
-    def candidate(layers: int) -> Candidate:
+    def changes(layers: int) -> dict[str, Any]:
         depth = architecture.depth
         checkpointing = Checkpointing.NONE if layers == 0 else Checkpointing.ALL if layers == depth else layers
-        patch = {
+        return {
             "strategy.name": base.strategy.name,
             "strategy.offload_parameters": base.strategy.offload_parameters,
             "strategy.offload_optimizer": base.strategy.offload_optimizer,
             "training.micro_batch_size": micro_batch, "training.gradient_accumulation_steps": accumulation,
             "training.gradient_checkpointing": checkpointing, "hardware.ranks_per_node": None,
         }  # fmt: skip
-        config = with_values(base, patch)
-        job = job_on(config, architecture, machine, tokens)
-        rows = micro_batch * accumulation * _replicas(base.strategy.name, machine)
-        return Candidate(config, patch, job, fit(job, machine), step_time(job, machine), rows)
+
+    def job(layers: int) -> Job:
+        return job_of(with_values(base, changes(layers)), architecture, machine, lengths)
 
     fewest, most = 0, architecture.depth
     while fewest < most:
         middle = (fewest + most) // 2
-        if candidate(middle).fit.is_safe:
+        if fit(job(middle), machine).is_safe:
             most = middle
         else:
             fewest = middle + 1
-    return candidate(most)
+    chosen = job(most)
+    rows = micro_batch * accumulation * _replicas(base.strategy.name, machine)
+    time = time_of(chosen, machine, lengths)
+    return Candidate(chosen.config, changes(most), chosen, fit(chosen, machine), time, rows)
+
+
+def job_of(config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths | None) -> Job:
+    """The run as it would be started on ``machine``, with the longest of its rows."""
+    if lengths is None:
+        return job_on(config, architecture, machine)
+    longest = config.data.max_length
+    job = job_on(config, architecture, machine, lengths.longest_row(longest))
+    return _with_rows(job, job.tokens, same_lengths=True) if lengths.are_same(longest) else job
+
+
+def time_of(job: Job, machine: Machine, lengths: Lengths | None) -> StepTime:
+    """Of a step with rows as they come, padding included."""
+    if lengths is None:
+        return step_time(job, machine)
+    training = job.config.training
+    unwaited = 1 if job.strategy in SHARDS_WEIGHTS else training.gradient_accumulation_steps
+    tokens = lengths.pace(job.config.data.max_length, training.micro_batch_size, job.world_size, unwaited)
+    return step_time(_with_rows(job, max(1, round(tokens)), same_lengths=job.same_lengths), machine)
+
+
+def _with_rows(job: Job, tokens: int | None, *, same_lengths: bool) -> Job:
+    return Job(job.config, job.architecture, job.compute, job.world_size, job.gpus, tokens, same_lengths)
 
 
 def with_values(config: RunConfig, patch: dict[str, Any]) -> RunConfig:

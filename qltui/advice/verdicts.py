@@ -1,4 +1,7 @@
-"""What the memory plan can find, declared as ``docs/rules.md`` lists it beside the rules; ``fitting`` finds it."""
+"""What memory and time as planned can find, declared as ``docs/rules.md`` lists it beside the rules.
+
+``fitting`` and ``fitting_rows`` find it for runs of ours, ``fitting_others`` for other programs' files.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +35,18 @@ NOTHING_FITS = Verdict(
     "Every way to run it was planned, and none has room.",
     SOURCE,
 )
-VERDICTS = (DOES_NOT_FIT, NOTHING_FITS)
+ROWS_CUT = Verdict(
+    "rows-cut",
+    "info",
+    "more than 5 % of the rows are longer than data.max_length",
+    "What is cut off is not learnt, and rows whose answer lies there are dropped.",
+    "engine/data.py; qltui/configs/row_lengths.py says how rows are counted",
+)
+ROWS_PADDED = Verdict(
+    "rows-padded",
+    "info",
+    "more than 30 % of what a micro batch computes is padding",
+    "Rows are padded to the longest of their micro batch, and padding takes as long to compute as what it fills up.",
+    "engine/batches.py; qltui/advice/lengths.py",
+)
+VERDICTS = (DOES_NOT_FIT, NOTHING_FITS, ROWS_CUT, ROWS_PADDED)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.schema import Problem, nearest
-from qltui.advice.evaluation import advise
+from qltui.advice.evaluation import advise, blocks
 from qltui.advice.findings import Severity
 from qltui.advice.rules import RULES
 from qltui.advice.verdicts import VERDICTS
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from qltui.advice.evaluation import Advice
     from qltui.advice.findings import Finding
+    from qltui.advice.fitting_rows import Epoch
+    from qltui.advice.lengths import Lengths
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
@@ -43,6 +45,17 @@ class Assessment(NamedTuple):
     advice: Advice
     forced: frozenset[str]
     """Ids of rules that do not stop it."""
+    lengths: Lengths | None = None
+    """Of its rows, where it takes GPUs and the data is a file here; the advice is for them then."""
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """What a pass over its rows takes; None where ``lengths`` is."""
+        if self.lengths is None or self.architecture is None:
+            return None
+        from qltui.advice.fitting_rows import epoch
+
+        return epoch(self.config, self.architecture, self.machine, self.lengths)
 
     @property
     def blocks(self) -> list[Finding]:
@@ -66,7 +79,7 @@ class Assessment(NamedTuple):
 
     def again(self, config: RunConfig) -> list[Finding]:
         """What is to be said of another configuration of this model on this machine."""
-        return advise(config, self.machine, self.architecture, versions_here(), self.forced).findings
+        return advise_for(config, self.machine, self.architecture, self.lengths, self.forced).findings
 
     @property
     def idle_forces(self) -> list[str]:
@@ -74,14 +87,57 @@ class Assessment(NamedTuple):
         return sorted(self.forced - {finding.rule for finding in self.overridden})
 
 
-def assess(config: RunConfig, machine: Machine | None = None, forced: Collection[str] = ()) -> Assessment:
-    """What is known of a run on ``machine``, or on this one. Reads files, the GPU driver and the hub's cache alone."""
+def assess(
+    config: RunConfig, machine: Machine | None = None, forced: Collection[str] = (), *, thorough: bool = False
+) -> Assessment:
+    """What is known of a run on ``machine``, or on this one. Reads files, the GPU driver and the hub's cache alone.
+
+    The lengths of rows are estimated, which takes no time, and counted by the tokenizer where that may make it fit, or
+    where ``thorough`` asks for it.
+    """
     here = machine or machines.here(store.runs_home())
     architecture = find_architecture(config.model.path, config.model.revision)
     wrong = {rule: problem for rule in forced if (problem := _not_forcible(rule))}
     allowed = frozenset(forced) - wrong.keys()
+    problems = [*wrong.values(), *preflight.check(config)]
     advice = advise(config, here, architecture, versions_here(), allowed)
-    return Assessment(config, here, architecture, [*wrong.values(), *preflight.check(config)], advice, allowed)
+    if architecture is None or advice.fit is None:
+        return Assessment(config, here, architecture, problems, advice, allowed)
+    from qltui.configs import row_lengths
+
+    lengths = row_lengths.measured(config) if thorough else row_lengths.estimated(config)
+    refined = _on_rows(advice, config, here, architecture, allowed, lengths)
+    if not thorough and lengths is not None and refined.fit is not None and not refined.fit.is_safe:
+        lengths = row_lengths.measured(config)
+        refined = _on_rows(advice, config, here, architecture, allowed, lengths)
+    return Assessment(config, here, architecture, problems, refined, allowed, lengths)
+
+
+def advise_for(
+    config: RunConfig, machine: Machine, architecture: Architecture | None, lengths: Lengths | None,
+    forced: Collection[str] = (),
+) -> Advice:  # fmt: skip
+    """The advice on a run with the libraries that are here, for rows of these lengths where they are known."""
+    advice = advise(config, machine, architecture, versions_here(), forced)
+    if architecture is None or advice.fit is None:
+        return advice
+    return _on_rows(advice, config, machine, architecture, forced, lengths)
+
+
+def _on_rows(
+    advice: Advice, config: RunConfig, machine: Machine, architecture: Architecture, forced: Collection[str],
+    lengths: Lengths | None,
+) -> Advice:  # fmt: skip
+    """``advice`` as it is where nothing is known of the rows."""
+    if lengths is None:
+        return advice
+    from qltui.advice.fitting_rows import advise_on_rows
+
+    here = versions_here()
+    return advise_on_rows(
+        advice, config, architecture, machine, lengths,
+        lambda one, there: blocks(one, there, architecture, here, forced), forced,
+    )  # fmt: skip
 
 
 def find_architecture(model: str, revision: str | None = None) -> Architecture | None:

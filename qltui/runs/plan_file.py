@@ -50,6 +50,26 @@ class PlannedMemory(msgspec.Struct, frozen=True):
     """By phase and part, as torch's allocator will count them."""
 
 
+class PlannedRows(msgspec.Struct, frozen=True):
+    """The rows to train on, as they were counted at launch; ``memory`` and ``seconds_per_step`` are for them."""
+
+    rows: int
+    read: int
+    """Rows that were looked at; they stand for all."""
+    measured: bool
+    """Whether by the model's tokenizer; else estimated from bytes, ``longest_tokens`` at the most it may be."""
+    mean_tokens: float
+    """Of a row, cut at data.max_length."""
+    longest_tokens: int
+    cut: float
+    """Share of the rows that are longer than data.max_length."""
+    padding: float
+    """Share of what micro batches compute that is padding."""
+    seconds_per_epoch: float
+    error: float
+    """Share by which ``seconds_per_epoch`` may be wrong."""
+
+
 class PlannedFinding(msgspec.Struct, frozen=True):
     """A finding that stood at launch."""
 
@@ -76,6 +96,8 @@ class LaunchPlan(msgspec.Struct, frozen=True):
     host_bytes: int = 0
     """What offload takes of each node's host memory."""
     seconds_per_step: float | None = None
+    rows: PlannedRows | None = None
+    """None where ``memory`` is, and where the data is no file here; rows are planned at data.max_length then."""
     findings: list[PlannedFinding] = []
 
 
@@ -93,6 +115,7 @@ def document(assessed: Assessment) -> dict[str, Any]:
         _memory(advice.fit),
         advice.host,
         advice.seconds,
+        _rows(assessed),
         [_finding(one, forced=one in assessed.overridden) for one in advice.findings],
     )  # fmt: skip
     plain: dict[str, Any] = msgspec.to_builtins(plan)
@@ -108,6 +131,17 @@ def _memory(fitted: Fit | None) -> PlannedMemory | None:
     }
     parts = {part.value: size for part, size in fitted.parts.items() if size}
     return PlannedMemory(fitted.total, fitted.capacity, fitted.error, parts, phases)
+
+
+def _rows(assessed: Assessment) -> PlannedRows | None:
+    lengths, epoch = assessed.lengths, assessed.epoch
+    if lengths is None or epoch is None:
+        return None
+    longest = assessed.config.data.max_length
+    return PlannedRows(
+        lengths.rows, lengths.read, lengths.measured, lengths.mean(longest), lengths.longest_row(longest),
+        lengths.cut(longest), epoch.padding, epoch.seconds, epoch.error,
+    )  # fmt: skip
 
 
 def _finding(finding: Finding, *, forced: bool) -> PlannedFinding:

@@ -108,7 +108,7 @@ def test_one_of_ours_is_planned_and_judged_for_other_machines(
 
 
 def test_what_does_not_fit_blocks_and_is_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": "The tide comes in. " * 2000}) + "\n")
     file = tmp_path / "run.yaml"
     file.write_text("model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmethod: lora\nmax_length: 2048\n")
     code, found = check(capsys, file, "--gpus", "1x24G")

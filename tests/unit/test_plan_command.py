@@ -10,15 +10,22 @@ import pytest
 
 from qltui.cli.main import main
 
-ROWS = {"text": "The tide comes in twice a day."}
+SENTENCE = "The tide comes in twice a day. "
+"""About eight tokens."""
+
+
+def write_rows(folder: Path, *sentences: int) -> None:
+    """The run's data: a row for each number, of as many sentences."""
+    rows = "".join(json.dumps({"text": SENTENCE * count}) + "\n" for count in sentences)
+    (folder / "rows.jsonl").write_text(rows)
 
 
 @pytest.fixture
 def run_file(tmp_path: Path) -> Path:
-    (tmp_path / "rows.jsonl").write_text(json.dumps(ROWS) + "\n")
+    write_rows(tmp_path, 5_000)
     file = tmp_path / "run.yaml"
     file.write_text(
-        "model: {path: Qwen/Qwen3-8B}\ndata: {path: rows.jsonl, max_length: 2048}\n"
+        "model: {path: Qwen/Qwen3-8B}\ndata: {path: rows.jsonl, max_length: 1024}\n"
         "method: {name: qlora}\nstrategy: {name: ddp}\n"
         "training: {micro_batch_size: 2, gradient_accumulation_steps: 4}\n"
     )
@@ -99,3 +106,66 @@ def test_what_cannot_be_planned_is_said(
     assert captured.out == ""
     assert said in captured.err
     assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_without_the_data_rows_are_as_long_as_they_may_be(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, long = plan(capsys, run_file, "--gpus", "4xA40")
+    (run_file.parent / "rows.jsonl").unlink()
+    _, found = plan(capsys, run_file, "--gpus", "4xA40")
+    assert (found["rows"], found["seconds_per_epoch"]) == (None, None)
+    assert [one["seconds_per_epoch"] for one in found["alternatives"]] == [None] * len(found["alternatives"])
+    assert found["per_gpu"] == long["per_gpu"], "a row of 40,000 tokens is cut"
+    assert main(["plan", str(run_file), "--gpus", "4xA40"]) == 0
+    text = capsys.readouterr().out
+    assert "rows of 1024 tokens: fits" in text
+    assert "epoch" not in text
+
+
+def test_rows_that_were_read_set_memory_time_and_an_epoch(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, long = plan(capsys, run_file, "--gpus", "4xA40")
+    write_rows(run_file.parent, *[10] * 790, *[60] * 10)
+    code, found = plan(capsys, run_file, "--gpus", "4xA40")
+    rows = found["rows"]
+    assert code == 0
+    assert (rows["rows"], rows["read"], rows["measured"]) == (800, 800, False)
+    assert 70 < rows["mean_tokens"] < 100 < rows["longest_tokens"] < 1000
+    assert rows["tokens_per_epoch"] == pytest.approx(800 * rows["mean_tokens"])
+    assert rows["steps_per_epoch"] == 800 / (2 * 4 * 4)
+    assert found["seconds_per_epoch"] == pytest.approx(rows["steps_per_epoch"] * found["seconds_per_step"])
+    assert found["per_gpu"]["total_bytes"] < long["per_gpu"]["total_bytes"]
+    assert found["seconds_per_step"] < long["seconds_per_step"]
+    first = found["alternatives"][0]
+    assert first["seconds_per_epoch"] == pytest.approx(800 / 32 * first["seconds_per_step"])
+    assert main(["plan", str(run_file), "--gpus", "4xA40"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "800 rows of 90 tokens on average, estimated from their bytes" in text
+    assert "tokens in 25 steps" in text
+    assert "give or take 55 %" in text
+
+
+def test_what_does_not_fit_at_max_length_fits_where_no_row_is_as_long(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = ["--gpus", "2x24G", "--set", "max_length=8192"]
+    assert plan(capsys, run_file, *long)[0] == 1
+    write_rows(run_file.parent, *range(1, 40))
+    code, found = plan(capsys, run_file, *long)
+    assert (code, found["fits"], found["findings"]) == (0, True, [])
+
+
+def test_rows_that_are_cut_and_padding_are_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(run_file.parent, *[2] * 80, *[100] * 20)
+    options = ["--gpus", "4xA40", "--set", "max_length=512", "--set", "micro_batch_size=8"]
+    code, found = plan(capsys, run_file, *options)
+    said = {one["rule"]: one for one in found["findings"] if one["rule"].startswith("rows-")}
+    assert code == 0
+    assert {one["severity"] for one in said.values()} == {"info"}
+    assert "20 % of the rows are longer than 512 tokens" in said["rows-cut"]["message"]
+    padded = said["rows-padded"]
+    assert padded["fix"]["training.micro_batch_size"] * padded["fix"]["training.gradient_accumulation_steps"] == 8 * 4
+    sets = [word for path, value in padded["fix"].items() for word in ("--set", f"{path}={value}")]
+    _, after = plan(capsys, run_file, *options, *sets)
+    assert after["seconds_per_epoch"] < found["seconds_per_epoch"] * 0.9
+    main(["plan", str(run_file), *options])
+    text = capsys.readouterr().out
+    assert "[rows-cut]" in text and "[rows-padded]" in text

@@ -97,7 +97,8 @@ def _check_ours(reading: Reading, described: Machine | None) -> Checked:
         config = read_file(Path(reading.path))
     except ConfigError as error:
         return Checked(reading, [_of_problem(problem, "configuration") for problem in error.problems], None, None)
-    assessed = assess(config if described is None else anywhere(config), described)
+    wanted = config if described is None else anywhere(config)
+    assessed = assess(wanted, described, thorough=described is not None)
 
     def advise_again(config: RunConfig) -> list[Finding]:
         return assessed.again(config if described is None else anywhere(config))
@@ -108,7 +109,7 @@ def _check_ours(reading: Reading, described: Machine | None) -> Checked:
     if described is not None and assessed.architecture is not None and assessed.advice.fit is not None:
         from qltui.cli.commands.plan import document, plan_run
 
-        plan = document(plan_run(assessed.config, assessed.architecture, described))
+        plan = document(plan_run(assessed.config, assessed.architecture, described, assessed.lengths))
     return Checked(reading, findings, fixing.fixed_run(reading.path, assessed.advice.findings, advise_again), plan)
 
 

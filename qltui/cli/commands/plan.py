@@ -8,16 +8,18 @@ from engine.config.quick_msgspec import msgspec
 from engine.config.schema import ConfigError
 from qltui import words
 from qltui.advice import planner
-from qltui.advice.evaluation import advise, blocks
+from qltui.advice.evaluation import blocks
 from qltui.advice.findings import Severity
+from qltui.advice.fitting_rows import epoch
 from qltui.advice.our_runs import anywhere, usable_cards, used_cards
 from qltui.advice.speed import ERROR
+from qltui.advice.verdicts import ROWS_CUT, ROWS_PADDED
 from qltui.cli import exits, output
-from qltui.configs import hub, loading
+from qltui.configs import hub, loading, row_lengths
 from qltui.facts import architecture as architectures
 from qltui.facts import machine as machines
 from qltui.runs import store
-from qltui.runs.assessment import as_problem, versions_here
+from qltui.runs.assessment import advise_for, as_problem, versions_here
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from engine.config.run_config import RunConfig
     from qltui.advice.evaluation import Advice
+    from qltui.advice.fitting_rows import Epoch
+    from qltui.advice.lengths import Lengths
     from qltui.advice.memory import Fit, Part
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
@@ -43,6 +47,9 @@ class Plan(NamedTuple):
     advice: Advice
     fit: Fit
     choice: planner.Choice
+    lengths: Lengths | None
+    """Of its rows, where the data is a file here."""
+    epoch: Epoch | None
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
@@ -74,21 +81,24 @@ def _plan(config: RunConfig, described: str | None) -> Plan:
         architecture = architectures.find(config.model.path, fetched)
     except (architectures.UnknownModel, architectures.BadConfig) as error:
         raise exits.Refused(f"model.path: {error}") from error
-    return plan_run(config, architecture, machine)
+    return plan_run(config, architecture, machine, row_lengths.measured(config))
 
 
-def plan_run(config: RunConfig, architecture: Architecture, machine: Machine) -> Plan:
-    """All that can be said of a run that takes GPUs of the machine."""
+def plan_run(
+    config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths | None = None
+) -> Plan:  # fmt: skip
+    """All that can be said of a run that takes GPUs of the machine, for rows of these lengths where they are known."""
     versions = versions_here()
-    advice = advise(config, machine, architecture, versions)
+    advice = advise_for(config, machine, architecture, lengths)
     assert advice.fit is not None, "it takes GPUs, and the model is known"
     used = machine._replace(cards=used_cards(config, machine))
     usable = machine._replace(cards=usable_cards(config, machine))
     choice = planner.choose(
-        config, architecture, usable, rows=planner.rows_of_a_step(config, architecture, used),
+        config, architecture, usable, lengths=lengths, rows=planner.rows_of_a_step(config, architecture, used),
         blocks=lambda one: blocks(one, machine, architecture, versions),
     )  # fmt: skip
-    return Plan(config, architecture, machine, advice, advice.fit, choice)
+    found = epoch(config, architecture, machine, lengths) if lengths else None
+    return Plan(config, architecture, machine, advice, advice.fit, choice, lengths, found)
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -102,11 +112,15 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "host": {"total_bytes": plan.advice.host},
         "seconds_per_step": plan.advice.seconds,
+        "rows": _rows(plan.config, plan.lengths, plan.epoch) if plan.lengths and plan.epoch else None,
+        "seconds_per_epoch": plan.epoch.seconds if plan.epoch else None,
         "why": plan.choice.why,
         "alternatives": [
             {
                 "summary": one.summary, "fits": one.fit.fits, "total_bytes": one.fit.total,
-                "seconds_per_step": one.time.total, "patch": msgspec.to_builtins(one.patch),
+                "seconds_per_step": one.time.total,
+                "seconds_per_epoch": one.seconds_per_row * plan.lengths.rows if plan.lengths else None,
+                "patch": msgspec.to_builtins(one.patch),
             }
             for one in plan.choice.ranked
         ],
@@ -122,6 +136,16 @@ def document(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _rows(config: RunConfig, lengths: Lengths, epoch: Epoch) -> dict[str, Any]:
+    longest = config.data.max_length
+    return {
+        "rows": lengths.rows, "read": lengths.read, "measured": lengths.measured,
+        "mean_tokens": lengths.mean(longest), "longest_tokens": lengths.longest_row(longest),
+        "cut": lengths.cut(longest), "padding": epoch.padding, "tokens_per_epoch": epoch.tokens,
+        "steps_per_epoch": epoch.steps, "error": epoch.error,
+    }  # fmt: skip
+
+
 def _lines(plan: Plan) -> list[str]:
     config, fitted = plan.config, plan.fit
     cards = ", ".join(f"{plan.machine.cards.count(card)} x {card.name}" for card in dict.fromkeys(plan.machine.cards))
@@ -130,18 +154,22 @@ def _lines(plan: Plan) -> list[str]:
     lines = [
         f"{config.model.path}: {plan.architecture.parameters / 1e9:.2f} B parameters{known}; {cards}{nodes}",
         "",
-        f"As configured: {config.method.name.value}, {_summary(config, fitted)}",
+        f"As configured: {config.method.name.value}, {_summary(config, fitted, plan.lengths)}",
         *_fit_lines(fitted),
         f"  {_seconds(plan.advice.seconds or 0)} a step, give or take {words.share(ERROR)}",
+        *(_epoch_lines(config, plan.lengths, plan.epoch) if plan.lengths and plan.epoch else []),
     ]
-    said = [one for one in plan.advice.findings if one.severity is not Severity.INFO]
+    said = [
+        one for one in plan.advice.findings
+        if one.severity is not Severity.INFO or one.rule in (ROWS_CUT.id, ROWS_PADDED.id)
+    ]  # fmt: skip
     lines += [f"  {one.severity.value}: {as_problem(one)}" for one in said]
     if plan.choice.ranked:
         lines += [
             "",
             "Ways to run it on these GPUs, the best first",
             f"  {plan.choice.why}",
-            *_table(plan.choice.ranked),
+            *_table(plan.choice.ranked, plan.lengths),
         ]
     else:
         lines += ["", "Nothing fits these GPUs with this method and batch."]
@@ -151,11 +179,27 @@ def _lines(plan: Plan) -> list[str]:
     return lines + [f"Note: {note}" for note in plan.machine.notes]
 
 
-def _summary(config: RunConfig, fitted: Fit) -> str:
-    training = config.training
+def _summary(config: RunConfig, fitted: Fit, lengths: Lengths | None) -> str:
+    training, longest = config.training, config.data.max_length
     verdict = "fits" if fitted.is_safe else "may just fit" if fitted.fits else "does not fit"
     batch = f"micro batch {training.micro_batch_size} x {training.gradient_accumulation_steps}"
-    return f"{config.strategy.name.value}, {batch}, rows of {config.data.max_length} tokens: {verdict}"
+    rows = f"rows of up to {lengths.longest_row(longest)} tokens" if lengths else f"rows of {longest} tokens"
+    return f"{config.strategy.name.value}, {batch}, {rows}: {verdict}"
+
+
+def _epoch_lines(config: RunConfig, lengths: Lengths, epoch: Epoch) -> list[str]:
+    how = "counted with the model's tokenizer" if lengths.measured else "estimated from their bytes"
+    read = f"{lengths.read:,} of them " if lengths.read < lengths.rows else ""
+    padding = f", {words.share(epoch.padding)} of the computing is padding" if epoch.padding >= 0.01 else ""
+    return [
+        f"  {lengths.rows:,} rows of {lengths.mean(config.data.max_length):.0f} tokens on average, {read}{how}",
+        f"  an epoch: {_tokens(epoch.tokens)} tokens in {max(1, round(epoch.steps)):,} steps{padding}; about"
+        f" {words.duration(epoch.seconds)}, give or take {words.share(epoch.error)}",
+    ]
+
+
+def _tokens(count: float) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count:,.0f}"
 
 
 def _fit_lines(fitted: Fit) -> list[str]:
@@ -185,10 +229,15 @@ def _fill(number: int) -> str:
     return FILLS[min(number, len(FILLS) - 1)]
 
 
-def _table(ranked: list[planner.Candidate]) -> list[str]:
+def _table(ranked: list[planner.Candidate], lengths: Lengths | None) -> list[str]:
     width = max(len(one.summary) for one in ranked)
+
+    def epoch(one: planner.Candidate) -> str:
+        return f", {words.duration(one.seconds_per_row * lengths.rows)} an epoch" if lengths else ""
+
     return [
         f"  {one.summary:{width}}  {words.size(one.fit.total):>9}  {_seconds(one.time.total):>8} for {one.rows} rows"
+        f"{epoch(one)}"
         for one in ranked
     ]
 
