@@ -18,19 +18,20 @@ def draft_path() -> Path:
     return runs_home().parent / "draft.json"
 
 
-def load() -> dict[str, str]:
-    """The texts that were typed, by dotted path; empty if there is no draft or none that can be read."""
+def load() -> tuple[dict[str, str], str]:
+    """The texts that were typed, by dotted path, and the GPUs that were described; empty where there is no draft."""
     draft = read_json(draft_path()) or {}
-    values = draft.get("values")
-    return {str(path): str(text) for path, text in values.items()} if isinstance(values, dict) else {}
+    values, machine = draft.get("values"), draft.get("machine")
+    texts = {str(path): str(text) for path, text in values.items()} if isinstance(values, dict) else {}
+    return texts, machine if isinstance(machine, str) else ""
 
 
-def save(values: dict[str, str]) -> None:
-    """Keep the texts.
+def save(values: dict[str, str], machine: str = "") -> None:
+    """Keep the texts, and the GPUs that are described.
 
     Raises:
         OSError: the state folder cannot be written.
     """
     path = draft_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_json(path, {"schema_version": SCHEMA_VERSION, "values": values})
+    write_json(path, {"schema_version": SCHEMA_VERSION, "values": values, "machine": machine})

@@ -15,8 +15,9 @@ from textual.widgets import Input, Select
 
 from engine.config import FIELDS
 from qltui.ui.app import QltuiApp
-from qltui.ui.screens.new_run import NOT_ASKED, NewRun, sections
+from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.review import Review
+from qltui.ui.steps import NOT_ASKED, STEPS
 from qltui.ui.widgets.config_form import ConfigForm, FieldRow, problem_with
 
 
@@ -27,12 +28,12 @@ async def filling_in(size: tuple[int, int] = (120, 36)) -> AsyncIterator[Pilot[A
         yield pilot
 
 
-async def open_section(pilot: Pilot[Any], name: str) -> None:
-    order = list(sections())
+async def open_step(pilot: Pilot[Any], name: str) -> None:
+    order = [step.name for step in STEPS]
     for _ in range(order.index(name)):
         await pilot.press("pagedown")
-    expected = next(field.path for field in sections()[name] if not field.advanced)
-    await until(pilot, lambda: expected in rows(pilot), f"section {name}")
+    expected = next(field.path for field in STEPS[order.index(name)].fields if not field.advanced)
+    await until(pilot, lambda: expected in rows(pilot), f"step {name}")
 
 
 def rows(pilot: Pilot[Any]) -> dict[str, FieldRow]:
@@ -73,7 +74,7 @@ def test_a_text_is_judged_with_its_reason(path: str, text: str, reason: str | No
 
 
 def test_every_field_stands_in_one_section() -> None:
-    asked = [field.path for fields in sections().values() for field in fields]
+    asked = [field.path for step in STEPS for field in step.fields]
     assert sorted([*asked, *NOT_ASKED]) == sorted(FIELDS)
 
 
@@ -82,15 +83,15 @@ async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
     async with filling_in() as pilot:
         form = pilot.app.screen.query_one(ConfigForm)
         form.unfolded = True
-        for name, fields in sections().items():
-            await form.show(fields, {})
-            assert sorted(rows(pilot)) == sorted(field.path for field in fields), name
+        for step in STEPS:
+            await form.show(step.fields, {})
+            assert sorted(rows(pilot)) == sorted(field.path for field in step.fields), step.name
             for row in rows(pilot).values():
                 assert row.query_one("Input, Select").__class__ is kinds.get(row.field.kind, Input)
 
 
 async def test_advanced_fields_are_folded_until_asked_for(size: tuple[int, int]) -> None:
-    count = sum(field.advanced for field in sections()["model"])
+    count = sum(field.advanced for field in STEPS[0].fields)
     async with filling_in(size) as pilot:
         assert f"▸ {count} advanced fields" in text_of(pilot)
         assert "model.revision" not in rows(pilot)
@@ -101,13 +102,13 @@ async def test_advanced_fields_are_folded_until_asked_for(size: tuple[int, int])
 
 async def test_what_is_wrong_is_said_under_its_field_while_typing(size: tuple[int, int]) -> None:
     async with filling_in(size) as pilot:
-        await open_section(pilot, "training")
+        await open_step(pilot, "training")
         await type_into(pilot, "training.micro_batch_size", "0")
         await until_seen(pilot, "✗ Expected int >= 1 (given: ")
-        assert "✗ Training" in text_of(pilot)
+        assert "▸Training◂ ✗" in text_of(pilot)
         await pilot.press("backspace", "4")
         await until(pilot, lambda: "✗ Expected" not in text_of(pilot), "the complaint gone")
-        assert "✗ Training" not in text_of(pilot)
+        assert "▸Training◂ ✓" in text_of(pilot)
 
 
 async def test_what_is_typed_survives_the_app(home: Path) -> None:
@@ -152,7 +153,7 @@ async def test_a_filled_in_form_is_reviewed(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     async with filling_in() as pilot:
         await type_into(pilot, "model.path", "./missing")
-        await open_section(pilot, "data")
+        await open_step(pilot, "data")
         await type_into(pilot, "data.path", "rows.jsonl")
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(pilot.app.screen, Review), "the review")
@@ -167,7 +168,7 @@ async def test_a_filled_in_form_is_reviewed(tmp_path: Path, monkeypatch: pytest.
 
 async def test_a_choice_and_a_flag_are_kept_when_they_leave_their_default() -> None:
     async with filling_in() as pilot:
-        await open_section(pilot, "method")
+        await open_step(pilot, "method")
         screen = pilot.app.screen
         assert isinstance(screen, NewRun)
         rows(pilot)["method.name"].query_one(Select).value = "lora"

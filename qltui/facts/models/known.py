@@ -29,6 +29,11 @@ def config_of(name: str) -> dict[str, Any] | None:
     return {**(config_of(config["like"]) or {}), **{key: config[key] for key in config if key != "like"}}
 
 
+def names() -> list[str]:
+    """Every name in the table, as it is written on the hub."""
+    return list(_table())
+
+
 def nearest(name: str, most: int = 3) -> list[str]:
     """Names in the table that look like ``name``, the likeliest first."""
     import difflib

@@ -1,47 +1,49 @@
-"""A new run from a form, one section at a time."""
+"""A new run, step by step: what is chosen, whether it fits, and what the rules say of it, always in view."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Footer, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.message import Message
+from textual.widgets import Footer, Static
 
 from engine.config import FIELDS, ConfigError
 from engine.config.reading import load_yaml, localise, parse_assignment, read
 from engine.config.schema import as_text, flatten
+from qltui.runs.outlook import mended, outlook
 from qltui.ui import draft, words
 from qltui.ui.screens.page import Page
+from qltui.ui.steps import NOT_ASKED, STEPS, step_of
 from qltui.ui.widgets.config_form import ConfigForm, problem_with
+from qltui.ui.widgets.findings_panel import FindingsPanel, counted
+from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
+from qltui.ui.widgets.machine_choice import MachineChoice
+from qltui.ui.widgets.step_bar import REVIEW, StepBar
+from qltui.ui.widgets.strategy_choice import StrategyChoice
+from qltui.ui.widgets.strategy_matrix import StrategyMatrix
+from qltui.ui.widgets.suggestions import PATHS, Suggestions
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
-    from engine.config import Field, RunConfig
-
-NOT_ASKED = ("schema_version", "parent")
-"""Fields that the program fills in."""
-
-ORDER = ("model", "data", "method", "strategy", "hardware", "precision", "training", "run", "recovery", "tracking")
-"""Sections as one thinks of them; 'run' holds the fields that stand in none."""
-
+    from engine.config import RunConfig
+    from qltui.advice.findings import Finding
+    from qltui.facts.machine import Machine
+    from qltui.runs.outlook import Outlook
+    from qltui.ui.steps import Step
 
 HINT = Content.styled("○ marks what must be filled in, ✗ what cannot stay as it is", "$muted")
-
-
-def sections() -> dict[str, list[Field]]:
-    """The fields that are asked for, by section."""
-    found: dict[str, list[Field]] = {name: [] for name in ORDER}
-    for path, field in FIELDS.items():
-        if path not in NOT_ASKED:
-            found.setdefault(path.partition(".")[0] if "." in path else "run", []).append(field)
-    return found
+WIDE_ENOUGH = 116
+"""Columns from which the panel stands beside the form."""
+STEPS_BACK = 100
+"""Changes that can be undone."""
 
 
 def read_values(values: dict[str, str]) -> RunConfig:
@@ -68,25 +70,44 @@ def values_of_preset(name: str) -> dict[str, str]:
 
 
 class NewRun(Page):
-    """The form; what is typed is kept as a draft at once."""
+    """The wizard; what is chosen is kept as a draft at once."""
 
     CSS_PATH = "new_run.tcss"
-    BINDINGS = [
+    BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
+        Binding("pageup", "step(-1)", "back", id="new-run.previous", priority=True, tooltip="Step before"),
+        Binding("pagedown", "step(1)", "next", id="new-run.next", priority=True, tooltip="Next step"),
         Binding("f2", "review", "review", id="new-run.review", tooltip="Check it all and show what would run"),
-        Binding("pagedown", "section(1)", "next", id="new-run.next", priority=True, tooltip="Next section"),
-        Binding("pageup", "section(-1)", "previous", id="new-run.previous", priority=True, tooltip="Section before"),
-        Binding("f3", "advanced", "advanced", id="new-run.advanced", tooltip="Show or hide advanced fields"),
+        Binding("f5", "mend", "fix", id="new-run.mend", tooltip="Apply what mends the finding"),
+        Binding("f8", "undo", "undo", id="new-run.undo", tooltip="Take the last fix or choice back"),
         Binding("f1", "help", "help", id="new-run.help", tooltip="All keys of this screen"),
-        Binding("escape", "back", "back", id="new-run.back", tooltip="Back; the draft is kept"),
-        Binding("f8", "clear", "clear", id="new-run.clear", show=False, tooltip="Empty the form"),
+        Binding(
+            "f3", "advanced", "advanced", id="new-run.advanced", show=False, tooltip="Show or hide advanced fields"
+        ),
+        Binding("f4", "aside", "fit", id="new-run.aside", show=False, tooltip="Unfold fit and findings, or fold them"),
+        Binding("f9", "clear", "clear", id="new-run.clear", show=False, tooltip="Empty the form"),
+        Binding("escape", "back", "leave", id="new-run.back", show=False, tooltip="Back; the draft is kept"),
     ]
+
+    class Looked(Message):
+        """What the choices come to is known."""
+
+        def __init__(self, outlook: Outlook, number: int) -> None:
+            super().__init__()
+            self.outlook = outlook
+            self.number = number
 
     def __init__(self, values: dict[str, str] | None = None) -> None:
         """Open the draft, or a form with ``values``, texts by dotted path."""
         super().__init__()
-        kept = draft.load() if values is None else values
+        kept, machine = draft.load() if values is None else (values, "")
         self.values = {path: text for path, text in kept.items() if path in FIELDS and path not in NOT_ASKED}
-        self._sections = sections()
+        self.machine_text = machine
+        """GPUs as described; empty for those of this machine."""
+        self.step: Step = STEPS[0]
+        self.outlook: Outlook | None = None
+        self._before: list[dict[str, str]] = []
+        self._here: Machine | None = None
+        self._asked = 0
 
     @classmethod
     def from_preset(cls, name: str) -> NewRun:
@@ -95,98 +116,257 @@ class NewRun(Page):
 
     def compose(self) -> ComposeResult:
         yield TitleBar("New run", "draft" if self.values else "")
-        with Horizontal(id="form-area"):
-            yield OptionList(id="sections")
-            yield ConfigForm(id="form")
+        yield StepBar()
+        with Horizontal(id="area"):
+            with Vertical(id="step"):
+                yield MachineChoice(id="machine")
+                yield StrategyChoice(id="strategy")
+                yield ConfigForm(id="form")
+                yield Static(id="facts", markup=False)
+                yield Suggestions(id="suggestions")
+            with Vertical(id="panels"):
+                with Vertical(id="fit-area", classes="panel") as fit_area:
+                    fit_area.border_title = "Fit · per GPU"
+                    yield FitPanel(id="fit")
+                with Vertical(id="findings-area", classes="panel") as findings_area:
+                    findings_area.border_title = "Findings"
+                    yield FindingsPanel(id="findings")
+        yield Static(id="folded", markup=False)
         yield Static(id="verdict", markup=False)
         yield Footer()
 
-    def on_mount(self) -> None:
-        menu = self.query_one(OptionList)
-        for name in self._sections:
-            menu.add_option(Option(self._section_prompt(name), id=name))
-        menu.highlighted = 0
-        menu.focus()
+    async def on_mount(self) -> None:
+        self.query_one(MachineChoice).text = self.machine_text
+        await self._open(self.step)
         self._say(HINT)
+        self._look()
 
-    def _section_prompt(self, name: str) -> Content:
-        problems = self._problems(name)
-        wrong = any(path in self.values for path in problems)
-        mark, colour = ("✗", "$error") if wrong else ("○", "$accent") if problems else (" ", "$muted")
-        return Content.assemble((f"{mark} ", colour), name.capitalize())
+    def on_resize(self, event: events.Resize) -> None:
+        """The panel stands beside the form where there is room."""
+        self.set_class(event.size.width >= WIDE_ENOUGH, "-beside")
 
-    def _problems(self, section: str) -> dict[str, str]:
-        """What is wrong in a section, by path."""
+    # Steps
+
+    async def _open(self, step: Step) -> None:
+        """Show a step, with the cursor in its first field."""
+        self.step = step
+        self.query_one(MachineChoice).display = step.name == "hardware"
+        self.query_one(StrategyChoice).display = step.name == "method"
+        self.query_one(Suggestions).display = False
+        self.query_one("#facts").display = False
+        form = self.query_one(ConfigForm)
+        await form.show(step.fields, self.values)
+        self._mark_steps()
+        first = {"hardware": "#machine Input", "method": "#matrix"}.get(step.name)
+        if first is not None:
+            self.call_after_refresh(self.query_one(first).focus)  # once it is shown
+        else:
+            await form.go_to(step.fields[0].path)
+        self._suggest(next((field.path for field in step.fields if field.path in PATHS), ""))
+        if self.outlook is not None:
+            self._tell_of_the_model(self.outlook)
+
+    def _mark_steps(self) -> None:
+        standing = {}
+        for step in STEPS:
+            problems = self._problems(step)
+            wrong = any(path in self.values for path in problems)
+            standing[step.name] = "wrong" if wrong else "missing" if problems else "done"
+        self.query_one(StepBar).show(self.step.name, standing)
+
+    def _problems(self, step: Step) -> dict[str, str]:
+        """What is wrong in a step, by path."""
         found = {}
-        for field in self._sections[section]:
+        for field in step.fields:
             text = self.values.get(field.path, "")
             if (text or field.required) and (problem := problem_with(field, text)):
                 found[field.path] = problem
         return found
 
-    @on(OptionList.OptionHighlighted, "#sections")
-    async def _show_section(self, event: OptionList.OptionHighlighted) -> None:
-        await self._open(event.option_id or ORDER[0])
+    async def action_step(self, by: int) -> None:
+        """Go to the next step, or back; after the last comes the review."""
+        place = STEPS.index(self.step) + by
+        if place >= len(STEPS):
+            await self.action_review()
+        else:
+            await self._open(STEPS[max(place, 0)])
 
-    @on(OptionList.OptionSelected, "#sections")
-    def _enter_section(self) -> None:
-        self.focus_next()
+    @on(StepBar.Asked)
+    async def _go(self, event: StepBar.Asked) -> None:
+        if event.step == REVIEW:
+            await self.action_review()
+        else:
+            await self._open(next(step for step in STEPS if step.name == event.step))
 
-    async def _open(self, section: str) -> None:
-        form = self.query_one(ConfigForm)
-        await form.show(self._sections[section], self.values)
+    # Choices
 
     @on(ConfigForm.Changed)
-    def _keep(self, event: ConfigForm.Changed) -> None:
+    def _typed(self, event: ConfigForm.Changed) -> None:
         if event.text.strip():
             self.values[event.path] = event.text
         else:
             self.values.pop(event.path, None)
-        section = event.path.partition(".")[0] if "." in event.path else "run"
-        self.query_one(OptionList).replace_option_prompt(section, self._section_prompt(section))
-        self._say(HINT)
-        self._save()
+        self._suggest(event.path)
+        self._changed()
 
-    def _save(self) -> None:
+    def _suggest(self, path: str) -> None:
+        """Offer what a field may mean, if it is one of those."""
+        if path in PATHS and step_of(path) is self.step:
+            self.query_one(Suggestions).show(path, self.values.get(path, ""))
+
+    @on(Suggestions.Taken)
+    async def _take(self, event: Suggestions.Taken) -> None:
+        await self._set({event.path: event.value})
+        await self.query_one(ConfigForm).go_to(event.path)
+
+    @on(StrategyMatrix.Chosen)
+    async def _choose(self, event: StrategyMatrix.Chosen) -> None:
+        if event.square.blocks:
+            self._say(Content.assemble(("✗ ", "bold $error"), words.plain(event.square.why)))
+            return
+        await self._set({path: as_text(value) for path, value in event.square.patch.items()})
+
+    @on(MachineChoice.Changed)
+    def _describe(self, event: MachineChoice.Changed) -> None:
+        self.machine_text = event.text
+        self._changed()
+
+    @on(FindingsPanel.Mend)
+    async def _mend(self, event: FindingsPanel.Mend) -> None:
+        await self._fix(event.finding)
+
+    async def action_mend(self) -> None:
+        """Apply what mends the finding with the cursor, or the first that can be mended."""
+        finding = self.query_one(FindingsPanel).wanted
+        if finding is None:
+            self._say(Content.styled("nothing to mend by itself", "$muted"))
+        else:
+            await self._fix(finding)
+
+    async def _fix(self, finding: Finding) -> None:
+        if not finding.fix:
+            self._say(Content("▲ No value mends this by itself; its message says what to do."))
+            return
+        changes = {path: text for path, text in mended({}, finding).items() if path in FIELDS}
+        await self._set(changes)
+        told = ", ".join(f"{path}={text}" for path, text in changes.items())
+        self._say(Content.assemble(("✓ set ", "bold $success"), words.plain(told), ("  F8 takes it back", "$muted")))
+
+    async def _set(self, changes: dict[str, str]) -> None:
+        """Change fields at once, so that it can be undone at once."""
+        self._before = [*self._before, dict(self.values)][-STEPS_BACK:]
+        for path, text in changes.items():
+            if text == FIELDS[path].default_text or not text:
+                self.values.pop(path, None)
+            else:
+                self.values[path] = text
+        await self._refill()
+
+    async def action_undo(self) -> None:
+        """Take the last fix or choice back."""
+        if not self._before:
+            self._say(Content.styled("nothing to take back", "$muted"))
+            return
+        self.values = self._before.pop()
+        await self._refill()
+        self._say(Content.styled("taken back", "$muted"))
+
+    async def action_clear(self) -> None:
+        """Empty the form; F8 brings it back."""
+        self._before.append(dict(self.values))
+        self.values = {}
+        await self._refill()
+
+    async def _refill(self) -> None:
+        await self.query_one(ConfigForm).show(self.step.fields, self.values)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Keep the draft, and look what it all comes to now."""
+        self._mark_steps()
+        self._say(HINT)
         try:
-            draft.save(self.values)
+            draft.save(self.values, self.machine_text)
         except OSError as error:
             self.query_one(TitleBar).say("New run", f"▲ draft not saved: {words.plain(error.strerror)}")
         else:
             self.query_one(TitleBar).say("New run", "draft saved")
+        self._look()
 
-    def _say(self, text: Content | str) -> None:
-        self.query_one("#verdict", Static).update(text)
+    # What it comes to
 
-    def action_section(self, step: int) -> None:
-        """Go to the next section, or back."""
-        menu = self.query_one(OptionList)
-        menu.highlighted = ((menu.highlighted or 0) + step) % menu.option_count
-        menu.focus()
+    def _look(self) -> None:
+        self._asked += 1
+        self._look_at(dict(self.values), self.machine_text, self._asked)
+
+    @work(thread=True, exclusive=True, group="look", exit_on_error=False)
+    def _look_at(self, values: dict[str, str], described: str, number: int) -> None:
+        from qltui.facts import machine as machines
+        from qltui.runs.store import runs_home
+
+        if number != self._asked:
+            return
+        if described:
+            try:
+                machine = machines.parse(described)
+            except machines.UnknownMachine:
+                return  # told where it is typed
+        else:
+            self._here = self._here or machines.here(runs_home())
+            machine = self._here
+        found = outlook(values, machine, described=bool(described), base=Path.cwd())
+        self.post_message(self.Looked(found, number))
+
+    @on(Looked)
+    async def _show(self, event: Looked) -> None:
+        if event.number != self._asked:
+            return
+        self.outlook = event.outlook
+        self.query_one(FitPanel).show(event.outlook)
+        self.query_one("#findings-area").border_title = f"Findings · {counted(event.outlook.findings)}"
+        await self.query_one(FindingsPanel).show(event.outlook.findings)
+        self.query_one(StrategyChoice).show(event.outlook)
+        self.query_one(MachineChoice).show(event.outlook.machine, described=bool(self.machine_text))
+        self._tell_of_the_model(event.outlook)
+        self._fold(event.outlook)
+
+    def _tell_of_the_model(self, outlook: Outlook) -> None:
+        """What the model is made of, in a line."""
+        line = self.query_one("#facts", Static)
+        model, given = outlook.architecture, self.values.get("model.path")
+        line.display = self.step.name == "model" and bool(given) and outlook.config is not None
+        if model is None:
+            line.update(Content.styled("? not known on this machine: give a folder with its config.json", "$muted"))
+            return
+        known = "" if model.known else ", estimated from its numbers"
+        told = f"{model.parameters / 1e9:.2f} B parameters{known}, {model.depth} layers"
+        line.update(Content.assemble(("✓ ", "$success"), f"{told}, up to {model.context_length:,} tokens"))
+
+    def _fold(self, outlook: Outlook) -> None:
+        """Fit and findings in a line, for where they have no room."""
+        fitted = outlook.advice.fit if outlook.advice else None
+        line = verdict(fitted) if fitted and fitted.capacity else Content.styled(why_not(outlook)[0], "$muted")
+        counts = (("  ·  findings: ", "$muted"), counted(outlook.findings), ("  F4 for more", "$muted"))
+        self.query_one("#folded", Static).update(Content.assemble(line, *counts))
+
+    def action_aside(self) -> None:
+        """Unfold fit and findings where they have no room beside the form, or fold them."""
+        self.toggle_class("-unfolded")
 
     async def action_advanced(self) -> None:
         """Show or hide the advanced fields."""
         await self.query_one(ConfigForm).toggle_advanced()
 
-    async def action_clear(self) -> None:
-        """Empty the form."""
-        self.values.clear()
-        self._save()
-        menu = self.query_one(OptionList)
-        for name in self._sections:
-            menu.replace_option_prompt(name, self._section_prompt(name))
-        await self._open(list(self._sections)[menu.highlighted or 0])
+    def _say(self, text: Content | str) -> None:
+        self.query_one("#verdict", Static).update(text)
 
     async def action_review(self) -> None:
         """Show what would run, or the first field that stands in the way."""
-        for index, name in enumerate(self._sections):
-            for path, problem in self._problems(name).items():
-                self._say(Content.assemble(("✗ ", "bold $error"), (FIELDS[path].label, "bold"), f" {problem}"))
-                menu = self.query_one(OptionList)
-                with self.prevent(OptionList.OptionHighlighted):
-                    menu.highlighted = index
-                await self._open(name)
+        for step in STEPS:
+            for path, problem in self._problems(step).items():
+                await self._open(step)
                 await self.query_one(ConfigForm).go_to(path)
+                self._say(Content.assemble(("✗ ", "bold $error"), (FIELDS[path].label, "bold"), f" {problem}"))
                 return
         try:
             config = read_values(self.values)

@@ -1,0 +1,126 @@
+"""What can be said of a run while it is still being chosen: of texts by dotted path, some of them missing or wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.config import ConfigError, RunConfig
+from engine.config.reading import parse_assignment, read
+from qltui.advice.evaluation import advise
+from qltui.advice.our_runs import anywhere
+from qltui.facts import machine as machines
+from qltui.runs.assessment import find_architecture, versions_here
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from engine.config import Problem
+    from qltui.advice.evaluation import Advice
+    from qltui.advice.findings import Finding
+    from qltui.advice.matrix import Square
+    from qltui.advice.planner import Choice
+    from qltui.facts.architecture import Architecture
+    from qltui.facts.machine import Machine
+
+MISSING = {"model.path": "(no model yet)", "data.path": "(no data yet)"}
+"""What stands for fields that must be given, until they are."""
+
+
+class Outlook(NamedTuple):
+    """All that the choices so far come to."""
+
+    config: RunConfig | None
+    """None where a text cannot be what its field wants."""
+    problems: list[Problem]
+    """Of such texts."""
+    machine: Machine
+    architecture: Architecture | None
+    """None where the model is not given, or not known."""
+    advice: Advice | None
+    squares: list[list[Square]]
+    """The matrix; empty where ``config`` is None."""
+    choice: Choice | None
+    """The planner's ranking for the method; None without a known model and GPUs."""
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The gravest first."""
+        return self.advice.findings if self.advice else []
+
+    @property
+    def best(self) -> str | None:
+        """The strategy that the planner would take, by its name in the matrix."""
+        if self.choice is None or not self.choice.ranked:
+            return None
+        from qltui.advice.matrix import row_name
+
+        first = self.choice.ranked[0].config.strategy
+        return row_name(first.name, offload=first.offload_parameters)
+
+
+def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, base: Path) -> Outlook:
+    """What ``values``, texts by dotted path, come to on ``machine``.
+
+    Reads a model's config.json at most; asks neither network nor GPU. ``described``: the machine is another than this
+    one, so that what is chosen of the GPUs here does not count. Relative paths count from ``base``.
+    """
+    try:
+        config = read_choices(values, base)
+    except ConfigError as error:
+        return Outlook(None, error.problems, machine, None, None, [], None)
+    if described:
+        config = anywhere(config)
+    known = config.model.path != MISSING["model.path"]
+    architecture = find_architecture(config.model.path, config.model.revision) if known else None
+    versions = versions_here()
+    advice = advise(config, machine, architecture, versions)
+    from qltui.advice.matrix import matrix
+
+    squares = matrix(config, machine, architecture, versions)
+    return Outlook(config, [], machine, architecture, advice, squares, _choice(config, machine, architecture, versions))
+
+
+def read_choices(values: Mapping[str, str], base: Path) -> RunConfig:
+    """The configuration of texts by dotted path, with stand-ins for what must be given and is not yet.
+
+    Raises:
+        ConfigError: a text cannot be what its field wants.
+    """
+    given = {path: text for path, text in values.items() if text.strip()}
+    assignments: dict[str, Any] = dict(
+        parse_assignment(f"{path}={text}") for path, text in {**MISSING, **given}.items()
+    )  # fmt: skip
+    return read({}, where="", base=base, assignments=assignments)
+
+
+def _choice(
+    config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str]
+) -> Choice | None:
+    from qltui.advice import planner
+    from qltui.advice.evaluation import blocks
+    from qltui.advice.our_runs import usable_cards
+
+    cards = usable_cards(config, machine)
+    if architecture is None or not cards:
+        return None
+    usable = machine._replace(cards=cards)
+    return planner.choose(
+        config, architecture, usable, blocks=lambda one: blocks(one, machine, architecture, versions)
+    )  # fmt: skip
+
+
+def describe(text: str) -> Machine:
+    """The machine that ``--gpus TEXT`` means.
+
+    Raises:
+        UnknownMachine: the text describes none.
+    """
+    return machines.parse(text)
+
+
+def mended(values: Mapping[str, str], finding: Finding) -> dict[str, str]:
+    """The texts with a finding's fix in them."""
+    from engine.config.schema import as_text
+
+    return {**values, **{path: as_text(value) for path, value in finding.fix.items()}}

@@ -1,0 +1,50 @@
+"""The steps of the wizard, and which fields each of them asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config import FIELDS
+
+if TYPE_CHECKING:
+    from engine.config import Field
+
+NOT_ASKED = ("schema_version", "parent")
+"""Fields that the program fills in."""
+
+
+class Step(NamedTuple):
+    """One page of the wizard."""
+
+    name: str
+    title: str
+    sections: tuple[str, ...]
+    """Sections of RunConfig in the order they are asked; '' has the fields that stand in none."""
+
+    @property
+    def fields(self) -> list[Field]:
+        """What is asked, in order."""
+        return [field for section in self.sections for field in _fields(section)]
+
+
+STEPS = (
+    Step("model", "Model", ("model",)),
+    Step("data", "Data", ("data",)),
+    Step("hardware", "Hardware", ("hardware",)),
+    Step("method", "Method & strategy", ("method", "strategy")),
+    Step("training", "Training", ("training", "", "precision", "recovery", "tracking")),
+)
+"""Before the review."""
+
+
+def step_of(path: str) -> Step:
+    """The step that asks for a field."""
+    section = path.partition(".")[0] if "." in path else ""
+    return next(step for step in STEPS if section in step.sections)
+
+
+def _fields(section: str) -> list[Field]:
+    return [
+        field for path, field in FIELDS.items()
+        if path not in NOT_ASKED and (path.partition(".")[0] if "." in path else "") == section
+    ]  # fmt: skip

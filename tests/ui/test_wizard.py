@@ -1,0 +1,198 @@
+"""The wizard as a user goes through it: choices, what they come to, what mends them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.screen import text_of, until, until_seen
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
+
+from qltui.ui.app import QltuiApp
+from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.review import Review
+from qltui.ui.widgets.strategy_matrix import StrategyMatrix
+
+LLAMA = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "rows.jsonl"}
+
+
+@asynccontextmanager
+async def choosing(
+    home: Path, size: tuple[int, int] = (120, 36), machine: str = "4xA40", **values: str
+) -> AsyncIterator[tuple[Pilot[Any], NewRun]]:
+    """The wizard with a draft, on a described machine."""
+    home.mkdir(exist_ok=True)
+    texts = {**LLAMA, **{path.replace("__", "."): text for path, text in values.items()}}
+    (home / "draft.json").write_text(json.dumps({"schema_version": 1, "values": texts, "machine": machine}))
+    async with QltuiApp(NewRun).run_test(size=size) as pilot:
+        screen = pilot.app.screen
+        assert isinstance(screen, NewRun)
+        await until(pilot, lambda: screen.outlook is not None, "what the choices come to")
+        yield pilot, screen
+
+
+async def to_the_matrix(pilot: Pilot[Any]) -> StrategyMatrix:
+    await pilot.press("pagedown", "pagedown", "pagedown")
+    matrix = pilot.app.screen.query_one(StrategyMatrix)
+    await until(pilot, lambda: pilot.app.focused is matrix, "the cursor in the matrix")
+    return matrix
+
+
+async def test_fit_and_findings_are_always_in_view(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size, method__name="int8", strategy__name="fsdp2") as (pilot, _):
+        await until_seen(pilot, "of 44.3 GiB")
+        assert "1 block" in text_of(pilot)
+        if size[0] < 116:
+            assert "int8 weights do not survive" not in text_of(pilot)
+            await pilot.press("f4")
+        await until_seen(pilot, "int8")
+        await until_seen(pilot, "engine-int8-fsdp2")
+
+
+async def test_the_finding_is_mended_by_a_key_and_taken_back_by_another(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size, method__name="int8", strategy__name="fsdp2") as (pilot, screen):
+        before = dict(screen.values)
+        await pilot.press("f5")
+        await until(pilot, lambda: screen.values != before, "a value changed")
+        await until_seen(pilot, "✓ set strategy.name=zero3")
+        await until(pilot, lambda: "block" not in text_of(pilot), "no block left")
+        await pilot.press("f8")
+        await until(pilot, lambda: screen.values == before, "the values as before")
+        await until_seen(pilot, "1 block")
+
+
+async def test_a_square_is_chosen_by_keys(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size) as (pilot, screen):
+        matrix = await to_the_matrix(pilot)
+        await until(pilot, lambda: matrix.square is not None and matrix.square.place == ("single", "qlora"), "cursor")
+        await pilot.press("down", "left", "left")
+        assert matrix.square is not None
+        assert matrix.square.place == ("ddp", "lora")
+        await until_seen(pilot, "ddp · lora")
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.values.get("strategy.name") == "ddp", "the strategy set")
+        assert screen.values["method.name"] == "lora"
+        await pilot.press("f8")
+        await until(pilot, lambda: "strategy.name" not in screen.values, "taken back")
+
+
+async def test_a_square_is_chosen_by_the_mouse(home: Path) -> None:
+    async with choosing(home) as (pilot, screen):
+        matrix = await to_the_matrix(pilot)
+        await until(pilot, lambda: matrix.square is not None, "squares")
+        assert await pilot.click(StrategyMatrix, offset=(17 + 3 * 13 + 2, 4))
+        assert matrix.square is not None
+        assert matrix.square.place == ("fsdp2", "qlora")
+        assert "strategy.name" not in screen.values, "the first click moves the cursor"
+        await pilot.click(StrategyMatrix, offset=(17 + 3 * 13 + 2, 4), times=1)
+        await until(pilot, lambda: screen.values.get("strategy.name") == "fsdp2", "the strategy set")
+
+
+async def test_a_blocked_square_says_why_and_is_not_taken(home: Path) -> None:
+    async with choosing(home) as (pilot, screen):
+        matrix = await to_the_matrix(pilot)
+        await until(pilot, lambda: matrix.square is not None, "squares")
+        await pilot.press("down", "down", "left", "left", "left", "enter")
+        assert matrix.square is not None
+        assert matrix.square.place == ("pipeline", "full")
+        await until_seen(pilot, "✗ ")
+        await until_seen(pilot, "pipeline")
+        assert "strategy.name" not in screen.values
+
+
+async def test_the_planners_choice_is_marked_with_its_reason(home: Path) -> None:
+    async with choosing(home) as (pilot, screen):
+        await to_the_matrix(pilot)
+        await until_seen(pilot, "★")
+        assert screen.outlook is not None
+        assert screen.outlook.best == "ddp"
+        await pilot.press("down")
+        await until_seen(pilot, "It fits on one GPU, so ddp")
+
+
+async def test_another_machine_is_described(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size, machine="") as (pilot, screen):
+        await pilot.press("pagedown", "pagedown")
+        entry = screen.query_one("#machine Input", Input)
+        await until(pilot, lambda: pilot.app.focused is entry, "the cursor in the line")
+        await pilot.press(*"2x24")
+        await until_seen(pilot, "✗")
+        await pilot.press("G")
+        await until_seen(pilot, "described: 2 x 24 GB")
+        await until(pilot, lambda: screen.outlook is not None and screen.outlook.machine.gpus == 2, "planned for it")
+    draft = json.loads((home / "draft.json").read_text())
+    assert draft["machine"] == "2x24G"
+
+
+async def test_models_are_suggested_while_typing(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size, model__path="") as (pilot, screen):
+        await pilot.press(*"qwen3-8")
+        await until_seen(pilot, "Qwen/Qwen3-8B")
+        screen.query_one("#suggestions", OptionList).focus()
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: screen.values.get("model.path", "").startswith("Qwen/Qwen3-8"), "the model taken")
+
+
+async def test_the_model_is_told_in_a_line(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size) as (pilot, screen):
+        await until_seen(pilot, "✓ 8.03 B parameters, 32 layers, up to 131,072 tokens")
+        await pilot.press("x")
+        await until_seen(pilot, "? not known on this machine")
+        assert screen.outlook is not None
+
+
+async def test_files_are_suggested_while_typing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "answers.jsonl").write_text("{}\n")
+    (tmp_path / "archive").mkdir()
+    async with choosing(home, data__path="") as (pilot, screen):
+        await pilot.press("pagedown")
+        await until_seen(pilot, "archive/")
+        await pilot.press(*"ans")
+        await until(pilot, lambda: "archive/" not in text_of(pilot), "only what goes on")
+        screen.query_one("#suggestions", OptionList).focus()
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: screen.values.get("data.path") == "answers.jsonl", "the file taken")
+
+
+async def test_steps_are_clicked(home: Path) -> None:
+    async with choosing(home) as (pilot, screen):
+        await pilot.click("#step-training")
+        await until(pilot, lambda: screen.step.name == "training", "the step")
+        await pilot.click("#step-review")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Review), "the review")
+
+
+async def test_after_the_last_step_comes_the_review(home: Path, size: tuple[int, int]) -> None:
+    async with choosing(home, size) as (pilot, _):
+        await pilot.press(*["pagedown"] * 5)
+        await until(pilot, lambda: isinstance(pilot.app.screen, Review), "the review")
+
+
+async def test_a_machine_without_gpus_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with choosing(home, machine="") as (pilot, screen):
+        assert screen.outlook is not None
+        if screen.outlook.machine.cards:
+            pytest.skip("this machine has GPUs")
+        await until_seen(pilot, "Describe GPUs under Hardware")
+
+
+async def test_a_value_that_cannot_be_is_told_where_it_stands_and_in_the_panel(home: Path) -> None:
+    async with choosing(home, training__micro_batch_size="0") as (pilot, screen):
+        assert screen.outlook is not None
+        assert screen.outlook.config is None
+        await until_seen(pilot, "Nothing is planned until")
+        await until_seen(pilot, "Training ✗")
+
+
+async def test_clearing_can_be_taken_back(home: Path) -> None:
+    async with choosing(home) as (pilot, screen):
+        await pilot.press("f9")
+        await until(pilot, lambda: screen.values == {}, "empty")
+        await pilot.press("f8")
+        await until(pilot, lambda: screen.values == LLAMA, "as before")

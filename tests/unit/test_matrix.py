@@ -1,0 +1,102 @@
+"""The matrix of strategies and methods, and what choices that are not finished come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.config import StrategyName
+from qltui.advice.matrix import METHODS, Mark, matrix, rows
+from qltui.advice.memory import fit, job_on
+from qltui.facts.architecture import find
+from qltui.facts.machine import parse
+from qltui.runs.assessment import versions_here
+from qltui.runs.outlook import MISSING, describe, mended, outlook, read_choices
+
+MODEL = "meta-llama/Llama-3.1-8B"
+CHOSEN = {"model.path": MODEL, "data.path": "rows.jsonl"}
+
+
+def squares(machine: str, **values: str):
+    config = read_choices({**CHOSEN, **{path.replace("__", "."): text for path, text in values.items()}}, Path("/"))
+    return matrix(config, parse(machine), find(MODEL), versions_here())
+
+
+def test_every_strategy_with_every_method_and_offload_where_there_is_any() -> None:
+    found = squares("4xA40")
+    assert [(row[0].strategy, row[0].offload) for row in found] == rows()
+    assert all([one.method for one in row] == list(METHODS) for row in found)
+    assert [row[0].place[0] for row in found][-2:] == ["fsdp2 + offload", "zero3 + offload"]
+
+
+def test_a_square_is_what_the_plan_says_of_its_configuration() -> None:
+    for row in squares("2xA40"):
+        for one in row:
+            texts = {path: getattr(value, "value", str(value).lower()) for path, value in one.patch.items()}
+            config = read_choices({**CHOSEN, **texts}, Path("/"))
+            if one.mark is not Mark.BLOCKED:
+                assert one.fit == fit(job_on(config, find(MODEL), parse("2xA40")), parse("2xA40"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "place", "mark"),
+    [
+        ("4xA40", ("single", "full"), Mark.TOO_LARGE),
+        ("4xA40", ("ddp", "qlora"), Mark.FITS),
+        ("4xA40", ("pipeline", "full"), Mark.BLOCKED),
+        ("4xA40", ("fsdp2", "int8"), Mark.BLOCKED),
+        ("1x22G", ("single", "qlora"), Mark.TIGHT),
+    ],
+)
+def test_marks(machine: str, place: tuple[str, str], mark: Mark) -> None:
+    one = next(one for row in squares(machine) for one in row if one.place == place)
+    assert one.mark is mark, one.why
+    assert one.why.endswith((".", "]"))
+    assert bool(one.blocks) is (mark is Mark.BLOCKED)
+
+
+def test_without_gpus_memory_is_not_known() -> None:
+    config = read_choices(CHOSEN, Path("/"))
+    here = parse("1xA40")._replace(cards=())
+    marks = {one.mark for row in matrix(config, here, find(MODEL), versions_here()) for one in row}
+    assert marks == {Mark.UNKNOWN, Mark.BLOCKED}
+
+
+def test_choices_need_not_be_finished() -> None:
+    begun = outlook({}, describe("2x24G"), described=True, base=Path("/"))
+    assert begun.config is not None
+    assert begun.config.model.path == MISSING["model.path"]
+    assert begun.architecture is None
+    assert begun.best is None
+    named = outlook({"model.path": MODEL}, describe("2x24G"), described=True, base=Path("/"))
+    assert named.architecture == find(MODEL)
+    assert named.best == "ddp"
+    assert named.squares
+
+
+def test_a_text_that_cannot_be_is_told_and_nothing_is_planned() -> None:
+    wrong = outlook({**CHOSEN, "training.micro_batch_size": "0"}, describe("2x24G"), described=True, base=Path("/"))
+    assert wrong.config is None
+    assert wrong.findings == []
+    assert wrong.squares == []
+    assert [problem.field for problem in wrong.problems] == ["training.micro_batch_size"]
+
+
+def test_a_described_machine_does_not_know_the_gpus_here() -> None:
+    values = {**CHOSEN, "hardware.gpus": "[3]"}
+    there = outlook(values, describe("2x24G"), described=True, base=Path("/")).config
+    here = outlook(values, describe("2x24G"), described=False, base=Path("/")).config
+    assert there is not None
+    assert here is not None
+    assert (there.hardware.gpus, here.hardware.gpus) == ([], ["3"])
+
+
+def test_a_fix_mends_what_was_found() -> None:
+    values = {**CHOSEN, "strategy.name": "fsdp2", "method.name": "int8"}
+    (blocked, *_) = outlook(values, describe("2xA40"), described=True, base=Path("/")).findings
+    assert blocked.rule == "engine-int8-fsdp2"
+    again = outlook(mended(values, blocked), describe("2xA40"), described=True, base=Path("/"))
+    assert "engine-int8-fsdp2" not in {one.rule for one in again.findings}
+    assert again.config is not None
+    assert again.config.strategy.name is not StrategyName.FSDP2
