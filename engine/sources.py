@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from engine.config.formats import FILE_FORMATS
 from engine.errors import BadInput
-from engine.rows import text_rows
+from engine.rows import find_builder, find_local, text_rows, told_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,9 +36,7 @@ class Source:
         self._dataset = dataset
         self._is_json = is_json
         self._indices = range(len(dataset)) if indices is None else indices
-        kinds = dataset.features.items()
-        self._classes = {column: kind.names for column, kind in kinds if isinstance(kind, datasets.ClassLabel)}
-        """Names of the classes, by columns that hold their numbers."""
+        self._classes = class_names(dataset.features)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -50,12 +48,25 @@ class Source:
     def rows(self) -> Iterator[NumberedRow]:
         """The rows in order."""
         for index, row in zip(self._indices, self._dataset.select(self._indices), strict=True):
-            yield (row["number"], json.loads(row["json"])) if self._is_json else (index + 1, self._named(row))
+            yield (
+                (row["number"], json.loads(row["json"]))
+                if self._is_json
+                else (
+                    index + 1,
+                    with_class_names(row, self._classes),
+                )
+            )
 
-    def _named(self, row: Row) -> Row:
-        """The row with classes by name rather than number; of hub data, -1 and null are rows without a class."""
-        numbers = {column: -1 if row[column] is None else row[column] for column in self._classes}
-        return row | {column: self._classes[column][n] if n >= 0 else None for column, n in numbers.items()}
+
+def class_names(features: datasets.Features) -> dict[str, list[str]]:
+    """Names of the classes, by columns that hold their numbers."""
+    return {column: kind.names for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)}
+
+
+def with_class_names(row: Row, classes: dict[str, list[str]]) -> Row:
+    """The row with classes by name rather than number; of hub data, -1 and null are rows without a class."""
+    numbers = {column: -1 if row[column] is None else row[column] for column in classes}
+    return row | {column: classes[column][n] if n >= 0 else None for column, n in numbers.items()}
 
 
 def open_source(path: str, *, field: str, name: str | None, split: str, cache: Path) -> Source:
@@ -67,32 +78,24 @@ def open_source(path: str, *, field: str, name: str | None, split: str, cache: P
     Raises:
         BadInput: there is no such thing, or it cannot be read, or it is empty.
     """
-    local = Path(path)
-    if local.is_file():
-        source = _open_file(local, cache)
+    local = find_local(path, field)
+    if local is None:
+        source = _open_hub(path, name, split)
     elif local.is_dir():
         source = _load(f"{path} ({split})", path, name=name, split=split, cache_dir=str(cache))
-    elif path.startswith(("/", ".", "~")) or local.suffix.lower() in FILE_FORMATS:
-        raise BadInput(f"{path}: there is no such file. Give {field} the path of a file, or the id of a hub data set.")
     else:
-        source = _open_hub(path, name, split)
+        source = _open_file(local, cache)
     if len(source) == 0:
         raise BadInput(f"{source.label}: has no rows. Give {field} data with at least one row.")
     return source
 
 
 def _open_file(path: Path, cache: Path) -> Source:
-    builder = FILE_FORMATS.get(path.suffix.lower())
-    if builder is None:
-        raise BadInput(f"{path}: files of this kind are not read. Give one ending in {', '.join(FILE_FORMATS)}.")
-    try:
+    builder = find_builder(path)
+    with told_plainly(path):
         if builder == "parquet" and path.stat().st_size:
             return _load(str(path), builder, data_files=str(path), split="train", cache_dir=str(cache))
         return _open_text(path, cache)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
 
 
 def _open_text(path: Path, cache: Path) -> Source:
@@ -119,9 +122,36 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         yield {"number": number, "json": json.dumps(row)}
 
 
+def open_stream(path: str, *, name: str | None, split: str) -> tuple[str, Iterator[NumberedRow]]:
+    """What a folder or a hub data set is called, and its rows, fetched as they are asked for.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    label = f"{path} ({split})"
+    if not Path(path).is_dir() and datasets.config.HF_HUB_OFFLINE:
+        return label, _open_hub(path, name, split).rows()  # from the cache, which is no stream
+    with _hub_errors(path):
+        dataset = _dataset(label, path, name=name, split=split, streaming=True)
+    return label, _streamed(label, dataset)
+
+
+def _streamed(label: str, dataset: datasets.IterableDataset) -> Iterator[NumberedRow]:
+    classes = class_names(dataset.features or {})
+    with _library_errors(label):
+        for number, row in enumerate(dataset, 1):
+            yield number, with_class_names(row, classes)
+
+
 def _open_hub(path: str, name: str | None, split: str) -> Source:
-    try:
+    with _hub_errors(path):
         return _load(f"{path} ({split})", path, name=name, split=split)
+
+
+@contextlib.contextmanager
+def _hub_errors(path: str) -> Iterator[None]:
+    try:
+        yield
     except ConnectionError:
         raise BadInput(
             f"{path}: is no local file, and the hub cannot be reached or is switched off (HF_HUB_OFFLINE). Check the "
@@ -135,12 +165,22 @@ def _open_hub(path: str, name: str | None, split: str) -> Source:
 
 
 def _load(label: str, builder: str, **options: Any) -> Source:
+    dataset = _dataset(label, builder, **options)
+    return Source(label, dataset, dataset.column_names)
+
+
+def _dataset(label: str, builder: str, **options: Any) -> Any:
+    with _library_errors(label):
+        return datasets.load_dataset(builder, **options)
+
+
+@contextlib.contextmanager
+def _library_errors(label: str) -> Iterator[None]:
+    """What the builders raise is theirs: parser errors of all kinds, unknown splits and subsets as ValueError."""
     try:
-        dataset = datasets.load_dataset(builder, **options)
-    except (ConnectionError, datasets.exceptions.DatasetNotFoundError):
+        yield
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError, BadInput):
         raise
-    # What the builders raise is theirs: parser errors of all kinds, unknown splits and subsets as ValueError.
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise BadInput(f"{label}: cannot be read: {reason[0].rstrip('.')}.") from None
-    return Source(label, dataset, dataset.column_names)

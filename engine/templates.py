@@ -59,6 +59,13 @@ class Rendered(NamedTuple):
     question: str = ""
     """What is asked last, for people; empty where nothing is."""
 
+    def beginning(self, length: int) -> Rendered:
+        """Its first characters, the answers cut as the text is."""
+        if len(self.text) <= length:
+            return self
+        answers = [(start, min(end, length)) for start, end in self.answers if start < length]
+        return Rendered(self.text[:length], answers, ends_with_answer=False, question=self.question)
+
 
 Renderer = Callable[[Mapping[str, Any]], Rendered]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,22 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
 
 
-def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(config: RunConfig, *, prefer_cache: bool = False) -> PreTrainedTokenizerBase:
     """The model's tokenizer, or the one named instead, with a pad token and the configured chat template.
+
+    ``prefer_cache`` takes one of the hub's cache without asking the hub whether there is a newer one, which may take
+    minutes where there is no network.
 
     Raises:
         BadInput: there is none, or it cannot be used.
     """
     field = "model.tokenizer" if config.model.tokenizer else "model.path"
     path = config.model.tokenizer or config.model.path
+    revision = None if config.model.tokenizer else config.model.revision
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            path,
-            revision=None if config.model.tokenizer else config.model.revision,
-            trust_remote_code=config.model.trust_remote_code,
+        tokenizer = _from_cache(path, revision, config) if prefer_cache else None
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=config.model.trust_remote_code
         )
     # Broken files surface as whatever the parser of that file raises, tokenizers' own as a bare Exception.
     except Exception as error:
@@ -35,12 +39,30 @@ def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
             f"{path}: has no fast tokenizer (tokenizer.json), without which answers cannot be told from prompts "
             f"({field}). Convert it with Transformers' AutoTokenizer and save_pretrained."
         )
-    if config.data.chat_template:
-        tokenizer.chat_template = _read_template(Path(config.data.chat_template))
+    set_chat_template(tokenizer, config)
     if tokenizer.pad_token_id is None:
         # Padding is masked by position, so any token does; nothing is added to the vocabulary.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
+
+
+def set_chat_template(tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> None:
+    """Put the configured chat template, if there is one, in the place of the tokenizer's own.
+
+    Raises:
+        BadInput: its file cannot be read.
+    """
+    if config.data.chat_template:
+        tokenizer.chat_template = _read_template(Path(config.data.chat_template))
+
+
+def _from_cache(path: str, revision: str | None, config: RunConfig) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a folder or of the hub's cache; None if it is not there whole."""
+    with contextlib.suppress(Exception):  # the same again, asked of the hub, says what it is
+        return AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=config.model.trust_remote_code, local_files_only=True
+        )
+    return None
 
 
 def _why_no_tokenizer(path: str, error: Exception) -> str:

@@ -24,6 +24,8 @@ class TokenRow(NamedTuple):
     """In tokens, before it was cut."""
     targets: int
     """What the loss is taken over: tokens, or one class. A row without any teaches nothing."""
+    is_estimated: bool = False
+    """``length`` is: the text was tokenised in part."""
 
 
 class Encoded(NamedTuple):
