@@ -105,6 +105,16 @@ COMMANDS = (
         RUN,
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
     ),
+    Command(
+        "export", "export", "write a run as a configuration of TRL, Axolotl or LLaMA-Factory",
+        argument("target", metavar="RUN|PRESET|FILE", help="a run as elsewhere, a preset's name, or a run file"),
+        argument("--to", required=True, choices=["trl", "axolotl", "llamafactory"], help="the program it is for"),
+        argument(
+            "--out", metavar="PATH",
+            help="a file, or a folder, where other files that the program needs go too; without it it is printed",
+        ),
+        SET,
+    ),
     Command("doctor", "doctor", "say what of this machine helps or hinders", JSON),
     Command(
         "config", "config", "list the fields of a configuration: values, units, defaults, meanings",

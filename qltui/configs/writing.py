@@ -34,18 +34,19 @@ def _lines(config: RunConfig) -> Iterator[str]:
             if opened[: depth + 1] != sections[: depth + 1]:
                 yield f"{'  ' * depth}{section}:"
                 opened = sections[: depth + 1]
-        yield f"{'  ' * len(sections)}{name}: {_value(get(config, path))}"
+        yield f"{'  ' * len(sections)}{name}: {value_text(get(config, path))}"
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value as YAML has it on one line."""
     if isinstance(value, str):
         text = as_text(value)
         is_plain = PLAIN.fullmatch(text) and text.lower() not in YAML_WORDS
         return text if is_plain else '"' + "".join(map(_escaped, text)) + '"'
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(value_text(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_value(key)}: {_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{value_text(key)}: {value_text(item)}" for key, item in value.items()) + "}"
     return as_text(value)
 
 
@@ -60,12 +61,13 @@ def _escaped(character: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put ``text`` in the place of a file, whole or not at all; its mode stays."""
+    """Put ``text`` in the place of a file, whole or not at all; the mode of one that is there stays."""
     target = path.resolve()  # a link stays one
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         aside.write_text(text, "utf-8", newline="")
-        aside.chmod(target.stat().st_mode)
+        if target.exists():
+            aside.chmod(target.stat().st_mode)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""``export``: a run as a configuration of another program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config.schema import ConfigError, Problem
+from qltui.cli import exits, output
+from qltui.configs import loading, presets
+from qltui.configs.export.exporting import export
+from qltui.configs.writing import write_text
+from qltui.runs import store
+from qltui.runs.sanitise import clean
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qltui.configs.export.exporting import Exported
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Print the file, or write it and what goes with it; what is another there is said on stderr."""
+    try:
+        source = _source(arguments.target)
+        out = Path(arguments.out).expanduser() if arguments.out else None
+        is_folder = out is not None and (out.is_dir() or arguments.out.endswith(os.sep))
+        folder = str(out.absolute()) if out and is_folder else None
+        exported = export(loading.load(source, arguments.assignments), arguments.to, folder)
+        if out is None:
+            print(exported.text, end="")
+        elif is_folder:
+            _write({out / exported.file: exported.text, **_beside(out, exported)}, source)
+        else:
+            _write({out: exported.text}, source)
+    except ConfigError as error:
+        output.print_problems(error.problems)
+        return exits.NO
+    for note in exported.notes:
+        print(clean(f"qltui: {note}"), file=sys.stderr)
+    return exits.FINE
+
+
+def _source(target: str) -> str:
+    """The preset or file that is meant, or the run.yaml of the run.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if target in presets.names() or os.path.isfile(target):
+        return target
+    try:
+        return str(store.find(target).run_yaml)
+    except store.RunNotFound as error:
+        if os.path.isdir(target):
+            raise exits.Refused(str(error)) from None
+        try:
+            return str(loading.locate(target))
+        except ConfigError as neither:
+            problem = neither.problems[0]
+            message = "is no run, no preset and no file."
+            raise ConfigError([Problem(target, "", message, problem.remedy)]) from None
+
+
+def _beside(folder: Path, exported: Exported) -> dict[Path, str]:
+    return {folder / name: text for name, text in exported.companions.items()}
+
+
+def _write(texts: dict[Path, str], source: str) -> None:
+    """Write all files, each whole or not at all.
+
+    Raises:
+        ConfigError: one of them is what the export is made from.
+        OSError: one of them can't be written.
+    """
+    for path in texts:
+        if path.exists() and os.path.exists(source) and path.samefile(source):
+            raise ConfigError([Problem("--out", "", f"{path} is the run's own file.", "Name another one.")])
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+        print(clean(f"wrote {path}"), file=sys.stderr)
