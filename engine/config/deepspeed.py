@@ -66,7 +66,8 @@ def deepspeed_config(config: RunConfig, compute: Compute, hidden_size: int) -> d
 def _precision(compute: Compute, *, full: bool) -> dict[str, Any]:
     """Adapters stay float32 and are computed under autocast, as under every strategy; nothing frozen is cast then.
 
-    Trained in full, 16-bit weights with float32 masters take a third less. fp16 needs DeepSpeed's own loss scaling.
+    Trained in full, 16-bit weights with float32 masters take a third less. fp16 needs DeepSpeed's own loss scaling,
+    which it does for weights in fp16 alone: there it casts adapters too.
     """
     if compute is Compute.FP16:
         return {"fp16": {"enabled": True}}
