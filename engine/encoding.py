@@ -52,7 +52,7 @@ def make_encoder(
     if config.model.task is Task.SEQUENCE_CLASSIFICATION:
         classes = labels or find_labels(config, source, row_format, progress)
         column = data.columns.get("label", "label")
-        token_types = knows_token_types(config, tokenizer)
+        token_types = longest_text is None and knows_token_types(config, tokenizer)  # they make no row longer
 
         def encode_rows(rows: Sequence[NumberedRow]) -> list[TokenRow]:
             shares, rows = _shortened(rows, longest_text) if longest_text else (None, rows)

@@ -17,6 +17,7 @@ import msgspec
 
 from engine.config.inspection import Coverage
 from engine.errors import BadInput
+from engine.hub import require_hub
 from engine.rows import NumberedRow, Row, delimiter, find_builder, find_local, text_rows, told_plainly
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def first_rows(config: RunConfig, count: int) -> Rows:
 
 
 def _stream(config: RunConfig) -> tuple[str, Iterator[NumberedRow]]:
+    if find_local(config.data.path, "data.path") is None:
+        require_hub(config.data.path, "data.path")
     from engine.sources import open_stream  # imports ``datasets``, which takes a second
 
     return open_stream(config.data.path, name=config.data.name, split=config.data.split)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from engine.errors import BadInput
+from engine.hub import require_hub
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -28,9 +30,13 @@ def load_tokenizer(config: RunConfig, *, prefer_cache: bool = False) -> PreTrain
     revision = None if config.model.tokenizer else config.model.revision
     try:
         tokenizer = _from_cache(path, revision, config) if prefer_cache else None
+        if prefer_cache and tokenizer is None and not path.startswith(("/", ".", "~")) and not os.path.exists(path):
+            require_hub(path, field)
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(
             path, revision=revision, trust_remote_code=config.model.trust_remote_code
         )
+    except BadInput:
+        raise
     # Broken files surface as whatever the parser of that file raises, tokenizers' own as a bare Exception.
     except Exception as error:
         raise BadInput(f"{path}: {_why_no_tokenizer(path, error)} ({field}).") from error

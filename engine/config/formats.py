@@ -47,6 +47,7 @@ SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistan
 NEVER_EMPTY = {Task.CAUSAL_LM: ("output", "completion", "text"), Task.SEQUENCE_CLASSIFICATION: ("label",)}
 """An empty prompt is a choice; an empty answer teaches nothing. Of texts to classify, some may be empty: they are
 dropped and counted."""
+HALF_A_PAIR = "has half of a surrogate pair, as in \\ud83d without what follows it"
 ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
@@ -95,7 +96,18 @@ def row_problem(row: Mapping[str, Any], row_format: DataFormat, mapping: Mapping
             return f"{theirs!r} is {type(value).__name__}, not text" + " or a whole number" * (ours == "label")
         if not value.strip() and ours in NEVER_EMPTY[task]:
             return f"{theirs!r} is empty"
+        if not _is_text(value):
+            return f"{theirs!r} {HALF_A_PAIR}"
     return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8; JSON lets halves of surrogate pairs pass, and no tokenizer takes them."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _conversation_problem(turns: Any, column: str, row_format: DataFormat) -> str | None:
@@ -114,5 +126,7 @@ def _conversation_problem(turns: Any, column: str, row_format: DataFormat) -> st
         said = turn.get(what)
         if said is not None and not isinstance(said, str):
             return f"{what!r} of turn {number} of {column!r} is {type(said).__name__}, not text"
+        if said and not _is_text(said):
+            return f"{what!r} of turn {number} of {column!r} {HALF_A_PAIR}"
         answered |= turn[who] in ("assistant", "gpt") and bool((said and said.strip()) or calls)
     return None if answered else f"{column!r} has no answer by the assistant"
