@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -143,9 +144,15 @@ class ConfigForm(VerticalScroll):
         self._advanced: list[FieldRow] = []
         self.unfolded = False
         """Whether advanced fields are shown."""
+        self._filling = asyncio.Lock()
+        """Keys and messages come by different pumps: one form is filled at a time."""
 
     async def show(self, fields: Sequence[Field], values: dict[str, str]) -> None:
         """Show these fields in place of those before; ``values`` holds the texts of those not at their default."""
+        async with self._filling:
+            await self._show(fields, values)
+
+    async def _show(self, fields: Sequence[Field], values: dict[str, str]) -> None:
         await self.remove_children()
         rows = [FieldRow(field, values.get(field.path, "")) for field in fields if not field.advanced]
         self._advanced = [FieldRow(field, values.get(field.path, "")) for field in fields if field.advanced]
@@ -157,9 +164,10 @@ class ConfigForm(VerticalScroll):
 
     async def toggle_advanced(self) -> None:
         """Show or hide the advanced fields."""
-        self.unfolded = not self.unfolded
-        if self._advanced:
-            await self._fold()
+        async with self._filling:
+            self.unfolded = not self.unfolded
+            if self._advanced:
+                await self._fold()
 
     async def _fold(self) -> None:
         count = len(self._advanced)
