@@ -61,9 +61,6 @@ class Keeping(NamedTuple):
     sequence: int
     padded: bool
     eager: bool
-    float32_adapters: bool
-    """Whether adapters compute in float32 beside 16-bit layers: DeepSpeed's fp16 leaves those it has split as they are,
-    and PEFT casts the input for each."""
 
     @property
     def width(self) -> int:
@@ -88,7 +85,7 @@ def layers_bytes(job: Job) -> list[tuple[int, int]]:
     return _layers_bytes(
         Keeping(
             job.architecture, job.full, job.autocast, job.quantized, job.compute, adapters, job.sequence, job.padded,
-            eager, job.strategy is StrategyName.ZERO3 and job.compute is Compute.FP16 and not job.full,
+            eager,
         )
     )  # fmt: skip
 
@@ -179,9 +176,7 @@ def _linear_inputs(keeping: Keeping, layer: Layer) -> int:
         saved -= keeping.width * _output_projection(keeping, layer, adapted)
     if keeping.full:
         return saved
-    if keeping.float32_adapters:
-        saved = FLOAT32 * everything
-    saved += (FLOAT32 if keeping.float32_adapters else keeping.width) * adapters.rank * len(adapted)
+    saved += keeping.width * adapters.rank * len(adapted)
     if own:
         saved += everything
     if adapters.dora:  # outputs before and after their norm; beside plain layers PEFT needs one of them
