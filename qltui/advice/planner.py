@@ -173,7 +173,7 @@ def _best_of(
         return Rejected(strategy, TOO_FEW_GPUS, None)
     least: int | None = None
     blocked = ""
-    for places in _offloads(strategy, config.method.name) if offload else (NO_OFFLOAD,):
+    for places in offloads(strategy, config.method.name) if offload else (NO_OFFLOAD,):
         base = with_values(config, {"strategy.name": strategy, **places, "hardware.ranks_per_node": None})
         if rules := [*_refusals(base), *blocks(base)]:
             blocked = blocked or rules[0]
@@ -193,7 +193,7 @@ def _best_of(
     return Rejected(strategy, blocked if least is None else DOES_NOT_FIT, least)
 
 
-def _offloads(strategy: StrategyName, method: Method) -> Iterator[dict[str, Any]]:
+def offloads(strategy: StrategyName, method: Method) -> Iterator[dict[str, Any]]:
     """Fields that move something to the host, the least first."""
     yield NO_OFFLOAD
     if strategy in (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3) and method is Method.FULL:

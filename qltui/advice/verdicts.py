@@ -20,18 +20,20 @@ class Verdict(NamedTuple):
     source: str
 
 
-SOURCE = "qltui/advice/fitting.py; docs/plan.md says how well memory is predicted"
+SOURCE = "qltui/advice/fitting.py, fitting_others.py; docs/plan.md says how well memory is predicted"
 DOES_NOT_FIT = Verdict(
     "does-not-fit",
     "block or warn",
-    "a run that takes more memory than its GPUs have: surely (block), or if the plan errs by as much as it may (warn)",
+    "a run that takes more memory than its GPUs have: surely (block), or if the plan errs by as much as it may (warn);"
+    " of another program's files one that surely does (warn; block if it is half as much again with the shortest rows)",
     "The run would end with CUDA out of memory.",
     SOURCE,
 )
 NOTHING_FITS = Verdict(
     "nothing-fits",
-    "block",
-    "a run that surely takes more than its GPUs have, whatever the strategy, micro batch, recomputing and offload",
+    "block or warn",
+    "a run that surely takes more than its GPUs have, whatever the strategy, micro batch, recomputing and offload"
+    " (block); of another program's files as with `does-not-fit`",
     "Every way to run it was planned, and none has room.",
     SOURCE,
 )

@@ -40,6 +40,8 @@ class Checked(NamedTuple):
     findings: list[dict[str, Any]]
     fix: Patched | None
     plan: dict[str, Any] | None
+    assumed: str = ""
+    """What the plan takes for granted, after a comma."""
 
 
 def run_check(arguments: argparse.Namespace) -> int:
@@ -81,14 +83,21 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
     findings = [_of_problem(problem, "file", Severity.WARN) for problem in reading.problems]
     findings += [_of_problem(note, "note", Severity.INFO) for note in reading.notes]
 
+    planned: dict[bytes, list[Finding]] = {}
+
     def advise(reading: Reading) -> list[Finding]:
         architecture = _architecture(reading.values.get("model"))
-        return evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, versions_here()))
+        found = evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, versions_here()))
+        if not any(one.severity is Severity.BLOCK for one in found):
+            found += _fitting(reading, machine, architecture, planned)
+        return sorted(found, key=lambda finding: finding.severity.order)
 
     advised = advise(reading)
     fix = fixing.fixed(reading, advised, advise)
     findings += [_of_finding(finding, reading) for finding in advised]
-    return Checked(reading, findings, fix, _plan_of(reading, machine))
+    is_open = machine is not None and machine.gpus > 1 and "strategy" not in reading.values
+    assumed = ", if nothing shards it (the files name no strategy)" if is_open else ""
+    return Checked(reading, findings, fix, _plan_of(reading, machine), assumed)
 
 
 def _check_ours(reading: Reading, described: Machine | None) -> Checked:
@@ -113,6 +122,45 @@ def _check_ours(reading: Reading, described: Machine | None) -> Checked:
     return Checked(reading, findings, fixing.fixed_run(reading.path, assessed.advice.findings, advise_again), plan)
 
 
+def _fitting(
+    reading: Reading, described: Machine | None, architecture: Architecture | None, planned: dict[bytes, list[Finding]]
+) -> list[Finding]:
+    """Whether it fits the GPUs that were described, else those here; kept in ``planned``, as mending asks often."""
+    filled = _completed(reading)
+    if architecture is None or filled is None:
+        return []
+    machine = described or _here()
+    ranks = filled.get("world_size", 1)
+    if not machine.cards or (described is None and ranks > machine.gpus):
+        return []
+    from engine.config.quick_msgspec import msgspec
+    from qltui.advice import fitting_others
+    from qltui.configs.foreign.as_run import as_run
+
+    config = as_run(filled, machine.gpus)
+    if config is None:
+        return []
+    of_config = msgspec.json.encode(config)
+    if of_config not in planned:
+        keys = {name: place.key for name, place in reading.places.items()}
+        planned[of_config] = fitting_others.judge(config, filled, keys, architecture, machine)
+    return planned[of_config]
+
+
+def _completed(reading: Reading) -> dict[str, Any] | None:
+    """What its files say and what their program takes for the rest; None where that is too little to plan it."""
+    from qltui.advice.fitting_others import completed
+
+    return completed(reading.values, reading.engine, {key for file in reading.files for key in file.lines})
+
+
+def _here() -> Machine:
+    from qltui.facts import machine as machines
+    from qltui.runs import store
+
+    return machines.here(store.runs_home())
+
+
 def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None:
     """The memory of another program's training, as ours would take it; None where its files say too little."""
     if machine is None or not machine.cards:
@@ -120,7 +168,7 @@ def _plan_of(reading: Reading, machine: Machine | None) -> dict[str, Any] | None
     from qltui.cli.commands.plan import document, plan_run
     from qltui.configs.foreign.as_run import as_run
 
-    config = as_run(reading.values, machine.gpus)
+    config = as_run(_completed(reading) or reading.values, machine.gpus)
     architecture = find_architecture(config.model.path) if config else None
     return document(plan_run(config, architecture, machine)) if config and architecture else None
 
@@ -179,7 +227,7 @@ def _print(checked: list[Checked], *, fixing: bool) -> None:
         if not one.findings:
             print("  nothing stands in the way")
         if one.plan is not None:
-            _say(f"  {_plan_line(one.plan)}")
+            _say(f"  {_plan_line(one)}")
         if one.fix and one.fix.diff and not fixing:
             print("  what would mend it (--fix writes it):")
             print("".join(f"    {clean(line)}\n" for line in one.fix.diff.splitlines()), end="")
@@ -189,12 +237,13 @@ def _say(text: str) -> None:
     print("\n".join(output.wrapped(clean(text))))
 
 
-def _plan_line(plan: dict[str, Any]) -> str:
+def _plan_line(checked: Checked) -> str:
+    plan = checked.plan or {}
     gpu = plan["per_gpu"]
-    sizes = f"{gpu['total_bytes'] / 2**30:.1f} of {gpu['capacity_bytes'] / 2**30:.1f} GiB on each GPU"
-    return (
-        f"memory: {sizes}, give or take {gpu['error_bytes'] / 2**30:.1f}: {'fits' if plan['fits'] else 'does not fit'}"
-    )
+    total, capacity, error = gpu["total_bytes"], gpu["capacity_bytes"], gpu["error_bytes"]
+    verdict = "fits" if plan["fits"] else "may not fit" if total - error <= capacity else "does not fit"
+    sizes = f"{total / 2**30:.1f} of {capacity / 2**30:.1f} GiB on each GPU"
+    return f"memory: {sizes}, give or take {error / 2**30:.1f}: {verdict}{checked.assumed}"
 
 
 def _write_fixes(checked: list[Checked]) -> None:
