@@ -62,7 +62,7 @@ class Content(NamedTuple):
 
 def estimated(config: RunConfig) -> Lengths | None:
     """By bytes, from as much as is read in no time; None where the data is no file here that can be used."""
-    return _by_bytes(config, QUICK)
+    return _to_train_on(config, lambda path: _by_bytes(config, path, QUICK))
 
 
 def measured(config: RunConfig) -> Lengths | None:
@@ -70,10 +70,30 @@ def measured(config: RunConfig) -> Lengths | None:
 
     Takes a second or so. None where the data is no file here that can be used.
     """
+    if not Path(config.data.path).is_file():
+        return None
     count = _counts(config)
     if count is None:
-        return _by_bytes(config, THOROUGH)
-    contents, total, is_whole = _contents(config, THOROUGH)
+        return _to_train_on(config, lambda path: _by_bytes(config, path, THOROUGH))
+    return _to_train_on(config, lambda path: _by_tokens(config, path, count))
+
+
+def _to_train_on(config: RunConfig, of_file: Callable[[str], Lengths | None]) -> Lengths | None:
+    """Of the rows to train on; the longest may also be one to evaluate on."""
+    data = config.data
+    lengths = of_file(data.path)
+    if lengths is None:
+        return None
+    if data.eval_path is None:
+        return lengths._replace(rows=max(1, round(lengths.rows * (1 - data.eval_fraction))))
+    held_out = of_file(data.eval_path)
+    if held_out is None or held_out.longest is None or lengths.longest is None:
+        return lengths._replace(longest=None, shortest=None)
+    return lengths._replace(longest=max(lengths.longest, held_out.longest))
+
+
+def _by_tokens(config: RunConfig, path: str, count: Counts) -> Lengths | None:
+    contents, total, is_whole = _contents(config, path, THOROUGH)
     if not contents:
         return None
     step = -(-len(contents) // COUNTED)
@@ -85,8 +105,8 @@ def measured(config: RunConfig) -> Lengths | None:
     return of_rows(tokens, total, shortest=min(both), longest=max(both), measured=True)
 
 
-def _by_bytes(config: RunConfig, limits: Limits) -> Lengths | None:
-    contents, total, is_whole = _contents(config, limits)
+def _by_bytes(config: RunConfig, path: str, limits: Limits) -> Lengths | None:
+    contents, total, is_whole = _contents(config, path, limits)
     if not contents:
         return None
     tokens = [content.bytes / BYTES_PER_TOKEN + content.framing for content in contents]
@@ -103,9 +123,9 @@ def _most_tokens(content: Content) -> int:
     return round(digits + (content.bytes - digits) / LEAST_BYTES) + content.framing
 
 
-def _contents(config: RunConfig, limits: Limits) -> tuple[list[Content], int, bool]:
-    """(what rows hold, rows to train on in all, whether these are all); rows that cannot be used are passed by."""
-    data, path = config.data, Path(config.data.path)
+def _contents(config: RunConfig, name: str, limits: Limits) -> tuple[list[Content], int, bool]:
+    """(what rows hold, rows of the file, whether these are all); rows that cannot be used are passed by."""
+    data, path = config.data, Path(name)
     builder = FILE_FORMATS.get(path.suffix.lower())
     if builder is None or not path.is_file():
         return [], 0, False
@@ -125,8 +145,7 @@ def _contents(config: RunConfig, limits: Limits) -> tuple[list[Content], int, bo
         for row in sample.rows
         if row_problem(row.values, row_format, data.columns) is None
     ]
-    share = 1 if data.eval_path else 1 - data.eval_fraction
-    return contents, max(1, round(sample.total * share)), sample.is_whole
+    return contents, sample.total, sample.is_whole
 
 
 def _renamed(row: Row, columns: Mapping[str, str]) -> Row:

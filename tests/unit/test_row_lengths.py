@@ -138,6 +138,17 @@ def test_rows_held_out_are_not_trained_on(tmp_path: Path) -> None:
     assert known(row_lengths.estimated(config(tmp_path, *rows, **both))).rows == 100
 
 
+def test_the_longest_row_may_be_one_to_evaluate_on(tmp_path: Path) -> None:
+    held_out = write_rows(tmp_path / "held_out.jsonl", {"text": "word " * 90}, {"text": "word"})
+    made = config(tmp_path, {"text": "word " * 5}, {"text": "word " * 7}, **{"data.eval_path": str(held_out)})
+    words(tmp_path / "model")
+    found = known(row_lengths.measured(made))
+    assert (found.rows, found.shortest, found.longest, found.quantiles) == (2, 6, 91, (6, 8))
+    elsewhere = config(tmp_path, {"text": "word"}, **{"data.eval_path": "org/data"})
+    for found in (known(row_lengths.measured(elsewhere)), known(row_lengths.estimated(elsewhere))):
+        assert (found.rows, found.longest, found.longest_row(2048)) == (1, None, 2048)
+
+
 def test_pairs_to_classify_and_columns_of_other_names(tmp_path: Path) -> None:
     rows = [{"first": "a b", "second": "c", "stars": 1}, {"first": "a", "second": None, "stars": 2}]
     columns = {"text": "first", "text_pair": "second", "label": "stars"}
