@@ -6,6 +6,7 @@ Run it as ``python tests/benchmarks/planning.py``; it prints milliseconds, each 
 from __future__ import annotations
 
 import platform
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from engine.config.reading import read
 from qltui.advice import planner
 from qltui.advice.evaluation import evaluate
+from qltui.advice.lengths import of_rows
 from qltui.advice.memory import fit, job_on
 from qltui.advice.setup import Setup
 from qltui.advice.speed import step_time
@@ -57,6 +59,9 @@ def main() -> None:
     planner.choose(config, architecture, machine, rows=256)
     planner.fit = made
     search = best(1, lambda: planner.choose(config, architecture, machine, rows=256))
+    drawn = random.Random(1)
+    rows = of_rows([drawn.lognormvariate(6, 0.8) for _ in range(2000)], 50_000, shortest=9, longest=9000, measured=True)
+    on_rows = best(1, lambda: planner.choose(config, architecture, machine, rows=256, lengths=rows))
     whole = best(50, lambda: (evaluate(Setup.of_run(config, machine, architecture)), fit(job, machine)))
     print(f"Python {platform.python_version()}, {platform.machine()}; milliseconds")
     print(f"find an architecture, first time   {found:8.3f}")
@@ -65,6 +70,7 @@ def main() -> None:
     print(f"all rules                          {best(50, lambda: evaluate(setup)):8.3f}")
     print(f"one full evaluation                {whole:8.3f}")
     print(f"planner, {candidates:5} candidates         {search:8.3f}  ({search / candidates * 10_000:,.0f} for 10,000)")
+    print(f"the same for rows that were read   {on_rows:8.3f}")
 
 
 if __name__ == "__main__":

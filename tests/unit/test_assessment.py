@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.samples import make_config, only, write_model, write_rows
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from engine.config import Method, Problem, RunConfig, StrategyName, Task
 from qltui.facts.gpus import Gpu
@@ -211,3 +212,25 @@ def test_forcing_what_does_not_block_is_no_harm_and_told(tmp_path: Path) -> None
     assert assessed.refusals == []
     assert assessed.overridden == []
     assert assessed.idle_forces == ["bf16-not-there", "gpus-idle"]
+
+
+def test_rows_are_estimated_and_counted_only_where_it_might_not_fit(tmp_path: Path) -> None:
+    """Bytes say 2,900 tokens at most, which an 8 GB card has no room for; words say 1,001, which it has."""
+    rows = write_rows(tmp_path / "rows.jsonl", {"text": "lights " * 1000})
+    values = {**AUTO, "data.path": str(rows), "data.max_length": 16384, "training.micro_batch_size": 2}
+    config = make_config(tmp_path, **values)
+    (tmp_path / "model" / "config.json").write_text(json.dumps(NUMBERS))
+    words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.save(str(tmp_path / "model" / "tokenizer.json"))
+    assessed = assess(config, parse("1xH100"))
+    assert assessed.lengths is not None and not assessed.lengths.measured
+    tight = assess(config, parse("1xRTX 3070"))
+    assert tight.lengths is not None and tight.lengths.measured
+    assert (tight.lengths.longest, tight.refusals) == (1001, [])
+    thorough = assess(config, parse("1xH100"), thorough=True)
+    assert thorough.lengths == tight.lengths
+    assert thorough.again(config) == thorough.advice.findings
+    write_rows(rows, {"text": "lights " * 9000})
+    refused = assess(config, parse("1xRTX 3070"))
+    assert [finding.rule for finding in refused.blocks] == ["does-not-fit"]

@@ -134,3 +134,19 @@ def test_a_dry_run_says_all_that_was_found(cli: Cli, small_run: Callable[..., Pa
     assert refused.returncode == 1
     assert "the engine itself refuses such a run, so it cannot be forced." in refused.stderr
     assert "[engine-int8-fsdp2]" in refused.stderr
+
+
+def test_the_rows_it_was_planned_for_are_kept(tmp_path: Path) -> None:
+    assessed = on_gpus(tmp_path, "4xA40")
+    lengths, epoch = assessed.lengths, assessed.epoch
+    plan = plan_file.read(written(tmp_path, assessed))
+    assert plan is not None and plan.rows is not None and lengths is not None and epoch is not None
+    assert (plan.rows.rows, plan.rows.read, plan.rows.measured) == (1, 1, False)
+    assert plan.rows.longest_tokens == lengths.longest < 2048
+    assert (plan.rows.mean_tokens, plan.rows.cut, plan.rows.padding) == (lengths.mean(2048), 0, 0)
+    assert plan.seconds_per_step is not None
+    assert plan.rows.seconds_per_epoch == epoch.seconds == pytest.approx(plan.seconds_per_step / 4)
+    assert plan.rows.error == epoch.error > 0.5
+    on_cpu = assess(make_config(tmp_path), parse("4xA40"))
+    plan = plan_file.read(written(tmp_path, on_cpu))
+    assert plan is not None and plan.rows is None and on_cpu.lengths is None
