@@ -275,7 +275,7 @@ def _measure(request: LengthsRequest, encoder: Encoder, label: str, measured: Me
 def _add(rows: Sequence[Row], encoder: Encoder, config: RunConfig, label: str, measured: Measured) -> None:
     for encoded in _encode_each(encoder, [(0, row) for row in rows], config, label):
         if isinstance(encoded, str):
-            measured.refuse(f"a row {encoded}")
+            measured.refuse(encoded)
         else:
             measured.lengths.append(encoded.length)
             measured.first_targets.append(_first_target(encoded))

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 LONGEST_ROW = 2**25
 """In characters or bytes; a longer one is taken for a file of another kind."""
-BLOCK_BYTES = 8 * 1024
+BEGINNING_BYTES = 64 * 1024
+ROWS_OF_A_BLOCK = 4
+"""Neighbours are often alike, so there should be few of them; each block costs a look."""
+LEAST_BLOCK = 256
+"""Bytes."""
 MAX_BLOCKS = 2**17
 ROWS_AT_A_TIME = 32
 ROWS_LOOKED_AT = 200
@@ -149,7 +153,7 @@ def _line_parser(path: Path, builder: str) -> Callable[[bytes], Row] | None:
     """What makes a row of a line; None where rows are not lines, as in a JSON list."""
     if builder == "json":
         with path.open("rb") as file:
-            beginning = file.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+            beginning = file.read(BEGINNING_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
         return None if beginning.startswith(b"[") else _json_row
     with path.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, delimiter=delimiter(path))
@@ -178,12 +182,14 @@ def _json_row(line: bytes) -> Row:
 def _blocks(path: Path, parse: Callable[[bytes], Row], seed: int) -> Iterator[Drawn]:
     """The rows that begin in a block, block after block, drawn at random until there are no more."""
     is_csv = find_builder(path) == "csv"
-    with told_plainly(path), path.open("rb", buffering=BLOCK_BYTES) as file:
+    with told_plainly(path), path.open("rb") as file:
         size = path.stat().st_size
-        count = -(-size // BLOCK_BYTES)
+        beginning = file.read(BEGINNING_BYTES)
+        length = max(LEAST_BLOCK, ROWS_OF_A_BLOCK * len(beginning) // (beginning.count(b"\n") + 1))
+        count = -(-size // length)
         for block in random.Random(seed).sample(range(count), min(count, MAX_BLOCKS)):
-            begin = block * BLOCK_BYTES
-            end = min(begin + BLOCK_BYTES, size)
+            begin = block * length
+            end = min(begin + length, size)
             rows: list[Row] = []
             unusable: list[str] = []
             for start, line in _lines_beginning_in(file, begin, end):

@@ -75,6 +75,13 @@ COMMANDS = (
         JSON,
     ),
     Command(
+        "preview", "preview", "show the first rows as the model will see them, and how long the rows are",
+        argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
+        SET,
+        argument("--rows", type=count, metavar="N", default=5, help="how many to show; 5 without it"),
+        JSON,
+    ),
+    Command(
         "rehearse", "rehearse", "try a configuration on CPU ranks with a small model of the same architecture",
         argument("target", metavar="PRESET|FILE", help="name of a preset, or a run file"),
         SET,
