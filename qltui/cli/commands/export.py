@@ -47,21 +47,14 @@ def _source(target: str) -> str:
     """The preset or file that is meant, or the run.yaml of the run.
 
     Raises:
-        ConfigError: it is none of them.
+        Refused: it is none of them, or the beginning of several runs' ids.
     """
     if target in presets.names() or os.path.isfile(target):
         return target
     try:
         return str(store.find(target).run_yaml)
     except store.RunNotFound as error:
-        if os.path.isdir(target):
-            raise exits.Refused(str(error)) from None
-        try:
-            return str(loading.locate(target))
-        except ConfigError as neither:
-            problem = neither.problems[0]
-            message = "is no run, no preset and no file."
-            raise ConfigError([Problem(target, "", message, problem.remedy)]) from None
+        raise exits.Refused(f"{target} is no preset and no file, and no run: {error}") from None
 
 
 def _beside(folder: Path, exported: Exported) -> dict[Path, str]:
@@ -73,12 +66,15 @@ def _write(texts: dict[Path, str], source: str) -> None:
 
     Raises:
         ConfigError: one of them is what the export is made from.
-        OSError: one of them can't be written.
+        Refused: one of them can't be written.
     """
     for path in texts:
         if path.exists() and os.path.exists(source) and path.samefile(source):
             raise ConfigError([Problem("--out", "", f"{path} is the run's own file.", "Name another one.")])
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+        except OSError as error:
+            raise exits.Refused(f"--out: {path} can't be written ({error.strerror}). Name another place.") from None
         print(clean(f"wrote {path}"), file=sys.stderr)

@@ -134,6 +134,7 @@ METHOD = (
         lambda given: given.config.method.lora.modules_to_save or LEFT_OUT if given.has_adapter else LEFT_OUT,
         ("method.lora.modules_to_save",),
     ),
+    fixed("peft_autocast_adapter_dtype", False, meanings.types_differ),
     field("peft_use_rslora", "method.lora.use_rslora", when=_adapted),
     field("peft_use_dora", "method.lora.use_dora", when=_adapted),
     field(

@@ -10,7 +10,7 @@ from qltui.configs.export import meanings
 from qltui.configs.export.data_source import is_local
 from qltui.configs.export.meanings import is_method, is_strategy
 from qltui.configs.export.tables import LEFT_OUT, Given, Lost, Program, Refusal, Row, field, fixed, unless_default
-from qltui.configs.export.trl import evaluation, trainer
+from qltui.configs.export.trainer import evaluation, trainer
 
 QLORA, INT8 = is_method(Method.QLORA), is_method(Method.INT8)
 FSDP2, ZERO3 = is_strategy(StrategyName.FSDP2), is_strategy(StrategyName.ZERO3)
@@ -245,7 +245,7 @@ LLAMA_FACTORY = Program(
         *MODEL, *METHOD, *DATA, *trainer("warmup_ratio"), *evaluation(meanings.evaluates), *STRATEGY,
         *meanings.OURS_ALONE,
     ),
-    (*meanings.REFUSALS, *REFUSALS),
+    (*meanings.REFUSALS, meanings.TYPES_DIFFER, *REFUSALS),
     _start,
     lambda given: {DATASET_INFO: _dataset_info(given)},
 )  # fmt: skip

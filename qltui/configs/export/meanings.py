@@ -69,6 +69,21 @@ REFUSALS = (
 )
 
 
+def types_differ(given: Given) -> bool:
+    """Whether PEFT would leave modules trained whole in 16 bit beside float32 adapters, which ZeRO-3 refuses."""
+    config = given.config
+    in_16_bit = config.method.name is Method.LORA and given.compute is not Compute.FP32
+    return config.strategy.name is StrategyName.ZERO3 and in_16_bit and bool(config.method.lora.modules_to_save)
+
+
+TYPES_DIFFER = Refusal(
+    "method.lora.modules_to_save",
+    types_differ,
+    "they are 16-bit there beside float32 adapters, and ZeRO-3 wants all that is trained of one type.",
+    "Use --set strategy.name=zero2, or fsdp2.",
+)
+
+
 def is_strategy(*names: StrategyName) -> Callable[[Given], bool]:
     return lambda given: given.config.strategy.name in names
 
@@ -184,11 +199,3 @@ def fsdp_config(given: Given, offload: str) -> Any:
         "activation_checkpointing": False,
         offload: given.config.strategy.offload_parameters,
     }
-
-
-def clips_offloaded(given: Given) -> bool:
-    """Whether gradients that FSDP2 keeps on the host are clipped, for which NCCL alone is not enough."""
-    strategy = given.config.strategy
-    return (
-        strategy.name is StrategyName.FSDP2 and strategy.offload_parameters and given.config.training.max_grad_norm > 0
-    )
