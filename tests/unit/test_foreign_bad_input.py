@@ -118,7 +118,7 @@ def test_json_with_comments_and_commas(tmp_path: Path) -> None:
     reading = read_file(path)
     assert reading.values["strategy"] == "zero2"
     assert reading.places["gradient_accumulation_steps"].line == 6
-    assert [note.where for note in reading.notes] == [f"{path}:2", f"{path}:3"]
+    assert [note.where for note in reading.loose] == [f"{path}:2", f"{path}:3"]
     assert "train_batch_size: is not a whole number (given: '//8')" in str(reading.problems[0])
 
 

@@ -183,10 +183,23 @@ def test_the_switches_of_pefts_examples_are_known(tmp_path: Path) -> None:
     assert reading.ignored == []
 
 
-def test_data_and_model_alone_make_no_run_of_ours(tmp_path: Path) -> None:
-    (path,) = write(tmp_path, a__yaml="data:\n  path: rows.parquet\n  prompt_key: prompt\ncustom: 1\n")
-    (reading,) = read([path])
-    assert reading.format is None
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("model: a/b\ndata: rows.jsonl\n", Format.QLTUI),
+        ("model: {path: a/b}\ndata: {path: rows.jsonl}\nname: tides\nlearning_rate: 1e-4\n", Format.QLTUI),
+        ("{model: a/b, data: rows.jsonl, method: lora}\n", Format.QLTUI),
+        ('{"model": "a/b", "data": "rows.jsonl"}  # in one line\n', Format.QLTUI),
+        ("model: a/b\ndata: rows.jsonl\ncustom: 1\n", None),
+        ("data:\n  path: rows.parquet\n  prompt_key: prompt\ncustom: 1\n", None),
+    ],
+)
+def test_model_and_data_make_a_run_of_ours_unless_another_key_stands_beside_them(
+    text: str, found: Format | None, tmp_path: Path
+) -> None:
+    (reading,) = read(write(tmp_path, a__yaml=text))
+    assert reading.format is found
+    assert reading.loose == [], "YAML may have comments"
 
 
 @pytest.mark.parametrize("prefix", ["", "fsdp_"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config.run_config import ALIASES, FIELDS
 from qltui.configs.foreign.reading import Format
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ SIGNS: dict[Format, tuple[frozenset[str], frozenset[str]]] = {
 BUILT_ON_TRAINER = (Format.AXOLOTL, Format.LLAMA_FACTORY)
 """Formats that take Trainer's arguments too: where their own keys are, Trainer's speak for them as well."""
 
+REQUIRED = frozenset({"model", "data"})
+OURS = frozenset({path.split(".")[0] for path in FIELDS} | ALIASES.keys())
+"""What a run file of ours has at the top, and what it may have."""
+
 
 def detect(keys: Iterable[str]) -> tuple[Format | None, str]:
     """The format that most keys speak for, and which they are; None where too few do."""
@@ -76,6 +81,8 @@ def detect(keys: Iterable[str]) -> tuple[Format | None, str]:
     for key in keys:
         parts = key.split(".")
         present.update(".".join(parts[: end + 1]) for end in range(len(parts)))
+    if present >= REQUIRED and all(key.split(".")[0] in OURS for key in present):
+        return Format.QLTUI, "it has model, data, and nothing that is not of a run file"
     best: Format | None = None
     most, evidence = 0, ""
     strong_of_trainer, weak_of_trainer = SIGNS[Format.TRAINER]

@@ -77,6 +77,7 @@ def read_content(reading: Reading, text: str) -> None:
     tree = _tree(reading.path, text)
     reading.problems += tree.problems
     reading.notes += tree.notes
+    reading.loose += tree.loose
     reading.format, reading.evidence = detect(entry.key for entry in tree.entries)
     if reading.format is None:
         if not tree.entries:
@@ -117,9 +118,7 @@ def _tree(path: str, text: str) -> Tree:
     if text.lstrip().startswith(("{%", "{{", "{#")):
         raise Unreadable(1, "is a template, not a configuration.", "Fill it in first.")
     if text.lstrip()[0] in "{[" or path.endswith((".json", ".hjson", ".jsonc")):
-        from qltui.configs.foreign.json_keys import read_json
-
-        return read_json(text, path)
+        return _json_tree(text, path)
     from qltui.configs.foreign.plain_yaml import read_plain
 
     entries = read_plain(text)
@@ -128,6 +127,26 @@ def _tree(path: str, text: str) -> Tree:
     from qltui.configs.foreign.yaml_keys import read_yaml
 
     return read_yaml(text, path)
+
+
+def _json_tree(text: str, path: str) -> Tree:
+    """What begins with a brace: JSON, or in a file that says so YAML in one line."""
+    from qltui.configs.foreign.json_keys import read_json
+
+    if not path.endswith((".yaml", ".yml")):
+        return read_json(text, path)
+    from qltui.configs.foreign.yaml_keys import read_yaml
+
+    try:
+        tree = read_json(text, path)
+    except Unreadable:
+        return read_yaml(text, path)
+    if not tree.loose:
+        return tree
+    try:
+        return read_yaml(text, path)
+    except Unreadable:
+        return tree
 
 
 def _is_script(path: str, text: str) -> bool:

@@ -1,10 +1,11 @@
-"""JSON text to keys with places; comments and trailing commas are read over and noted."""
+"""JSON text to keys with places; comments and trailing commas are read over and noted, and taken out if asked."""
 
 from __future__ import annotations
 
 import json
 import re
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Any
 
 from engine.config.schema import Problem
@@ -16,6 +17,8 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+SPELT = {"True": "true", "False": "false", "None": "null"}
+"""Constants of Python as JSON has them."""
 MAX_DEPTH = 40
 
 
@@ -33,13 +36,36 @@ def read_json(text: str, where: str) -> Tree:
     return _Reader(text, where).tree()
 
 
+def strict(text: str) -> str:
+    """The text of a readable JSON file as every parser takes it: no comments, no comma after the last value."""
+    tokens = list(TOKEN.finditer(text))
+    meant = [place for place, token in enumerate(tokens) if token.lastgroup not in ("space", "comment")]
+    needless = {one for one, after in pairwise(meant) if tokens[one][0] == "," and tokens[after][0] in ("}", "]")}
+    parts: list[str] = []
+    has_line = True
+    """Whether something is left of the line that a comment stood in."""
+    for place, token in enumerate(tokens):
+        kind, word = token.lastgroup, token[0]
+        if kind == "comment":
+            before = parts.pop().rstrip(" \t") if parts else ""
+            parts += [before] if before else []
+            has_line = bool(parts) and not parts[-1].endswith("\n")
+            parts += ["\r"] if has_line and word.endswith("\r") else []
+        elif kind == "space" and not has_line:
+            parts.append(word.partition("\n")[2])
+            has_line = True
+        elif place not in needless:
+            parts.append(SPELT.get(word, word) if kind == "word" else word)
+    return "".join(parts)
+
+
 class _Reader:
     """A recursive descent over tokens that knows where each begins."""
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
         self.starts = line_starts(text)
-        self.result = Tree([], [], [])
+        self.result = Tree([], [], [], [])
         self.at = 0
         comments = []
         self.tokens: list[tuple[str, str, int, int]] = []
@@ -140,7 +166,7 @@ class _Reader:
     def _strict(self, line: int, what: str) -> None:
         """Note what is no JSON, though it can be read."""
         message = f"{what}: DeepSpeed itself reads it, Accelerate and Transformers refuse it."
-        self.result.notes.append(Problem(f"{self.where}:{line}", "", message, "Take it out."))
+        self.result.loose.append(Problem(f"{self.where}:{line}", "", message, "Take it out."))
 
     def _deep(self, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -155,7 +181,7 @@ class _Nested(_Reader):
 
     def __init__(self, outer: _Reader) -> None:
         self.where, self.starts, self.at, self.tokens = outer.where, outer.starts, outer.at, outer.tokens
-        self.result = Tree([], outer.result.problems, outer.result.notes)
+        self.result = Tree([], outer.result.problems, outer.result.notes, outer.result.loose)
 
 
 def _unquoted(word: str) -> str:

@@ -38,6 +38,8 @@ class Tree(NamedTuple):
     entries: list[Entry]
     problems: list[Problem] = []
     notes: list[Problem] = []
+    loose: list[Problem] = []
+    """What is no JSON though it can be read as such."""
 
 
 class Unreadable(Exception):

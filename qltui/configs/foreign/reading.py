@@ -80,6 +80,8 @@ class Reading(Struct):
     """What is wrong with the file."""
     notes: list[Problem] = field(default_factory=list)
     """What one should know: values filled in elsewhere, files that contradict each other."""
+    loose: list[Problem] = field(default_factory=list)
+    """What is no JSON though it can be read as such: only DeepSpeed itself does."""
     references: dict[str, str] = field(default_factory=dict)
     """Files it names, by the key that does."""
     parts: list[Reading] = field(default_factory=list)
@@ -103,6 +105,11 @@ class Reading(Struct):
     def trains(self) -> bool:
         """Whether it says how is trained, not only how ranks are started or sharded."""
         return self.format not in (None, Format.QLTUI, Format.ACCELERATE, Format.DEEPSPEED, Format.FSDP)
+
+    @property
+    def is_deepspeeds_alone(self) -> bool:
+        """Whether nothing says that another program than DeepSpeed reads its files."""
+        return all(file.format is Format.DEEPSPEED for file in self.files)
 
 
 ENGINES = {
