@@ -35,8 +35,10 @@ def fixed(reading: Reading, findings: list[Finding], advise: Callable[[Reading],
     ``advise`` says what there is to find in a reading of other texts.
     """
     fixes = fixes_of(findings)
-    if not any(fix.patch for fix in fixes):
+    loose = [] if reading.is_deepspeeds_alone else [file.path for file in reading.files if file.loose]
+    if not loose and not any(fix.patch for fix in fixes):
         return None
+    from qltui.configs.foreign.json_keys import strict
     from qltui.configs.foreign.keys import Unreadable
     from qltui.configs.foreign.patching import apply, result_of, texts_of
     from qltui.configs.foreign.together import read_again
@@ -46,7 +48,8 @@ def fixed(reading: Reading, findings: list[Finding], advise: Callable[[Reading],
 
     try:
         texts = texts_of(reading)
-        return result_of(texts, mend(texts, fixes, lambda now: fixes_of(advise(read_again(reading, now))), apply_to))
+        now = texts | {path: strict(texts[path]) for path in loose}
+        return result_of(texts, mend(now, fixes, lambda now: fixes_of(advise(read_again(reading, now))), apply_to))
     except Unreadable:
         return None
 

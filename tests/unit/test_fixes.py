@@ -113,10 +113,10 @@ CASES: dict[str, tuple[dict[str, str], str, list[str]]] = {
         "fsdp2-hybrid", ["+fsdp: [full_shard, auto_wrap]"]),
     "a number that differs": (
         {"t.yaml": f"{TRAINER}max_grad_norm: 2.0\ndeepspeed: z.json\n", "z.json": ZERO % 2},
-        "deepspeed-values-differ", ['+  "gradient_clipping": "auto" // last']),
+        "deepspeed-values-differ", ['+  "gradient_clipping": "auto"']),
     "a stage": (
         {"f.yaml": f"{FACTORY}quantization_bit: 8\ndeepspeed: z.json\n", "z.json": ZERO % 3},
-        "llamafactory-int8-sharded", ['+    "stage": 2 // why not']),
+        "llamafactory-int8-sharded", ['+    "stage": 2']),
     "PiSSA in LLaMA-Factory": (
         {"f.yaml": f"{FACTORY}pissa_init: true\npissa_iter: 16\nquantization_bit: 4\n"},
         "quantised-decomposing-init", ["-pissa_init: true\n-pissa_iter: 16\n"]),

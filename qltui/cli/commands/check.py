@@ -82,6 +82,8 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
     # The program that reads it may take it nevertheless.
     findings = [_of_problem(problem, "file", Severity.WARN) for problem in reading.problems]
     findings += [_of_problem(note, "note", Severity.INFO) for note in reading.notes]
+    refused = Severity.INFO if reading.is_deepspeeds_alone else Severity.WARN
+    findings += [_of_problem(one, "not-json", refused) for file in reading.files for one in file.loose]
 
     planned: dict[bytes, list[Finding]] = {}
 
