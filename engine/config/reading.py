@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.config import plain_yaml
 from engine.config.run_config import ALIASES, FIELDS, SCHEMA_VERSION, RunConfig, build
 from engine.config.schema import ConfigError, Problem, convert, flatten, nearest
 
-MAX_FILE_BYTES = 1_000_000
-"""A run file is a page; anything this big is something else."""
+MAX_FILE_BYTES = 200_000
+"""A configuration is a page; anything this big is something else, and slow to read as YAML."""
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -40,18 +41,17 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """YAML 1.2 text, read safely: ``off`` is text, ``1e-4`` a number, no tag makes an object."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    """YAML 1.2 text, read safely: ``off`` is text, ``1e-4`` a number, no tag makes an object.
 
+    Raises:
+        ConfigError: it is no YAML, with line and column, or holds more than any configuration.
+    """
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise ConfigError([Problem(place, "", f"is not valid YAML: {error.problem or error.context}.")]) from None
-    except (YAMLError, ValueError) as error:
-        raise ConfigError([Problem(where, "", f"is not valid YAML: {error}.")]) from None
+        return plain_yaml.read_value(text)
+    except plain_yaml.NotPlain:
+        from engine.config import any_yaml  # only here: it takes time to import
+
+        return any_yaml.parse(text, where)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.config.reading import MAX_FILE_BYTES
 from qltui.configs.foreign.files import read_content, read_file
-from qltui.configs.foreign.keys import MAX_FILE_BYTES, Unreadable
+from qltui.configs.foreign.keys import Unreadable
 from qltui.configs.foreign.reading import Format, Reading
 from qltui.configs.foreign.together import read
 

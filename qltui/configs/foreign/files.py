@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config.reading import MAX_FILE_BYTES
 from engine.config.run_config import ALIASES
 from engine.config.schema import Problem
 from qltui.configs.foreign.detect import detect
-from qltui.configs.foreign.keys import MAX_FILE_BYTES, Keys, Tree, Unreadable
+from qltui.configs.foreign.keys import Keys, Tree, Unreadable
 from qltui.configs.foreign.reading import Format, Reading
 
 if TYPE_CHECKING:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_FILE_BYTES = 200_000
-"""A configuration is a page; anything this big is something else, and slow to read as YAML."""
-
 TEMPLATE = re.compile(r"\$\{|\$\(|\$[A-Za-z_@*#0-9]|\{\{|\{%|^<[^|<>]*>$")
 """A value that something else fills in: ${NAME}, $NAME, {{ name }}, <your model>."""
 UNSAID = ("auto", "none", "null", "")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from engine.config.any_yaml import MAX_BRACKETS, MAX_DEPTH, MAX_NODES, TOO_DEEP, TOO_MUCH, nesting
 from engine.config.schema import Problem
 from qltui.configs.foreign.keys import Entry, Tree, Unreadable
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
-
-MAX_NODES = 20_000
-"""Values a file may have once its aliases are followed: far more than any configuration, far less than a bomb."""
-MAX_DEPTH = 40
-MAX_BRACKETS = 200
-"""Brackets open at once before a file is parsed at all: far deeper ones take the parser seconds."""
 
 
 def read_yaml(text: str, where: str) -> Tree:
@@ -28,8 +22,8 @@ def read_yaml(text: str, where: str) -> Tree:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    if _nesting(text) > MAX_BRACKETS:
-        raise Unreadable(1, "is nested too deeply for a configuration.")
+    if nesting(text) > MAX_BRACKETS:
+        raise Unreadable(1, TOO_DEEP)
     template = "Fill in its template first." if "{{" in text or "{%" in text else ""
     try:
         node = YAML(typ="safe", pure=True).compose(text)
@@ -38,7 +32,7 @@ def read_yaml(text: str, where: str) -> Tree:
         line = mark.line + 1 if mark else 1
         raise Unreadable(line, f"is not valid YAML: {error.problem or error.context}.", template) from None
     except RecursionError:
-        raise Unreadable(1, "is nested too deeply for a configuration.") from None
+        raise Unreadable(1, TOO_DEEP) from None
     except (YAMLError, ValueError) as error:
         raise Unreadable(1, f"is not valid YAML: {' '.join(str(error).split())}.", template) from None
     if node is None:
@@ -47,15 +41,6 @@ def read_yaml(text: str, where: str) -> Tree:
         kind = "a list" if node.id == "sequence" else "text"
         raise Unreadable(node.start_mark.line + 1, f"holds {kind} where a mapping of keys to values should stand.")
     return _Walk(where).tree(node)
-
-
-def _nesting(text: str) -> int:
-    """How deeply brackets are nested in each other, told without parsing."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", text):
-        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest
 
 
 class _Walk:
@@ -74,7 +59,7 @@ class _Walk:
         self.left -= 1
         if self.left < 0 or depth > MAX_DEPTH:
             line = node.start_mark.line + 1
-            raise Unreadable(line, f"unfolds to more than {MAX_NODES} values or {MAX_DEPTH} levels.")
+            raise Unreadable(line, TOO_MUCH)
 
     def _mapping(self, node: MappingNode, prefix: str, depth: int) -> None:
         seen: dict[str, tuple[int, str]] = {}
