@@ -26,6 +26,7 @@ from qltui.runs.state import RunState
 from qltui.runs.status import ranks_of
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.monitor import Monitor
+from qltui.ui.screens.new_run import NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,11 @@ HALF_WAY = 0.55
 """Share of the steps that the picture of a run at work shows."""
 SETTLE_SECONDS = 1.5
 """Time a screen gets to read what it shows."""
+
+CHOSEN = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "presets/demo/data/train.jsonl"}
+BLOCKED = {"method.name": "int8", "strategy.name": "fsdp2"}
+MACHINE = "4xA40"
+"""What the pictures of the wizard show."""
 
 CELL_WIDTH = 12.2
 """Of Rich's SVG export."""
@@ -124,7 +130,9 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "home": (None, []),
         "presets": (None, ["p"]),
         "review": (None, ["p", "enter"]),
-        "new-run": (None, ["n", "pagedown", "tab"]),
+        "new-run": (lambda: NewRun(CHOSEN, MACHINE), []),
+        "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown", "down"]),
+        "findings": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["pagedown", "pagedown", "pagedown", "f4"]),
         "runs": (None, ["r"]),
         "doctor": (None, ["d"]),
     }

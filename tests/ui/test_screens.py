@@ -12,6 +12,7 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.screen import Screen
 
+from engine.config import ConfigError, Problem, RunConfig
 from engine.events import read_json
 from qltui.configs.loading import load
 from qltui.runs import plan_file, status, store
@@ -85,6 +86,21 @@ async def test_what_a_rule_blocks_is_not_launched(home: Path, size: tuple[int, i
         await pilot.pause()
         assert isinstance(pilot.app.screen, Review)
     assert not home.exists()
+
+
+async def test_every_reason_can_be_read(home: Path, size: tuple[int, int]) -> None:
+    """However many there are: what has no room is scrolled to."""
+    problems = [Problem("", f"field.{number}", "is wrong for a reason that takes a line.") for number in range(30)]
+    async with QltuiApp(lambda: Review("many", lambda: refuse(problems))).run_test(size=size) as pilot:
+        await until_seen(pilot, "field.0")
+        area = pilot.app.screen.query_one("#verdicts")
+        assert area.max_scroll_y > 0
+        area.scroll_end(animate=False)
+        await until_seen(pilot, "field.29")
+
+
+def refuse(problems: list[Problem]) -> RunConfig:
+    raise ConfigError(problems)
 
 
 async def test_a_launch_from_the_review_leaves_its_plan(home: Path) -> None:

@@ -96,10 +96,10 @@ class NewRun(Page):
             self.outlook = outlook
             self.number = number
 
-    def __init__(self, values: dict[str, str] | None = None) -> None:
-        """Open the draft, or a form with ``values``, texts by dotted path."""
+    def __init__(self, values: dict[str, str] | None = None, machine: str = "") -> None:
+        """Open the draft, or a form with ``values``, texts by dotted path, planned for a ``machine`` as described."""
         super().__init__()
-        kept, machine = draft.load() if values is None else (values, "")
+        kept, machine = draft.load() if values is None else (values, machine)
         self.values = {path: text for path, text in kept.items() if path in FIELDS and path not in NOT_ASKED}
         self.machine_text = machine
         """GPUs as described; empty for those of this machine."""

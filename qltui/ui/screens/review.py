@@ -82,7 +82,8 @@ class Review(Page):
 
     def compose(self) -> ComposeResult:
         yield TitleBar(Content(f"Review · {self._title}"))
-        yield Static("… checking model, data and machine", id="verdict", markup=False)
+        with VerticalScroll(id="verdicts"):
+            yield Static("… checking model, data and machine", id="verdict", markup=False)
         with Horizontal(id="what"):
             with VerticalScroll(id="summary", classes="panel") as summary:
                 summary.border_title = "What will run"

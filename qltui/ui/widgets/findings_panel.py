@@ -42,13 +42,13 @@ class FindingRow(Static, can_focus=True):
 
     def on_focus(self, event: events.Focus) -> None:
         """Unfold."""
-        self._tell()
+        self._tell(unfolded=True)
 
     def on_blur(self, event: events.Blur) -> None:
         """Fold."""
         self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, *, unfolded: bool = False) -> None:
         finding = self.finding
         mark, colour = MARKS[finding.severity]
         text = Content.assemble(
@@ -57,7 +57,7 @@ class FindingRow(Static, can_focus=True):
         )  # fmt: skip
         if finding.fix:
             text += Content.styled("  F5 mends it", "bold $accent")
-        if self.has_focus:
+        if unfolded:
             text += Content.styled(
                 f"\nwhy  {words.plain(finding.why)}\nsource  {words.plain(finding.source)}", "$muted"
             )

@@ -19,7 +19,7 @@ MARKS = {
     Mark.BLOCKED: ("×", "$error"), Mark.UNKNOWN: ("?", "$muted"),
 }  # fmt: skip
 """Mark and colour of a square."""
-BEST = ("★", "bold $accent")
+BEST = ("★", "$accent")
 LEGEND = "★ best   ○ fits   ▲ tight   · doesn't fit   × blocked"
 HEADS = {"full": "full", "lora": "LoRA", "int8": "int8 LoRA", "qlora": "QLoRA"}
 ROW, COLUMN = 17, 13
@@ -92,10 +92,9 @@ class StrategyMatrix(Widget, can_focus=True):
             mark, colour = BEST if square.place == self._best else MARKS[square.mark]
             size = f"{square.fit.total / GIB:6.1f}" if square.fit else "".rjust(6)
             arrow = "◂" if square.place == self._chosen else " "
-            under = (number, column) == self._cursor
-            style = (
-                f"{colour} on $boost bold" if under and self.has_focus else f"{colour} underline" if under else colour
-            )
+            style = colour
+            if (number, column) == self._cursor:
+                style = f"bold $background on {colour}" if self.has_focus else f"{colour} on $panel"
             text += Content.assemble((f"{mark} {size} {arrow}", style)) + Content(" " * (COLUMN - 10))
         return text
 
