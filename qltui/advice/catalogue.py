@@ -18,8 +18,8 @@ HEAD = """# Rules
 
 Written by `python -m qltui.advice.catalogue` from the declarations in `qltui/advice/rules/`.
 
-A **block** surely fails or silently damages what is trained, and a launch with one is refused (`--force ID` overrides
-it by name, but for `engine-` ones: those the engine itself refuses). A **warn** may fail, or does not do what it says.
+A **block** surely fails or silently damages what is trained, and a launch with one is refused; `--force ID` overrides
+it by name, unless it is *never forced*, as the engine refuses it too. A **warn** may fail, or does not do what it says.
 An **info** works; something else is simpler, faster or smaller. A rule bounded by versions holds for these alone; where
 another program's versions are not known, it warns at most. *Ours* are runs of our own engine, *others* the files of
 other programs that `qltui check` reads.
@@ -54,7 +54,8 @@ def _lines() -> Iterator[str]:
 def _row(rule: Rule) -> str:
     versions = f" ({', '.join(map(str, rule.versions))})" if rule.versions else ""
     whose = "both" if rule.concerns is Concerns.ALL else rule.concerns.value
-    cells = (f"`{rule.id}`", rule.severity.value, whose, rule.case + versions, f"{rule.why} {rule.remedy}", rule.source)
+    severity = f"{rule.severity.value}, never forced" if rule.engine_refuses else rule.severity.value
+    cells = (f"`{rule.id}`", severity, whose, rule.case + versions, f"{rule.why} {rule.remedy}", rule.source)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -56,6 +56,8 @@ class Rule(NamedTuple):
     versions: tuple[Bound, ...] = ()
     """All must hold; a package whose version is not known holds no bound."""
     concerns: Concerns = Concerns.OTHERS
+    engine_refuses: bool = False
+    """Whether the engine, or what it is built on, refuses such a run itself, so that ``--force`` would help nobody."""
 
     def holds(self, setup: Setup) -> bool:
         """Whether the rule fires."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
-ENGINE = "engine-"
-"""What the ids of the rules begin with that say what the engine itself refuses."""
+REFUSED = frozenset(rule.id for rule in RULES if rule.engine_refuses)
+"""Ids of the rules that say what the engine itself refuses: none of them can be forced."""
 
 
 class Assessment(NamedTuple):
@@ -164,7 +164,7 @@ def _not_forcible(rule: str) -> Problem | None:
     ids = known_ids()
     if rule not in ids:
         return Problem(f"--force {rule}", "", "there is no such rule.", nearest(rule, ids))
-    if rule.startswith(ENGINE):
+    if rule in REFUSED:
         return Problem(f"--force {rule}", "", "the engine itself refuses such a run, so it cannot be forced.")
     return None
 

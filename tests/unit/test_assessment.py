@@ -208,10 +208,36 @@ def test_what_cannot_be_forced_is_said(tmp_path: Path, forced: str, said: str) -
 
 
 def test_forcing_what_does_not_block_is_no_harm_and_told(tmp_path: Path) -> None:
-    assessed = assess(make_config(tmp_path), CPU, ["bf16-not-there", "gpus-idle"])
+    assessed = assess(make_config(tmp_path), CPU, ["one-rank-strategies", "gpus-idle"])
     assert assessed.refusals == []
     assert assessed.overridden == []
-    assert assessed.idle_forces == ["bf16-not-there", "gpus-idle"]
+    assert assessed.idle_forces == ["gpus-idle", "one-rank-strategies"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "machine", "values"),
+    [
+        ("cpu-fp16", "cpu", {"precision.compute": "fp16"}),
+        ("cpu-pipeline", "cpu", {"strategy.name": "pipeline"}),
+        ("cpu-offload", "cpu", {"strategy.name": "fsdp2", "strategy.offload_parameters": True,
+                                "strategy.offload_optimizer": True}),
+        ("cpu-optimizer-offload", "cpu", {"strategy.name": "zero3", "strategy.offload_optimizer": True}),
+        ("cpu-flash-attention", "cpu", {"model.attention": "flash_attention_2"}),
+        ("cpu-paged-optimizer", "cpu", {"training.optimizer": "paged_adamw_8bit"}),
+        ("more-ranks-than-gpus", "2xA40", {"strategy.name": "ddp", "hardware.ranks_per_node": 3}),
+        ("pipeline-one-gpu", "1xA40", {"strategy.name": "pipeline"}),
+        ("gpus-not-there", "1xA40", {"hardware.gpus": ["7"]}),
+        ("bf16-not-there", "1xT4", {"precision.compute": "bf16"}),
+        ("cuda-without-gpu", "cpu", {"hardware.device": "cuda"}),
+    ],
+)  # fmt: skip
+def test_what_the_engine_refuses_cannot_be_forced(
+    rule: str, machine: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    config = make_config(tmp_path, **{"hardware.device": "auto", "hardware.ranks_per_node": None, **values})
+    first, *_, last = refusals(config, parse(machine), rule)
+    assert str(first) == f"--force {rule}: the engine itself refuses such a run, so it cannot be forced."
+    assert str(last).endswith(f"[{rule}]")
 
 
 def test_rows_are_estimated_and_counted_only_where_it_might_not_fit(tmp_path: Path) -> None:

@@ -135,11 +135,14 @@ def test_machines_are_asked_from_the_smallest_on() -> None:
 
 
 def test_whether_it_fits_is_asked_of_what_nothing_else_blocks_or_what_is_forced() -> None:
-    config = run(QWEN, "lora", **{"precision.compute": "bf16"})
-    assert [one.rule for one in advice(config, "1xT4").findings if one.severity is Severity.BLOCK] == ["bf16-not-there"]
-    forced = [one.rule for one in advice(config, "1xT4", "bf16-not-there").findings if one.severity is Severity.BLOCK]
-    assert sorted(forced) == ["bf16-not-there", "nothing-fits"]
-    assert assess(config, parse("1xT4"), ["bf16-not-there", "nothing-fits"]).blocks == []
+    config, rule = run(QWEN, **{"model.attention": "flash_attention_2"}), "flash-attention-gpu-too-old"
+
+    def blocking(*forced: str) -> list[str]:
+        return [one.rule for one in advice(config, "1xT4", *forced).findings if one.severity is Severity.BLOCK]
+
+    assert blocking() == [rule]
+    assert blocking(rule) == ["does-not-fit", rule], "what is forced rules out no way to make it fit"
+    assert assess(config, parse("1xT4"), [rule, "does-not-fit"]).blocks == []
 
 
 def test_only_the_gpus_that_a_run_takes_count() -> None:

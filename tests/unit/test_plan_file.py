@@ -112,9 +112,9 @@ def test_a_launch_writes_it_before_it_starts_and_records_what_was_forced(
     assert (refused.returncode, refused.stdout) == (1, "")
     (line,) = refused.stderr.splitlines()
     assert line.endswith("Leave the number of ranks empty, or choose ddp. [one-rank-strategies]")
-    done = cli("launch", file, "--force", "one-rank-strategies", "--force", "bf16-not-there")
+    done = cli("launch", file, "--force", "one-rank-strategies", "--force", "offload-exceeds-host")
     assert "forced: hardware.ranks_per_node: single runs one rank, not 2." in done.stderr
-    assert "--force bf16-not-there: this rule does not block the run" in done.stderr
+    assert "--force offload-exceeds-host: this rule does not block the run" in done.stderr
     plan = plan_file.read(cli.directory())
     assert plan is not None
     assert (plan.memory, plan.seconds_per_step, plan.machine.gpus) == (None, None, [])

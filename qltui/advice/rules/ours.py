@@ -55,6 +55,7 @@ def _refused(refusal: Refusal) -> Rule:
         CELLS,
         _mended(refusal.field),
         concerns=Concerns.OURS,
+        engine_refuses=True,
     )
 
 
@@ -74,6 +75,7 @@ def _unbuilt(field: str) -> Rule:
         "engine/config/cells.py",
         _mended(field),
         concerns=Concerns.OURS,
+        engine_refuses=True,
     )
 
 
@@ -164,6 +166,7 @@ RULES = (
         "qltui/facts/machine.py",
         {"hardware.device": "auto"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "gpus-not-there",
@@ -177,6 +180,7 @@ RULES = (
         "qltui/facts/machine.py",
         {"hardware.gpus": [], "hardware.ranks_per_node": None},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "more-ranks-than-gpus",
@@ -190,6 +194,7 @@ RULES = (
         "engine/strategy/__init__.py",
         {"hardware.ranks_per_node": None},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "pipeline-one-gpu",
@@ -203,6 +208,7 @@ RULES = (
         "engine/strategy/pipeline.py",
         {"strategy.name": "single"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "bf16-not-there",
@@ -216,6 +222,7 @@ RULES = (
         "torch 2.13.0 cuda/__init__.py is_bf16_supported; engine/config/ranks.py",
         {"precision.compute": "auto"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "offload-exceeds-host",
@@ -255,6 +262,7 @@ RULES = (
         "engine/strategy/pipeline.py",
         {"strategy.name": "single"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "cpu-offload",
@@ -268,6 +276,7 @@ RULES = (
         "engine/strategy/fully_sharded.py, engine/strategy/zero.py",
         NO_OFFLOAD,
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "cpu-optimizer-offload",
@@ -281,6 +290,7 @@ RULES = (
         "engine/strategy/zero.py",
         NO_OFFLOAD,
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "cpu-fp16",
@@ -294,6 +304,7 @@ RULES = (
         "accelerate 1.15.0 accelerator.py",
         {"precision.compute": "auto"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "cpu-flash-attention",
@@ -307,6 +318,7 @@ RULES = (
         "transformers 5.23.0 modeling_utils.py _flash_attn_import_error",
         {"model.attention": "auto"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "cpu-paged-optimizer",
@@ -320,5 +332,6 @@ RULES = (
         "bitsandbytes 0.50.2 optim/optimizer.py",
         {"training.optimizer": "adamw"},
         concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
 )
