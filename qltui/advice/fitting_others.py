@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qltui import words
+from qltui.advice import sizes
 from qltui.advice.findings import Finding, Severity
 from qltui.advice.verdicts import DOES_NOT_FIT, NOTHING_FITS
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from engine.config.run_config import RunConfig
-    from qltui.advice.memory import Fit
     from qltui.advice.verdicts import Verdict
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
@@ -80,12 +80,25 @@ def completed(values: Mapping[str, Any], engine: str, keys: Collection[str]) -> 
     return known
 
 
+class Need(NamedTuple):
+    """What a training takes of each GPU, in bytes."""
+
+    total: int
+    error: int
+    capacity: int
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it fits though the plan be wrong by its error."""
+        return self.total + self.error <= self.capacity
+
+
 class Gentler(NamedTuple):
     """Another way with the same rows to a step."""
 
     patch: dict[str, Any]
     """By name in Setup."""
-    fit: Fit
+    need: Need
 
 
 def judge(
@@ -97,46 +110,58 @@ def judge(
     """
     from qltui.advice import planner
 
-    def as_is(one: RunConfig) -> Fit:
-        return _fit(one, architecture, machine)
+    if values["method"] in ("qlora4", "int8") and sizes.in_experts(architecture):
+        return []  # whether fused experts are quantised depends on the version of Transformers
 
-    def least(one: RunConfig) -> Fit:
-        return min((as_is(way) for way in _spread(one, machine)), key=lambda fit: fit.total, default=as_is(one))
+    def as_is(one: RunConfig) -> Need:
+        return _need(one, architecture, machine)
+
+    def least(one: RunConfig) -> Need:
+        return min((as_is(way) for way in _spread(one, machine)), default=as_is(one))
 
     is_open = machine.gpus > 1 and "strategy" not in values  # a launcher may shard what the files do not
     plan = least if is_open else as_is
-    fitted = plan(config)
-    if not _exceeds(config, fitted):
+    need = plan(config)
+    if not _exceeds(config, need):
         return []
     short = _short(config, values)
     each, it_is = ("However it is sharded, each", "could be") if is_open else ("Each", "would be")
     message = (
-        f"{each} GPU would take about {words.size(fitted.total)} with rows of {config.data.max_length} tokens"
-        f"{_said_by(keys, 'max_length')}, and has {words.size(fitted.capacity)}."
+        f"{each} GPU would take about {words.size(need.total)} with rows of {config.data.max_length} tokens"
+        f"{_said_by(keys, 'max_length')}, and has {words.size(need.capacity)}."
     )
     gentler = next(_gentler(config, plan), None)
     if gentler is not None:
-        message += f" With {_settings(gentler.patch, keys)} it {it_is} {words.size(gentler.fit.total)}."
+        message += f" With {_settings(gentler.patch, keys)} it {it_is} {words.size(gentler.need.total)}."
         patch = gentler.patch if all(name in keys or name == "gc" for name in gentler.patch) else {}
         return [_finding(DOES_NOT_FIT, Severity.WARN, keys, message, patch)]
     choice = planner.choose(config, architecture, machine)
+    smallest = least(_smallest(config))
+    if not choice.ranked and _exceeds(config, smallest):
+        severity = Severity.BLOCK if _exceeds(short, least(_smallest(short)), FAR_TOO_MUCH) else Severity.WARN
+        return [_nothing_fits(config, keys, architecture, machine, smallest, severity)]
     if choice.ranked:
         best = choice.ranked[0]
         message += f" What would fit is {best.summary}, with {words.size(best.fit.total)}."
-        severity = Severity.BLOCK if _exceeds(short, plan(short), FAR_TOO_MUCH) else Severity.WARN
-        return [_finding(DOES_NOT_FIT, severity, keys, message, {})]
-    smallest = least(_smallest(config))
-    if not _exceeds(config, smallest):
-        return []
-    severity = Severity.BLOCK if _exceeds(short, least(_smallest(short)), FAR_TOO_MUCH) else Severity.WARN
-    return [_nothing_fits(config, keys, architecture, machine, smallest, severity)]
+    else:
+        message += " Leave it more room: shorter rows, fewer of them at once, or all layers recomputed."
+    severity = Severity.BLOCK if _exceeds(short, plan(short), FAR_TOO_MUCH) else Severity.WARN
+    return [_finding(DOES_NOT_FIT, severity, keys, message, {})]
 
 
-def _fit(config: RunConfig, architecture: Architecture, machine: Machine) -> Fit:
+def _need(config: RunConfig, architecture: Architecture, machine: Machine) -> Need:
+    """While it trains; where weights are sharded, programs differ in whether they load them whole before."""
     # Only here: most files that are checked come without GPUs to plan for.
-    from qltui.advice.memory import fit, job_on
+    from qltui.advice.memory import Phase, fit, job_on, total
+    from qltui.advice.memory.held import SHARDS_WEIGHTS
 
-    return fit(job_on(config, architecture, machine), machine)
+    job = job_on(config, architecture, machine)
+    fitted = fit(job, machine)
+    taken = fitted.total
+    if job.strategy in SHARDS_WEIGHTS:
+        phases = fitted.plan.phases.items()
+        taken -= fitted.plan.peak - max(total(parts) for phase, parts in phases if phase is not Phase.LOAD)
+    return Need(taken, fitted.error * taken // fitted.total, min(card.memory_bytes for card in machine.cards))
 
 
 def _spread(config: RunConfig, machine: Machine) -> Iterator[RunConfig]:
@@ -160,13 +185,13 @@ def _smallest(config: RunConfig) -> RunConfig:
     return planner.with_values(config, changes)
 
 
-def _exceeds(config: RunConfig, fitted: Fit, times: float = 1.0) -> bool:
+def _exceeds(config: RunConfig, need: Need, times: float = 1.0) -> bool:
     """Whether it takes more than ``times`` the capacity, though the plan be too high by what it may."""
-    error = fitted.total * ERROR_IN_FULL if config.method.name.value == "full" else fitted.error
-    return fitted.capacity is not None and fitted.total - error > fitted.capacity * times
+    error = need.total * ERROR_IN_FULL if config.method.name.value == "full" else need.error
+    return need.total - error > need.capacity * times
 
 
-def _gentler(config: RunConfig, plan: Callable[[RunConfig], Fit]) -> Iterator[Gentler]:
+def _gentler(config: RunConfig, plan: Callable[[RunConfig], Need]) -> Iterator[Gentler]:
     """Ways that surely fit: all layers recomputed, then fewer rows at once, then both; what changes least first."""
     from engine.config.run_config import Checkpointing
     from qltui.advice import planner
@@ -182,16 +207,16 @@ def _gentler(config: RunConfig, plan: Callable[[RunConfig], Fit]) -> Iterator[Ge
             "training.micro_batch_size": size, "training.gradient_accumulation_steps": each // size,
             "training.gradient_checkpointing": Checkpointing.ALL if again else Checkpointing.NONE,
         })  # fmt: skip
-        fitted = plan(one)
+        need = plan(one)
         patch: dict[str, Any] = {"gc": "hf"} if again != recomputes else {}
         if size != training.micro_batch_size:
             patch |= {"micro_batch_size": size, "gradient_accumulation_steps": each // size}
-        if patch and fitted.is_safe:
-            yield Gentler(patch, fitted)
+        if patch and need.is_safe:
+            yield Gentler(patch, need)
 
 
 def _nothing_fits(
-    config: RunConfig, keys: Mapping[str, str], architecture: Architecture, machine: Machine, least: Fit,
+    config: RunConfig, keys: Mapping[str, str], architecture: Architecture, machine: Machine, least: Need,
     severity: Severity,
 ) -> Finding:  # fmt: skip
     from qltui.advice import fitting, planner

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qltui.advice import fitting_others
@@ -120,6 +120,7 @@ def test_programs_defaults_stand_for_what_is_not_said(tmp_path: Path, capsys: py
         ("a.yml", AXOLOTL.replace("micro_batch_size: 8", "micro_batch_size: ${ROWS}")),
         ("a.yml", AXOLOTL.replace("sequence_len: 4096", "sequence_len: auto")),
         ("a.yml", AXOLOTL.replace("Qwen/Qwen3-8B", "nobody/knows-this")),
+        ("a.yml", AXOLOTL.replace("Qwen/Qwen3-8B", "mistralai/Mixtral-8x7B-v0.1")),
         ("a.yml", AXOLOTL + "rl: dpo\n"),
         ("a.yml", AXOLOTL + "plugins:\n  - axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin\n"),
         ("a.yml", AXOLOTL.replace("adapter: qlora", "adapter: other")),
@@ -173,6 +174,16 @@ def test_what_a_launcher_may_shard_is_judged_by_the_strategy_that_takes_least(
     assert sharded["message"].startswith("However it is sharded, each GPU")
 
 
+def test_how_weights_are_loaded_is_left_to_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """70 B in 4 bit are 38 GiB, and half of that on each of two GPUs: with FSDP there are ways to load no more."""
+    sharded = AXOLOTL.replace("Qwen/Qwen3-8B", "meta-llama/Llama-3.3-70B-Instruct").replace("size: 8", "size: 1")
+    sharded = sharded.replace("sequence_len: 4096", "sequence_len: 256") + "gradient_checkpointing: true\n"
+    settings = "fsdp_version: 2\nfsdp_config:\n  state_dict_type: FULL_STATE_DICT\n"
+    file = write(tmp_path, "recipe.yml", sharded + "bnb_config_kwargs: {bnb_4bit_quant_storage: uint8}\n" + settings)
+    found, verdicts = check(capsys, file, "--gpus", "2x32G")
+    assert (found["blocked"], found["plan"]["fits"], verdicts) == (False, False, [])
+
+
 def test_nothing_is_asked_of_what_a_rule_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sharded = "fsdp_version: 2\nfsdp_config:\n  state_dict_type: FULL_STATE_DICT\n"
     blocked = AXOLOTL.replace("adamw_torch_fused", "adamw_bnb_8bit") + sharded
@@ -200,6 +211,10 @@ def judge(values: dict[str, Any], gpus: str) -> list[Finding]:
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    {"model": MODELS[0], "method": "full", "micro_batch_size": 8, "max_length": 16384, "gc": "none",
+     "gradient_accumulation_steps": 1, "packing": False}, None, "1x24G",
+)  # fmt: skip
 @given(files, strategies, st.sampled_from(["1x24G", "2x24G", "8xH100-80", "1xT4"]))
 def test_a_fix_mends_and_what_can_be_mended_never_blocks(
     values: dict[str, Any], strategy: str | None, gpus: str
