@@ -18,9 +18,10 @@ from support.small_tokenizers import byte_level, marked, sentence_piece_like
 from engine.config import RunConfig
 from engine.config.inspection import Coverage, Lengths, LengthsProgress, LengthsRequest, Preview, PreviewRequest
 from engine.config.reading import read
-from engine.data import load_tokenizer, prepare_rows
+from engine.data import prepare_rows
 from engine.errors import BadInput
 from engine.preview import Inspector
+from engine.tokenizer import load_tokenizer
 
 MAPPING = {"text": "review", "text_pair": "other", "label": "stars"}
 CONVERSATION = [
