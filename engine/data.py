@@ -25,7 +25,6 @@ from engine.events import read_json, write_json
 from engine.rows import checked_batches, find_format
 from engine.sources import Source, open_source
 from engine.templates import PLAIN_CHAT_TEMPLATE
-from engine.tokenizer import load_tokenizer as load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from engine.batches import BatchPlan
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
 from engine.config.reading import read_file
-from engine.data import load_tokenizer, prepare_rows
+from engine.data import prepare_rows
 from engine.errors import EXIT_BAD_INPUT, BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
@@ -37,6 +37,7 @@ from engine.reporter import Reporter
 from engine.requests import Requests
 from engine.session import Session
 from engine.strategy import Strategy, join_ranks, make_strategy
+from engine.tokenizer import load_tokenizer
 from engine.trained_state import checkpoints, choose
 from engine.versions import versions
 

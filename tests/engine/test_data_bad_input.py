@@ -13,8 +13,9 @@ from support import small_tokenizers as small
 from support.small_tokenizers import byte_level
 
 from engine.config.reading import read
-from engine.data import load_tokenizer, prepare_rows
+from engine.data import prepare_rows
 from engine.errors import BadInput
+from engine.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from engine.config import RunConfig

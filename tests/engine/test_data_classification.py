@@ -23,8 +23,9 @@ from engine import classification
 from engine.batches import collate
 from engine.config import RunConfig
 from engine.config.reading import read
-from engine.data import Rows, load_tokenizer, prepare_rows
+from engine.data import Rows, prepare_rows
 from engine.errors import BadInput
+from engine.tokenizer import load_tokenizer
 
 GOOD_OR_BAD = [{"text": "it was good", "label": "good"}, {"text": "it was bad", "label": "bad"}]
 

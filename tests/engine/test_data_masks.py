@@ -10,9 +10,10 @@ from support import small_tokenizers as small
 from support.small_tokenizers import byte_level, marked, sentence_piece_like
 
 from engine.config.reading import read
-from engine.data import Rows, load_tokenizer, prepare_rows
+from engine.data import Rows, prepare_rows
 from engine.errors import BadInput
 from engine.templates import stop_token_ids
+from engine.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

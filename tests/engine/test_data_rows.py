@@ -16,7 +16,8 @@ from support import small_tokenizers as small
 from support.small_tokenizers import byte_level, marked
 
 from engine.config.reading import read
-from engine.data import Rows, load_tokenizer, prepare_rows
+from engine.data import Rows, prepare_rows
+from engine.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from engine.config import RunConfig

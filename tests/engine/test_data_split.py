@@ -14,8 +14,9 @@ from support import small_tokenizers as small
 
 from engine.classification import _shares
 from engine.config.reading import read
-from engine.data import Rows, load_tokenizer, prepare_rows
+from engine.data import Rows, prepare_rows
 from engine.errors import BadInput
+from engine.tokenizer import load_tokenizer
 
 MANY = ["common"] * 80 + ["rare"] * 20
 

@@ -11,7 +11,8 @@ import pytest
 from support import small_tokenizers as small
 
 from engine.config.reading import read
-from engine.data import load_tokenizer, prepare_rows
+from engine.data import prepare_rows
+from engine.tokenizer import load_tokenizer
 from qltui.configs import row_lengths
 
 SAID = "The tide comes in twice a day, and every boat leaves the harbour before it turns."

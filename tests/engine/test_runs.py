@@ -15,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from engine.batches import collate
 from engine.config.reading import read_file
-from engine.data import load_tokenizer, prepare_rows
+from engine.data import prepare_rows
 from engine.events import RunDirectory
 from engine.launch import free_port
 from engine.loss import summed_loss
+from engine.tokenizer import load_tokenizer
 
 
 def evaluation_loss_of(adapter: Path, run: RunDirectory) -> float:
