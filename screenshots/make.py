@@ -40,6 +40,9 @@ SETTLE_SECONDS = 1.5
 """Time a screen gets to read what it shows."""
 
 CHOSEN = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "presets/demo/data/train.jsonl"}
+DEMO = {"model.path": "presets/demo/model", "data.path": "presets/demo/data/train.jsonl"}
+READS = 8
+"""Pauses, by a key that does nothing, in which rows are read."""
 BLOCKED = {"method.name": "int8", "strategy.name": "fsdp2"}
 MACHINE = "4xA40"
 """What the pictures of the wizard show."""
@@ -131,6 +134,7 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "presets": (None, ["p"]),
         "review": (None, ["p", "enter"]),
         "new-run": (lambda: NewRun(CHOSEN, MACHINE), []),
+        "data": (lambda: NewRun(DEMO, MACHINE), ["pagedown", *["f13"] * READS]),
         "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown", "down"]),
         "findings": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["pagedown", "pagedown", "pagedown", "f4"]),
         "runs": (None, ["r"]),

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from support.screen import text_of, until, until_seen
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.review import Review
+from qltui.ui.widgets.data_preview import DataPreview
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 
+DEMO = Path(__file__).parents[2] / "presets" / "demo"
 LLAMA = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "rows.jsonl"}
 
 
@@ -158,6 +160,34 @@ async def test_files_are_suggested_while_typing(home: Path, tmp_path: Path, monk
         screen.query_one("#suggestions", OptionList).focus()
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.values.get("data.path") == "answers.jsonl", "the file taken")
+
+
+async def test_rows_are_shown_as_the_model_will_see_them(home: Path, size: tuple[int, int]) -> None:
+    values = {"model__path": str(DEMO / "model"), "data__path": str(DEMO / "data" / "train.jsonl")}
+    async with choosing(home, size, machine="", **values) as (pilot, screen):
+        await pilot.press("pagedown")
+        preview = screen.query_one(DataPreview)
+        await until(pilot, lambda: "learnt" in shown(preview), "the first rows")
+        assert "messages" in shown(preview)
+        assert "[<|bos|><|user|>" in shown(preview), "what is not learnt stands between brackets"
+        await until(pilot, lambda: "none is cut" in shown(preview), "how long the rows are")
+        await screen._set({"data.max_length": "16"})
+        await until(pilot, lambda: "cut to 16" in shown(preview), "the rows at another length")
+
+
+async def test_data_that_cannot_be_read_is_said_in_a_line(home: Path) -> None:
+    async with choosing(home, machine="", model__path=str(DEMO / "model"), data__path="/no/such.jsonl") as (
+        pilot,
+        screen,
+    ):
+        await pilot.press("pagedown")
+        await until(pilot, lambda: "✗ " in shown(screen.query_one(DataPreview)), "the reason")
+        assert "/no/such.jsonl" in shown(screen.query_one(DataPreview))
+
+
+def shown(preview: DataPreview) -> str:
+    """All its lines, those out of sight too."""
+    return "\n".join(str(line.content) for line in preview.query(Static))
 
 
 async def test_steps_are_clicked(home: Path) -> None:

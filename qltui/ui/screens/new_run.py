@@ -20,6 +20,7 @@ from qltui.ui import draft, words
 from qltui.ui.screens.page import Page
 from qltui.ui.steps import NOT_ASKED, STEPS, step_of
 from qltui.ui.widgets.config_form import ConfigForm, problem_with
+from qltui.ui.widgets.data_preview import DataPreview
 from qltui.ui.widgets.findings_panel import FindingsPanel, counted
 from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
 from qltui.ui.widgets.machine_choice import MachineChoice
@@ -124,6 +125,7 @@ class NewRun(Page):
                 yield ConfigForm(id="form")
                 yield Static(id="facts", markup=False)
                 yield Suggestions(id="suggestions")
+                yield DataPreview(id="preview")
             with Vertical(id="panels"):
                 with Vertical(id="fit-area", classes="panel") as fit_area:
                     fit_area.border_title = "Fit · per GPU"
@@ -154,6 +156,7 @@ class NewRun(Page):
         self.query_one(StrategyChoice).display = step.name == "method"
         self.query_one(Suggestions).display = False
         self.query_one("#facts").display = False
+        self.query_one(DataPreview).display = False
         form = self.query_one(ConfigForm)
         await form.show(step.fields, self.values)
         self._mark_steps()
@@ -164,7 +167,7 @@ class NewRun(Page):
             await form.go_to(step.fields[0].path)
         self._suggest(next((field.path for field in step.fields if field.path in PATHS), ""))
         if self.outlook is not None:
-            self._tell_of_the_model(self.outlook)
+            self._tell_of_the_step(self.outlook)
 
     def _mark_steps(self) -> None:
         standing = {}
@@ -327,8 +330,17 @@ class NewRun(Page):
         await self.query_one(FindingsPanel).show(event.outlook.findings)
         self.query_one(StrategyChoice).show(event.outlook)
         self.query_one(MachineChoice).show(event.outlook.machine, described=bool(self.machine_text))
-        self._tell_of_the_model(event.outlook)
+        self._tell_of_the_step(event.outlook)
         self._fold(event.outlook)
+
+    def _tell_of_the_step(self, outlook: Outlook) -> None:
+        """What is known of the model, or of the data."""
+        self._tell_of_the_model(outlook)
+        preview = self.query_one(DataPreview)
+        given = all(self.values.get(path) for path in ("model.path", "data.path"))
+        preview.display = self.step.name == "data" and given and outlook.config is not None
+        if preview.display and outlook.config is not None:
+            preview.show(outlook.config)
 
     def _tell_of_the_model(self, outlook: Outlook) -> None:
         """What the model is made of, in a line."""

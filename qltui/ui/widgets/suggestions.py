@@ -51,7 +51,7 @@ class Suggestions(OptionList):
         self.clear_options()
         found = list(suggested(path, text))
         self.add_options(Option(Content(words.plain(value)), id=value) for value in dict.fromkeys(found))
-        self.display = bool(found)
+        self.display = bool(found) and found != [text.strip()]  # nothing else is meant
 
     @on(OptionList.OptionSelected)
     def _take(self, event: OptionList.OptionSelected) -> None:

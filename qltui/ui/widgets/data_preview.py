@@ -1,0 +1,128 @@
+"""The first rows as the model will see them, what is learnt told apart, and how long the rows are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from qltui.runs.inspection import Inspection, Overtaken, Unanswered
+from qltui.ui import words
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from engine.config import RunConfig
+    from engine.config.inspection import Lengths, LengthsProgress, Preview, PreviewRow
+
+PAUSE = 0.12
+"""Seconds without another change before the data is looked at."""
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+class DataPreview(VerticalScroll):
+    """Asks the engine's helper, which is kept alive as long as this is shown somewhere."""
+
+    DEFAULT_CSS = """
+    DataPreview {
+        height: 3fr;
+        min-height: 5;
+        border-top: solid $rule;
+        padding: 0 1;
+        & Static { height: auto; }
+        & #lengths { color: $muted; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._inspection = Inspection()
+        self._asked: RunConfig | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="source", markup=False)
+        yield Static(id="lengths", markup=False)
+        yield Static(id="rows", markup=False)
+
+    async def on_unmount(self) -> None:
+        """Nothing is left running."""
+        await self._inspection.close()
+
+    def show(self, config: RunConfig) -> None:
+        """Show the data of ``config``; nothing is asked again for what does not concern it."""
+        if self._asked is not None and concerns(self._asked) == concerns(config):
+            return
+        self._asked = config
+        self.query_one("#source", Static).update(Content.styled("… reading the first rows", "$muted"))
+        self._look(config)
+
+    @work(exclusive=True, group="preview", exit_on_error=False)
+    async def _look(self, config: RunConfig) -> None:
+        await asyncio.sleep(PAUSE)
+        try:
+            self._tell(await self._inspection.preview(config))
+            async for answer in self._inspection.lengths(config):
+                self.query_one("#lengths", Static).update(lengths_text(answer, max(self.size.width - 4, 20)))
+        except Overtaken:
+            return
+        except Unanswered as error:
+            self.query_one("#source", Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
+            self.query_one("#rows", Static).update("")
+            self.query_one("#lengths", Static).update("")
+
+    def _tell(self, preview: Preview) -> None:
+        head = [Content.assemble((preview.format.value if preview.format else "?", "bold"), f"  {mapping(preview)}")]
+        if preview.template:
+            head.append(Content.styled(words.plain(preview.template), "$muted"))
+        if preview.problem:
+            head.append(Content.assemble(("✗ ", "$error"), words.plain(preview.problem)))
+        self.query_one("#source", Static).update(Content("\n").join(head))
+        self.query_one("#rows", Static).update(Content("\n").join(map(row_text, preview.rows)))
+
+
+def concerns(config: RunConfig) -> tuple[object, ...]:
+    """All that a preview depends on."""
+    return config.model, config.data
+
+
+def mapping(preview: Preview) -> str:
+    """Which columns are which."""
+    pairs = (name if name == column else f"{name} = {column}" for name, column in preview.mapping.items())
+    return words.plain(", ".join(pairs))
+
+
+def row_text(row: PreviewRow) -> Content:
+    """A row: what is learnt bright, what is not dimmed and between brackets, so that colour alone tells nothing."""
+    if row.problem:
+        return Content.assemble((f"\n{row.number}  ", "bold $error"), (f"✗ {words.plain(row.problem)}", "$error"))
+    about = "about " if row.is_estimated else ""
+    told = f"{about}{row.tokens:,} tokens, {row.trained:,} learnt" if row.label is None else f"class {row.label}"
+    if row.is_cut:
+        told += f", cut to {row.kept:,}"
+    text = Content.assemble((f"\n{row.number}  ", "bold"), (words.plain(told), "$muted"), "\n")
+    for segment in row.segments:
+        shown = words.plain(segment.text)
+        text += Content(shown) if segment.trained else Content.styled(f"[{shown}]", "$faint")
+    return text if row.is_shown_whole else text + Content.styled(" …", "$muted")
+
+
+def lengths_text(answer: Lengths | LengthsProgress, width: int) -> Content:
+    """How long the rows are, in a line of bars and a line of words."""
+    from engine.config.inspection import Lengths
+
+    if not isinstance(answer, Lengths):
+        return Content(f"… measuring rows: {words.share(answer.share)}")
+    if not answer.rows:
+        return Content("")
+    most = max(one.rows for one in answer.bins)
+    bars = "".join(BARS[0 if not one.rows else max(1, round(one.rows / most * 8))] for one in answer.bins)
+    ends = f"{answer.bins[0].first} {bars} {answer.quantiles.get('100', answer.bins[-1].last):,} tokens"
+    of_all = f" of about {answer.total_rows:,}" if answer.total_rows and answer.total_rows != answer.rows else ""
+    told = f"{answer.rows:,} rows{of_all}: half up to {answer.quantiles.get('50', 0):,} tokens"
+    cut = f"{words.share(answer.cut / answer.rows)} are cut at {answer.max_length:,}" if answer.cut else "none is cut"
+    unusable = f"; {answer.unusable:,} cannot be used: {words.plain(answer.problem)}" if answer.unusable else ""
+    return Content(f"{ends[:width]}\n{told}; {cut}{unusable}")
