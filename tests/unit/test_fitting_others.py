@@ -136,6 +136,24 @@ def test_files_that_leave_it_open_are_passed_by(
     assert check(capsys, write(tmp_path, name, text), "--gpus", "1x12G")[1] == []
 
 
+def test_rows_that_may_be_short_are_no_reason_to_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = AXOLOTL.replace("sequence_len: 4096", "sequence_len: 131072")
+    file = write(tmp_path, "recipe.yml", text)
+    assert [one["severity"] for one in check(capsys, file, "--gpus", "1x24G")[1]] == ["warn"]
+    file.write_text(text + "sample_packing: true\n")
+    assert [one["severity"] for one in check(capsys, file, "--gpus", "1x24G")[1]] == ["block"]
+
+
+def test_trained_in_full_others_may_take_half_of_what_is_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, "full.yml", "base_model: Qwen/Qwen3-8B\nsample_packing: true\nbf16: true\n")
+    found, verdicts = check(capsys, file, "--gpus", "1xH100")
+    gpu = found["plan"]["per_gpu"]
+    assert gpu["capacity_bytes"] < gpu["total_bytes"] - gpu["error_bytes"] < 2 * gpu["capacity_bytes"]
+    assert verdicts == []
+
+
 def test_without_gpus_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path, "recipe.yml", AXOLOTL)
     assert check(capsys, file)[1] == []

@@ -169,3 +169,11 @@ def test_rows_that_are_cut_and_padding_are_told(run_file: Path, capsys: pytest.C
     main(["plan", str(run_file), *options])
     text = capsys.readouterr().out
     assert "[rows-cut]" in text and "[rows-padded]" in text
+
+
+def test_padding_that_costs_no_time_has_no_fix(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(run_file.parent, *[1] * 80, *[4] * 20)
+    _, found = plan(capsys, run_file, "--gpus", "4xH100", "--set", "micro_batch_size=8")
+    (padded,) = (one for one in found["findings"] if one["rule"] == "rows-padded")
+    assert padded["fix"] == {}
+    assert "smaller ones would hardly be faster" in padded["message"], "launching kernels takes longer than computing"

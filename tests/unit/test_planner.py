@@ -11,6 +11,7 @@ from engine.config import Checkpointing, RunConfig, StrategyName
 from engine.config.cells import refused
 from engine.config.reading import read
 from qltui.advice import planner
+from qltui.advice.lengths import Lengths, of_rows
 from qltui.advice.planner import Choice
 from qltui.facts.architecture import Architecture, of_config
 from qltui.facts.machine import parse
@@ -120,3 +121,31 @@ def test_the_batch_that_was_wanted_is_kept(tmp_path: Path) -> None:
     })  # fmt: skip
     choice = planner.choose(wanted, LLAMA_8B, parse("4xH100-80"))
     assert {candidate.rows for candidate in choice.ranked} == {32}
+
+
+def lengths(*tokens: int) -> Lengths:
+    return of_rows(tokens, 10_000, shortest=min(tokens), longest=max(tokens), measured=True)
+
+
+def test_memory_is_planned_at_the_longest_row_and_time_at_those_that_come(tmp_path: Path) -> None:
+    wanted = config(tmp_path, "qlora", 4096, **{"strategy.name": "ddp", "training.micro_batch_size": 4})
+    machine = parse("4xA40")
+    same, mixed = lengths(1024), lengths(*[100] * 99, 1024)
+    jobs = [planner.job_of(wanted, LLAMA_8B, machine, one) for one in (same, mixed, None)]
+    assert [job.sequence for job in jobs] == [1024, 1024, 4096]
+    assert [job.padded for job in jobs] == [False, True, True]
+    memory = [planner.fit(job, machine).total for job in jobs]
+    assert memory[0] < memory[1] < memory[2], "no mask where nothing is padded"
+    times = [planner.time_of(job, machine, one).total for job, one in zip(jobs, (same, mixed, None), strict=True)]
+    assert times[1] < times[0] < times[2]
+
+
+def test_the_batch_is_chosen_by_the_rows_that_come(tmp_path: Path) -> None:
+    """Short rows want many at once, as launching kernels takes its time; of mixed ones many are mostly padding."""
+    wanted = config(tmp_path, "lora", 2048, **{"strategy.name": "ddp"})
+    mixed = lengths(*[64] * 90, *[2048] * 10)
+    choices = [planner.choose(wanted, LLAMA_8B, parse("4xH200"), rows=512, lengths=one) for one in (lengths(64), mixed)]
+    first, second = (choice.ranked[0] for choice in choices)
+    assert second.config.training.micro_batch_size < first.config.training.micro_batch_size
+    assert second.seconds_per_row > first.seconds_per_row
+    assert {candidate.rows for choice in choices for candidate in choice.ranked} == {512}
