@@ -278,6 +278,11 @@ class Setup(NamedTuple):
         return name.startswith("paged_") or "bnb" in name or (name.endswith("_8bit") and "torch" not in name)
 
     @property
+    def plain_optimizer(self) -> str:
+        """AdamW with 32-bit states, as the program spells it."""
+        return "adamw" if self.ours else "adamw_torch_fused"
+
+    @property
     def nvidia(self) -> bool:
         return self.gpu_vendor == "nvidia"
 

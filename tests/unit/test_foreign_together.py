@@ -44,6 +44,8 @@ def test_launch_and_training_side_by_side() -> None:
     values = reading.values
     assert (values["strategy"], values["method"], values["world_size"]) == ("fsdp2", "qlora4", 16)
     assert (values["gc"], values["hf_gc_also"]) == ("fsdp", True)
+    place = reading.places["hf_gc_also"]
+    assert "fsdp_activation_checkpointing" in Path(place.file).read_text().splitlines()[place.line - 1]
     assert "ds_config_mismatch" not in values
 
 

@@ -62,6 +62,8 @@ def test_every_text_is_whole_sentences_and_names_the_value(rule) -> None:
         assert text.endswith("."), text
         assert "{" not in text.replace('{"": local_rank}', ""), text
         assert "  " not in text, text
+        flags = set(re.findall(r"\b(\w+) is (?:true|false)\b", text)) & NAMES
+        assert flags <= {"cpu_ram_efficient_loading"}, f"names what only our code calls so: {text}"
     said = finding.message.removesuffix(rule.remedy)
     assert said != finding.message, "what to do is not said"
     assert said.rstrip().endswith("."), "what is wrong is not said"
@@ -218,3 +220,20 @@ def test_rules_load_no_heavy_library() -> None:
 def test_concerns_part_ours_from_others() -> None:
     assert {rule.id for rule in RULES if rule.concerns is Concerns.OURS} == set(OURS)
     assert BY_ID["4bit-fp4"].concerns is Concerns.ALL
+
+
+def test_the_optimizer_that_is_offered_is_spelt_as_the_program_does() -> None:
+    _, theirs = found("8bit-optimizer-of-adapters")
+    ours = next(
+        one for one in evaluate(our_run({"training.optimizer": "paged_adamw_8bit"}))
+        if one.rule == "8bit-optimizer-of-adapters"
+    )  # fmt: skip
+    assert "; adamw_torch_fused is" in theirs.message
+    assert theirs.fix == {"optim": "adamw_torch_fused"}
+    assert "; adamw is" in ours.message
+    assert ours.fix == {"training.optimizer": "adamw"}
+
+
+def test_the_length_a_model_was_made_for_is_said() -> None:
+    _, finding = found("beyond-context-length")
+    assert f"longer than the {finding.fix['max_length']} this model was made for" in finding.message

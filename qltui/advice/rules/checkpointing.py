@@ -26,8 +26,7 @@ RULES = (
         "input_require_grads",
         lambda s: s.checkpoints and s.use_reentrant is True and s.adapters and not s.input_require_grads,
         "reentrant checkpointing of adapters without gradients on the inputs",
-        "Reentrant checkpointing passes no gradient to adapters when inputs require none (input_require_grads is"
-        " {value}).",
+        "Reentrant checkpointing passes no gradient to adapters when inputs require none.",
         "Call enable_input_require_grads(), or use non-reentrant checkpointing.",
         "Embeddings are frozen, so nothing that enters the first layer requires a gradient.",
         f"{REPRODUCED}; {TORCH} utils/checkpoint.py",

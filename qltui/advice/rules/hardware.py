@@ -156,7 +156,7 @@ RULES = (
         "p2p",
         lambda s: s.world_size > 1 and s.nvidia and not s.p2p and "NCCL_P2P_DISABLE" not in s.env,
         "several ranks on GPUs without access to each other's memory",
-        "These GPUs cannot reach each other's memory (p2p is {value}), so traffic goes through the host.",
+        "These GPUs cannot reach each other's memory, so traffic goes through the host.",
         "Expect sharding to be slow; if the first step hangs, export NCCL_P2P_DISABLE=1.",
         "NCCL falls back to shared memory; on some RTX 40 and 50 and RTX PRO cards it hangs instead.",
         f"{ACCELERATE} utils/environment.py check_cuda_p2p_ib_support; {GITHUB}/NVIDIA/nccl/issues/1637, /1999",

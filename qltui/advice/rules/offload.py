@@ -13,7 +13,7 @@ RULES = (
         "cpu_offload_opt",
         lambda s: s.zero and s.cpu_offload_opt,
         "optimizer offload with DeepSpeed 0.14.1 or 0.14.2",
-        "This DeepSpeed fails at the first step when the optimizer is offloaded (offload_optimizer is {value}).",
+        "This DeepSpeed fails at the first step when the optimizer is offloaded.",
         "Update deepspeed to 0.14.3 or newer, or leave offload_optimizer out.",
         "A shortcut for the gradient norm mixed tensors of CPU and GPU; it was taken back in 0.14.3.",
         f"{GITHUB}/deepspeedai/DeepSpeed/issues/5469, /5634",
@@ -51,8 +51,7 @@ RULES = (
         "cpu_offload_opt",
         lambda s: s.zero and s.cpu_offload_opt and not s.cuda_home,
         "DeepSpeed's optimizer offload without a CUDA toolkit",
-        "DeepSpeed builds its CPU Adam at the first use (offload_optimizer is {value}), and no CUDA toolkit is"
-        " found here.",
+        "DeepSpeed builds its CPU Adam at the first use, and no CUDA toolkit is found here.",
         "Install the toolkit of torch's CUDA version and a C++ compiler, or set zero_force_ds_cpu_optimizer to false.",
         "Its operators are compiled just in time with nvcc's headers.",
         f"{DEEPSPEED} ops/op_builder/builder.py, runtime/engine.py zero_force_ds_cpu_optimizer",

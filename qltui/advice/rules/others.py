@@ -78,8 +78,7 @@ RULES = (
         "bits_contradict",
         lambda s: s.bits_contradict,
         "4 and 8 bits at once, or Axolotl's qlora without load_in_4bit",
-        "The file asks for 4-bit and 8-bit weights at once, or for qlora without load_in_4bit (bits_contradict is"
-        " {value}).",
+        "The file asks for 4-bit and 8-bit weights at once, or for qlora without load_in_4bit.",
         "Set load_in_4bit to true and load_in_8bit to false.",
         REFUSES,
         "axolotl 0.19.0 src/axolotl/utils/schemas/peft.py validate_qlora; trl 1.16.0 trl/trainer/model_config.py;"

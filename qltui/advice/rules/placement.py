@@ -124,7 +124,7 @@ RULES = (
         "device_map_has_cpu_or_disk",
         lambda s: s.strategy == "pipeline" and s.quantised and s.device_map_has_cpu_or_disk,
         "a quantised model with layers placed on CPU or disk",
-        "Quantised layers cannot be trained on CPU or disk (device_map_has_cpu_or_disk is {value}).",
+        "The device map puts quantised layers on CPU or disk, where they cannot be trained.",
         "Let the device map use GPUs alone, or use ZeRO-3, which offloads.",
         "Loading or preparing such a model raises; a tenth of each GPU is kept free besides.",
         f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py; {ACCELERATE} accelerator.py prepare_model",

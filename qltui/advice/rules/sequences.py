@@ -70,7 +70,7 @@ RULES = (
             s.architecture is not None and s.max_length is not None and 0 < s.architecture.context_length < s.max_length
         ),
         "sequences longer than the model was made for",
-        "Sequences of up to {value} tokens are longer than the context this model was made for.",
+        "Sequences of up to {value} tokens are longer than the {architecture.context_length} this model was made for.",
         "Set it to the model's context length or less, unless its positions are meant to be stretched.",
         "Learned positions fail beyond it; rotary ones lose quality.",
         "max_position_embeddings in the model's config.json",

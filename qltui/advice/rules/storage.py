@@ -221,7 +221,7 @@ RULES = (
         "cast_after_load",
         lambda s: s.quantised and s.cast_after_load,
         "a quantised model that is cast after it was loaded",
-        "A quantised model cannot be cast after it was loaded (cast_after_load is {value}).",
+        "A quantised model cannot be cast after it was loaded, as by half().",
         "Choose the type in from_pretrained; moving it to a device is fine.",
         "Transformers raises a ValueError, as the cast would destroy packed weights.",
         f"{TRANSFORMERS} modeling_utils.py PreTrainedModel.to, half, float; {REPRODUCED}",

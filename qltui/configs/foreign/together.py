@@ -160,7 +160,8 @@ def _settled(reading: Reading) -> Reading:
     values = reading.values
     if values.get("fsdp_activation_checkpointing") and any(part.values.get("gc") == "hf" for part in reading.files):
         values.update(gc="fsdp", hf_gc_also=True)
-        reading.places["gc"] = reading.places["fsdp_activation_checkpointing"]._replace(spelling={})
+        place = reading.places["fsdp_activation_checkpointing"]._replace(spelling={})
+        reading.places.update(gc=place, hf_gc_also=place)
     is_sharded = values.get("use_fsdp") or values.get("use_deepspeed")
     by_torchrun = values.get("launcher") == "torchrun" and values.get("world_size", 1) > 1
     if by_torchrun and "micro_batch_size" in values and not is_sharded:  # Trainer's way
