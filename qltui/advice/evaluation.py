@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config import StrategyName
 from qltui.advice.findings import Severity
 from qltui.advice.our_runs import used_cards
 from qltui.advice.rule import Concerns
@@ -24,6 +25,8 @@ OTHERS = tuple(rule for rule in RULES if rule.concerns is not Concerns.OURS)
 
 COARSER = {"replicated-does-not-fit"}
 """Rules that say by the weights alone what the memory plan says of all a run takes."""
+ROOMIER = {"sharding-needless"}
+"""Rules that offer ddp by the weights alone: kept only where all that it takes would fit, as far as that is known."""
 
 
 class Advice(NamedTuple):
@@ -73,7 +76,7 @@ def advise(
     if architecture is None or not cards:
         return Advice(findings, None, 0, None)
     # Only here: a run on CPU ranks would wait for their import in vain.
-    from qltui.advice import fitting
+    from qltui.advice import fitting, planner
     from qltui.advice.memory import fit, job_on, total
     from qltui.advice.memory.host import host_memory
     from qltui.advice.speed import step_time
@@ -81,6 +84,9 @@ def advise(
     used = machine._replace(cards=cards)
     job = job_on(config, architecture, used)
     fitted = fit(job, used)
+    replicated = planner.with_values(config, {"strategy.name": StrategyName.DDP, **planner.NO_OFFLOAD})
+    if any(one.rule in ROOMIER for one in findings) and not fit(job_on(replicated, architecture, used), used).is_safe:
+        findings = [one for one in findings if one.rule not in ROOMIER]
     if not _blocking(findings, forced):
         verdicts = fitting.judge(
             config, architecture, machine, fitted,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from engine.config import get
+from engine.config import Method, get
 from engine.config.schema import as_text
 from qltui import words
 from qltui.advice import planner
@@ -50,7 +50,7 @@ def judge(
     choice = planner.choose(
         config, architecture, usable, lengths=lengths, rows=rows, blocks=lambda one: blocks_on(one, machine)
     )
-    surely = fitted.total - fitted.error > fitted.capacity
+    surely = fitted.surely_exceeds
     if surely and not choice.ranked:
         return [_nothing_fits(config, architecture, usable, choice, rows, blocks_on, lengths)]
     return [_does_not_fit(config, fitted, fitted.capacity, choice, surely=surely)]
@@ -65,7 +65,8 @@ def _does_not_fit(config: RunConfig, fitted: Fit, capacity: int, choice: planner
     if best and patch:
         fits = "It fits" if best.fit.is_safe else "It may just fit"
         settings = ", ".join(f"{path}={as_text(value)}" for path, value in patch.items())
-        message += f" {fits} as {best.summary}, with {words.size(best.fit.total)}: set {settings}."
+        on_host = f" on each GPU and {words.size(best.host)} of each host's memory" if best.host else ""
+        message += f" {fits} as {best.summary}, with {words.size(best.fit.total)}{on_host}: set {settings}."
     else:
         message += " Leave it more room: shorter rows, a smaller micro batch, or more layers recomputed."
     return Finding(
@@ -93,9 +94,13 @@ def _nothing_fits(
         would = f"Not even {label(ladder()[-1])} would run it"
     else:
         would = f"The smallest machine that would run it: {label(larger)}"
+    ways = [
+        *(["such a one"] if larger else []), "a smaller model", "shorter rows",
+        *(["fewer bits (qlora)"] if config.method.name is not Method.QLORA else []),
+    ]  # fmt: skip
     message = (
         f"Nothing fits {machine.gpus} x {words.size(room)}, whatever the strategy, micro batch, recomputed layers and"
-        f" offload{needs}. {would}. Use such a one, a smaller model, shorter rows, or fewer bits (qlora)."
+        f" offload{needs}. {would}. Use {', '.join(ways[:-1])} or {ways[-1]}."
     )
     return Finding(NOTHING_FITS.id, Severity.BLOCK, "hardware.gpus", message, NOTHING_FITS.why, NOTHING_FITS.source, {})
 
@@ -104,11 +109,14 @@ def _nothing_fits(
 def ladder() -> list[Machine]:
     """Machines of common cards in one node, the one with the least memory first, of equal ones that with fewer GPUs."""
     machines = [parse(f"{count}x{name}") for name in SIZES for count in COUNTS]
-    return sorted(machines, key=lambda one: (sum(card.memory_bytes for card in one.cards), one.gpus))
+    return sorted(machines, key=lambda one: (one.gpus * _size_of(one), one.gpus))
 
 
 def label(machine: Machine) -> str:
     """One of the ladder in words: ``2 x 80 GiB (H100 SXM)``."""
-    name = machine.cards[0].name
-    whole = next(row.total for row in CARDS if row.name == name)
-    return f"{machine.gpus} x {whole / 1024:.0f} GiB ({name})"
+    return f"{machine.gpus} x {_size_of(machine)} GiB ({machine.cards[0].name})"
+
+
+def _size_of(machine: Machine) -> int:
+    """GiB of one of its GPUs as they are sold, a little more than what can be used."""
+    return round(next(row.total for row in CARDS if row.name == machine.cards[0].name) / 1024)

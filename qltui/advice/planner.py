@@ -12,8 +12,9 @@ import msgspec
 from engine.config.cells import REFUSALS
 from engine.config.ranks import ONE_RANK
 from engine.config.run_config import Checkpointing, Method, StrategyName
-from qltui.advice.memory import Fit, Job, fit, job_on
+from qltui.advice.memory import Fit, Job, fit, job_on, total
 from qltui.advice.memory.held import SHARDS_WEIGHTS
+from qltui.advice.memory.host import host_memory
 from qltui.advice.speed import StepTime, step_time
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Candidate(NamedTuple):
     """At the length that rows have on average, padding included."""
     rows: int
     """Of one optimizer step, over all ranks."""
+    host: int = 0
+    """Bytes of each node's host memory that offload takes; whether they are there is the rules' to say."""
 
     @property
     def seconds_per_row(self) -> float:
@@ -67,7 +70,8 @@ class Candidate(NamedTuple):
         words.append(f"micro batch {training.micro_batch_size} x {training.gradient_accumulation_steps}")
         if job.checkpointed:
             everything = job.checkpointed == job.architecture.depth
-            words.append("all layers recomputed" if everything else f"{job.checkpointed} layers recomputed")
+            layers = "1 layer" if job.checkpointed == 1 else f"{job.checkpointed} layers"
+            words.append("all layers recomputed" if everything else f"{layers} recomputed")
         if config.strategy.offload_parameters:
             words.append("parameters and optimizer in host memory")
         elif config.strategy.offload_optimizer:
@@ -249,7 +253,8 @@ def _fewest_recomputed(
     chosen = job(most)
     rows = micro_batch * accumulation * _replicas(base.strategy.name, machine)
     time = time_of(chosen, machine, lengths)
-    return Candidate(chosen.config, changes(most), chosen, fit(chosen, machine), time, rows)
+    host = total(host_memory(chosen, machine.nodes))
+    return Candidate(chosen.config, changes(most), chosen, fit(chosen, machine), time, rows, host)
 
 
 def job_of(config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths | None) -> Job:
@@ -306,7 +311,7 @@ def _why(winner: Candidate, rejected: list[Rejected]) -> str:
     if not job.checkpointed:
         second = "No layer has to be computed twice."
     else:
-        second = (
-            f"{job.checkpointed} of {job.architecture.depth} layers are computed twice, the fewest that make it fit."
-        )
+        are = "is" if job.checkpointed == 1 else "are"
+        layers = f"{job.checkpointed} of {job.architecture.depth} layers {are} computed twice"
+        second = f"{layers}, the fewest that make it fit."
     return f"{first}. {second}"

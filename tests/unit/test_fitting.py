@@ -13,10 +13,12 @@ from unit.test_rules_properties import MODELS, machines, patched, values
 
 from engine.config import RunConfig, StrategyName
 from engine.config.run_config import build
-from qltui.advice import fitting
-from qltui.advice.evaluation import Advice, advise
+from qltui import words
+from qltui.advice import fitting, planner
+from qltui.advice.evaluation import Advice, advise, evaluate
 from qltui.advice.findings import Finding, Severity
 from qltui.advice.memory import fit, job_on
+from qltui.advice.setup import Setup
 from qltui.facts.architecture import find
 from qltui.facts.machine import Machine, parse
 from qltui.runs.assessment import assess
@@ -126,12 +128,16 @@ def test_a_run_that_no_machine_of_the_table_takes() -> None:
     assert f"Not even {fitting.label(fitting.ladder()[-1])} would run it." in finding.message
 
 
-def test_machines_are_asked_from_the_smallest_on() -> None:
-    sizes = [sum(card.memory_bytes for card in one.cards) for one in fitting.ladder()]
-    assert sizes == sorted(sizes)
+def test_machines_are_asked_from_the_smallest_on_and_of_equal_ones_that_with_fewer_gpus() -> None:
     labels = [fitting.label(one) for one in fitting.ladder()]
+    numbers = [tuple(map(int, re.findall(r"^(\d+) x (\d+) GiB", label)[0])) for label in labels]
+    order = [(count * size, count) for count, size in numbers]
+    assert order == sorted(order)
+    assert len({total for total, _ in order}) < len(order), "some are equal"
     assert len(set(labels)) == len(labels)
     assert {"1 x 24 GiB (RTX 4090)", "2 x 80 GiB (H100 SXM)"} <= set(labels)
+    for one in fitting.ladder():
+        assert 0.9 < one.cards[0].memory_bytes / 2**30 / int(fitting.label(one).split()[2]) <= 1
 
 
 def test_whether_it_fits_is_asked_of_what_nothing_else_blocks_or_what_is_forced() -> None:
@@ -143,6 +149,65 @@ def test_whether_it_fits_is_asked_of_what_nothing_else_blocks_or_what_is_forced(
     assert blocking() == [rule]
     assert blocking(rule) == ["does-not-fit", rule], "what is forced rules out no way to make it fit"
     assert assess(config, parse("1xT4"), [rule, "does-not-fit"]).blocks == []
+
+
+def test_all_gpus_are_offered_also_to_a_run_that_takes_one() -> None:
+    (finding,) = verdicts(run(QWEN, "full"), "8xH100")
+    assert (finding.rule, finding.fix) == ("does-not-fit", {"strategy.name": StrategyName.ZERO2})
+
+
+def test_what_is_offered_in_host_memory_says_how_much_of_it() -> None:
+    config = run("meta-llama/Llama-3.1-405B", "full")
+    (finding,) = verdicts(config, "8xH100-80")
+    host = advice(patched(config, dict(finding.fix)), "8xH100-80").host
+    assert host > 6 << 40
+    assert f"on each GPU and {words.size(host)} of each host's memory: set " in finding.message
+    (finding,) = verdicts(run(QWEN, "lora"), "1x24G")
+    assert "host" not in finding.message
+
+
+def test_the_least_that_is_named_is_the_least_of_all_ways() -> None:
+    config, machine, architecture = run(QWEN, "full", 32768), parse("2x16G"), find(QWEN)
+    rejected = planner.choose(config, architecture, machine).rejected
+    totals = {one.strategy: one.total for one in rejected if one.total is not None}
+    (finding,) = verdicts(config, machine)
+    assert len(set(totals.values())) > 2
+    assert f"; the least takes {words.size(min(totals.values()))} on a GPU" in finding.message
+    ways = [
+        {"strategy.name": "zero1", "strategy.offload_optimizer": offload, "training.gradient_checkpointing": "all"}
+        for offload in (False, True)
+    ]
+    plain, offloaded = (fit(job_on(patched(config, way), architecture, machine), machine).total for way in ways)
+    assert totals[StrategyName.ZERO1] == offloaded < plain
+
+
+@pytest.mark.parametrize(("method", "offered"), [("qlora", "or shorter rows."), ("lora", "or fewer bits (qlora).")])
+def test_fewer_bits_are_offered_where_there_are(method: str, offered: str) -> None:
+    (finding,) = verdicts(run(LLAMA, method, 8192), "2x16G")
+    assert finding.message.endswith(offered)
+    assert "Use such a one, a smaller model" in finding.message
+    (finding,) = verdicts(run(LLAMA, method, 2_000_000), "1x24G")
+    assert "Use a smaller model" in finding.message, "there is no such one"
+
+
+def said_of(config: RunConfig, machine: str) -> tuple[set[str], set[str]]:
+    """Ids of what is said with the memory planned, and of what the rules alone say."""
+    alone = evaluate(Setup.of_run(config, parse(machine), find(config.model.path), NOW))
+    return {one.rule for one in advice(config, machine).findings}, {one.rule for one in alone}
+
+
+def test_the_plan_speaks_instead_of_the_rule_that_knows_the_weights_alone() -> None:
+    planned, alone = said_of(run(MIXTURE, "lora", 1024, **{"strategy.name": "ddp"}), "4xA40")
+    assert "replicated-does-not-fit" in alone
+    assert planned & {"replicated-does-not-fit", *VERDICTS} == {"does-not-fit"}
+
+
+def test_ddp_is_offered_only_where_it_fits() -> None:
+    long, short = (run(QWEN, "qlora", length, **{"strategy.name": "fsdp2"}) for length in (8192, 512))
+    planned, alone = said_of(long, "2x24G")
+    assert "sharding-needless" in alone - planned
+    planned, _ = said_of(short, "2x24G")
+    assert "sharding-needless" in planned
 
 
 def test_only_the_gpus_that_a_run_takes_count() -> None:

@@ -68,6 +68,14 @@ def test_findings_stand_as_they_were_with_what_was_forced(tmp_path: Path) -> Non
     assert forced.fix.keys() == finding.fix.keys()
 
 
+def test_what_was_forced_and_blocks_nothing_is_not_said_to_be_overridden(tmp_path: Path) -> None:
+    config = make_config(tmp_path, **{"model.path": "Qwen/Qwen3-8B", "hardware.device": "auto",
+                                      "hardware.ranks_per_node": None, "strategy.name": "single"})  # fmt: skip
+    plan = plan_file.read(written(tmp_path, assess(config, parse("4xA40"), ["gpus-idle"])))
+    assert plan is not None
+    assert ("gpus-idle", False) in [(one.rule, one.forced) for one in plan.findings]
+
+
 def test_a_newer_version_and_a_poorer_one_are_read_and_nonsense_is_none(tmp_path: Path) -> None:
     run = written(tmp_path, on_gpus(tmp_path, "4xA40"))
     content = json.loads(run.plan_json.read_text())

@@ -53,6 +53,18 @@ class Fit(NamedTuple):
         return self.capacity is None or self.total <= self.capacity
 
     @property
+    def surely_exceeds(self) -> bool:
+        """Whether it doesn't fit though the plan be wrong by its error."""
+        return self.capacity is not None and self.total - self.error > self.capacity
+
+    @property
+    def verdict(self) -> str:
+        """All that is said of it in words: ``fits``, ``may just fit``, ``may not fit``, ``does not fit``."""
+        if self.fits:
+            return "fits" if self.is_safe else "may just fit"
+        return "does not fit" if self.surely_exceeds else "may not fit"
+
+    @property
     def is_safe(self) -> bool:
         """Whether it fits though the plan be wrong by its error."""
         return self.capacity is None or self.total + self.error <= self.capacity
