@@ -126,9 +126,8 @@ def _kind(members: tuple[Any, ...]) -> str:
 
 def walk(section: type[Section], prefix: str = "") -> Iterator[Field]:
     """Every field under ``section``, nested ones by dotted path, in the order they are declared."""
-    hints = typing.get_type_hints(section, include_extras=True)
     for item in msgspec.structs.fields(section):
-        annotation = hints[item.name]
+        annotation = item.type
         members = _members(annotation)
         path = f"{prefix}{item.name}"
         if len(members) == 1 and isinstance(members[0], type) and issubclass(members[0], Section):

@@ -86,7 +86,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"qltui {qltui.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    known = [command.name for command in COMMANDS]
+    named = words[0] if words and words[0] in known else None
     for command in COMMANDS:
+        if named not in (None, command.name):
+            continue  # each parser takes a third of a millisecond, and only a list of commands has use for all
         subparser = subparsers.add_parser(
             command.name,
             help=command.help,
@@ -94,10 +98,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        for names, options in command.arguments if words[:1] == [command.name] else ():
+        for names, options in command.arguments if named else ():
             subparser.add_argument(*names, **options)
-    if words and not words[0].startswith("-") and words[0] not in subparsers.choices:
-        parser.error(f"there is no command {words[0]!r}. {_nearest(words[0], list(subparsers.choices))}")
+    if words and named is None and not words[0].startswith("-"):
+        parser.error(f"there is no command {words[0]!r}. {_nearest(words[0], known)}")
     return parser.parse_args(words)
 
 

@@ -79,7 +79,7 @@ def test_launch_check_and_plan_load_no_library_of_the_engine(cli: Cli, tmp_path:
         ["check", str(on_gpus), "--gpus", "2xA40"], ["plan", str(on_gpus), "--gpus", "2xA40"],
     ):  # fmt: skip
         modules = loaded(cli, *arguments)
-        assert not modules & (HEAVY | {"inspect", "typing_extensions"})
+        assert not modules & (HEAVY | {"inspect", "typing_extensions", "ruamel"})
         assert "msgspec" in modules
 
 

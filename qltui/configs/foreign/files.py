@@ -151,10 +151,10 @@ def _json_tree(text: str, path: str) -> Tree:
 
 
 def _is_script(path: str, text: str) -> bool:
-    from qltui.configs.foreign.command import LAUNCHERS
-
     if path.endswith((".yaml", ".yml", ".json")):
         return False
+    from qltui.configs.foreign.command import LAUNCHERS  # only here: it takes time to import
+
     return path.endswith((".sh", ".bash", ".slurm", ".sbatch")) or text.startswith("#!") or bool(LAUNCHERS.search(text))
 
 
