@@ -67,8 +67,11 @@ def test_findings_on_another_programs_file_name_its_lines(recipe: Path, capsys: 
 def test_fix_writes_the_values_and_keeps_the_rest(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.chmod(0o640)
     _, before = check(capsys, recipe)
-    assert main(["check", str(recipe), "--fix"]) == 1, "what was found stood when it was asked"
-    assert f"wrote {recipe}" in capsys.readouterr().err
+    assert main(["check", str(recipe), "--fix"]) == 0
+    printed = capsys.readouterr()
+    assert f"wrote {recipe}" in printed.err
+    assert "[fsdp2-bitsandbytes-optimizer]" not in printed.out
+    assert "[fsdp2-4bit-storage-damaged]" in printed.out, "it still stands"
     text = recipe.read_text()
     assert text != AXOLOTL
     assert text.startswith("# A recipe of the usual kind.\n")
@@ -115,8 +118,8 @@ def test_what_does_not_fit_blocks_and_is_mended(tmp_path: Path, capsys: pytest.C
     assert code == 1
     (finding,) = (one for one in found["findings"] if one["severity"] == "block")
     assert (finding["rule"], list(finding["fix"])) == ("does-not-fit", ["training.gradient_checkpointing"])
-    assert main(["check", str(file), "--gpus", "1x24G", "--fix"]) == 1
-    capsys.readouterr()
+    assert main(["check", str(file), "--gpus", "1x24G", "--fix"]) == 0
+    assert "does-not-fit" not in capsys.readouterr().out
     code, found = check(capsys, file, "--gpus", "1x24G")
     assert (code, found["blocked"], found["plan"]["fits"]) == (0, False, True)
     code, found = check(capsys, file, "--gpus", "1xRTX 3070")
@@ -161,3 +164,50 @@ def test_what_another_program_may_take_does_not_block(tmp_path: Path, capsys: py
     (finding,) = (one for one in found["findings"] if one["rule"] == "file")
     assert finding["severity"] == "warn"
     assert (finding["field"], finding["line"]) == ("zero_optimization", 2)
+
+
+def test_what_fix_cannot_mend_still_blocks_and_is_listed(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(AXOLOTL.replace("bf16: true\n", "bf16: true\nlora_r: 8\n") + "val_set_size: [\n")
+    assert main(["check", str(recipe), "--fix"]) == 1
+    assert "not valid YAML" in capsys.readouterr().out
+    recipe.write_text(AXOLOTL)
+    code, found = check(capsys, recipe, "--fix")
+    assert (code, found["blocked"]) == (0, False)
+    assert "-optimizer: adamw_bnb_8bit" in found["diff"], "what was written"
+
+
+def test_a_file_that_cannot_be_written_is_named_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / f"{'a' * 250}.yml"  # so that no longer name fits beside it
+    file.write_text(AXOLOTL)
+    assert main(["check", str(file), "--fix"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"qltui: {file}: cannot be written (File name too long). Make it and its folder writable")
+    assert file.read_text() == AXOLOTL
+
+
+def test_each_of_several_files_has_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for file, method in zip(files, ("lora", "qlora"), strict=True):
+        file.write_text(f"model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmethod: {method}\n")
+    _, found = check(capsys, *files, "--gpus", "1xA40")
+    lora, qlora = (found["plans"][str(file)]["per_gpu"]["total_bytes"] for file in files)
+    assert lora > qlora
+    assert found["plan"] is None
+    _, found = check(capsys, files[0], "--gpus", "1xA40")
+    assert found["plan"] == found["plans"][str(files[0])]
+
+
+def test_offload_of_another_machine_says_what_its_host_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmethod: full\n"
+        "strategy: {name: zero3, offload_optimizer: true, offload_parameters: true}\n"
+    )
+    assert main(["check", str(file), "--gpus", "2x24G"]) == 0
+    assert "GiB of each host's memory: fits" in capsys.readouterr().out

@@ -46,7 +46,9 @@ def test_the_document_has_what_is_promised(run_file: Path, capsys: pytest.Captur
     assert 0 < per_gpu["error_bytes"] < per_gpu["total_bytes"] < per_gpu["capacity_bytes"]
     assert found["seconds_per_step"] > 0
     assert found["host"]["total_bytes"] == 0
-    assert {"summary", "fits", "total_bytes", "seconds_per_step", "patch"} <= found["alternatives"][0].keys()
+    keys = {"summary", "fits", "total_bytes", "host_bytes", "seconds_per_step", "patch"}
+    assert keys <= found["alternatives"][0].keys()
+    assert found["alternatives"][0]["host_bytes"] == 0
     assert found["alternatives"][0]["patch"]["strategy.name"] == "ddp"
     assert all({"summary", "rule"} <= one.keys() for one in found["rejected"])
 
@@ -67,6 +69,7 @@ def test_what_does_not_fit_is_a_finding_with_its_fix(run_file: Path, capsys: pyt
     (finding,) = (one for one in found["findings"] if one["rule"] == "does-not-fit")
     assert finding["severity"] == "block"
     assert any(finding["fix"].items() <= one["patch"].items() for one in found["alternatives"])
+    assert finding["why"] and finding["source"]
     _, found = plan(capsys, run_file, "--gpus", "1xT4", "--set", "method=full", "--set", "strategy=single")
     assert [one["rule"] for one in found["findings"] if one["severity"] == "block"] == ["nothing-fits"]
     assert found["alternatives"] == []
@@ -87,13 +90,51 @@ def test_offload_is_counted_on_the_host(run_file: Path, capsys: pytest.CaptureFi
     offload = ["--set", "strategy=fsdp2", "--set", "strategy.offload_parameters=true"]
     _, found = plan(capsys, run_file, "--gpus", "2x24G", *offload, "--set", "strategy.offload_optimizer=true")
     assert found["host"]["total_bytes"] > 3 << 30
+    full = ["--gpus", "2x24G", "--set", "method=full"]
+    _, found = plan(capsys, run_file, *full)
+    weights_gradients_and_moments = 8.19e9 * 4 * 4
+    assert len(found["alternatives"]) == 2
+    assert all(one["host_bytes"] == pytest.approx(weights_gradients_and_moments, 0.01) for one in found["alternatives"])
+    main(["plan", str(run_file), *full])
+    text = capsys.readouterr().out
+    assert all(f"{one['host_bytes'] / 2**30:.1f} GiB of each host's memory" in text for one in found["alternatives"])
+
+
+@pytest.mark.parametrize(
+    ("length", "verdict", "code"),
+    [(1024, "fits", 0), (1904, "may just fit", 0), (2064, "may not fit", 0), (2400, "does not fit", 1)],
+)
+def test_heading_finding_and_exit_code_say_the_same_as_check(
+    length: int, verdict: str, code: int, run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_file.write_text(f"model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmax_length: {length}\n")
+    assert main(["plan", str(run_file), "--gpus", "1x24G"]) == code
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"rows of up to {length} tokens: {verdict} " in text
+    assert ("It may not fit: " in text) is ("may" in verdict)
+    assert ("block: " in text) is (code == 1)
+    assert main(["check", str(run_file), "--gpus", "1x24G"]) == code
+    assert f": {verdict}" in capsys.readouterr().out
+
+
+def test_what_fits_and_is_blocked_exits_1_and_says_so(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--gpus", "1xA40", "--set", "hardware.ranks_per_node=2"]
+    code, found = plan(capsys, run_file, *options)
+    assert (code, found["fits"], found["blocked"]) == (1, True, True)
+    assert main(["plan", str(run_file), *options]) == 1
+    assert "tokens: fits, but is blocked by more-ranks-than-gpus" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_parameters_of_a_small_model_are_told_in_millions(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["plan", "demo-cpu", "--gpus", "2xA40"])
+    assert ": 1.87 M parameters" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--gpus", "4xA4O"], "--gpus: '4xA4O'"),
-        (["--gpus", "cpu"], "memory is planned for GPUs"),
+        (["--gpus", "cpu"], "--gpus cpu describes none; say which you mean, as in --gpus 4xA40"),
         (["--gpus", "4xA40", "--set", "model=Qwen/Qwen3-8C"], "Qwen/Qwen3-8B"),
         (["--gpus", "4xA40", "--set", "data.max_length=none"], "data.max_length"),
     ],

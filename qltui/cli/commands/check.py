@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config.reading import read_file
 from engine.config.schema import ConfigError, Problem
-from qltui.advice.evaluation import evaluate
+from qltui import words
+from qltui.advice.evaluation import ROOMIER, evaluate
 from qltui.advice.findings import Severity
 from qltui.advice.our_runs import anywhere
 from qltui.advice.setup import Setup
@@ -45,18 +46,23 @@ class Checked(NamedTuple):
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Print the findings on each file; 1 if any of them blocks."""
+    """Print the findings on each file, those that still stand after ``--fix``; 1 if any of them blocks."""
     machine = _machine(arguments.gpus)
-    readings = together.read(Path(name).expanduser() for name in arguments.files)
-    checked = [_check(reading, machine) for reading in readings]
-    blocked = any(finding["severity"] == Severity.BLOCK for one in checked for finding in one.findings)
-    if arguments.json:
-        output.print_json(_document(checked, blocked))
-    else:
-        _print(checked, fixing=arguments.fix)
+    checked = _check_all(arguments.files, machine)
+    diff = "".join(one.fix.diff for one in checked if one.fix)
     if arguments.fix:
         _write_fixes(checked)
+        checked = _check_all(arguments.files, machine) if diff else checked
+    blocked = any(finding["severity"] == Severity.BLOCK for one in checked for finding in one.findings)
+    if arguments.json:
+        output.print_json(_document(checked, blocked, diff))
+    else:
+        _print(checked, fixing=arguments.fix)
     return exits.NO if blocked else exits.FINE
+
+
+def _check_all(names: list[str], machine: Machine | None) -> list[Checked]:
+    return [_check(reading, machine) for reading in together.read(Path(name).expanduser() for name in names)]
 
 
 def _machine(described: str | None) -> Machine | None:
@@ -91,7 +97,8 @@ def _check(reading: Reading, machine: Machine | None) -> Checked:
         architecture = _architecture(reading.values.get("model"))
         found = evaluate(Setup.of_values(reading.values, reading.engine, machine, architecture, versions_here()))
         if not any(one.severity is Severity.BLOCK for one in found):
-            found += _fitting(reading, machine, architecture, planned)
+            verdicts = _fitting(reading, machine, architecture, planned)
+            found = verdicts + [one for one in found if not (verdicts and one.rule in ROOMIER)]
         return sorted(found, key=lambda finding: finding.severity.order)
 
     advised = advise(reading)
@@ -201,8 +208,8 @@ def _of_problem(
     }  # fmt: skip
 
 
-def _document(checked: list[Checked], blocked: bool) -> dict[str, Any]:
-    plans = [one.plan for one in checked if one.plan is not None]
+def _document(checked: list[Checked], blocked: bool, diff: str) -> dict[str, Any]:
+    plans = {one.reading.path: one.plan for one in checked if one.plan is not None}
     return {
         "blocked": blocked,
         "files": [
@@ -210,8 +217,9 @@ def _document(checked: list[Checked], blocked: bool) -> dict[str, Any]:
             for one in checked for file in one.reading.files
         ],
         "findings": [finding for one in checked for finding in one.findings],
-        "diff": "".join(one.fix.diff for one in checked if one.fix) or None,
-        "plan": plans[0] if len(plans) == 1 else None,
+        "diff": diff or None,
+        "plan": next(iter(plans.values())) if len(plans) == 1 else None,
+        "plans": plans,
     }  # fmt: skip
 
 
@@ -242,10 +250,11 @@ def _say(text: str) -> None:
 def _plan_line(checked: Checked) -> str:
     plan = checked.plan or {}
     gpu = plan["per_gpu"]
-    total, capacity, error = gpu["total_bytes"], gpu["capacity_bytes"], gpu["error_bytes"]
-    verdict = "fits" if plan["fits"] else "may not fit" if total - error <= capacity else "does not fit"
-    sizes = f"{total / 2**30:.1f} of {capacity / 2**30:.1f} GiB on each GPU"
-    return f"memory: {sizes}, give or take {error / 2**30:.1f}: {verdict}{checked.assumed}"
+    total, capacity, error = (gpu[f"{name}_bytes"] / 2**30 for name in ("total", "capacity", "error"))
+    host = plan["host"]["total_bytes"]
+    offloaded = f", and {words.size(host)} of each host's memory" if host else ""
+    sizes = f"{total:.1f} of {capacity:.1f} GiB on each GPU, give or take {error:.1f}{offloaded}"
+    return f"memory: {sizes}: {plan['verdict']}{checked.assumed}"
 
 
 def _write_fixes(checked: list[Checked]) -> None:
@@ -253,7 +262,12 @@ def _write_fixes(checked: list[Checked]) -> None:
 
     for one in checked:
         for path, text in (one.fix.texts if one.fix else {}).items():
-            write_text(Path(path), text)
+            try:
+                write_text(Path(path), text)
+            except OSError as error:
+                why = error.strerror or error
+                advice = "Make it and its folder writable, or put in by hand what check prints without --fix"
+                raise exits.Refused(f"{path}: cannot be written ({why}). {advice}.") from None
             print(clean(f"wrote {path}"), file=sys.stderr)
         for name, why in (one.fix.missing if one.fix else {}).items():
             print(clean(f"not mended: {name}: {why}"), file=sys.stderr)

@@ -10,7 +10,7 @@ from qltui import words
 from qltui.advice import planner
 from qltui.advice.evaluation import blocks
 from qltui.advice.findings import Severity
-from qltui.advice.fitting_rows import epoch
+from qltui.advice.fitting_rows import OF_FITTING, epoch
 from qltui.advice.our_runs import anywhere, usable_cards, used_cards
 from qltui.advice.speed import ERROR
 from qltui.advice.verdicts import ROWS_CUT, ROWS_PADDED
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from engine.config.run_config import RunConfig
     from qltui.advice.evaluation import Advice
+    from qltui.advice.findings import Finding
     from qltui.advice.fitting_rows import Epoch
     from qltui.advice.lengths import Lengths
     from qltui.advice.memory import Fit, Part
@@ -51,9 +52,14 @@ class Plan(NamedTuple):
     """Of its rows, where the data is a file here."""
     epoch: Epoch | None
 
+    @property
+    def blocks(self) -> list[Finding]:
+        """What would stop its launch."""
+        return [one for one in self.advice.findings if one.severity is Severity.BLOCK]
+
 
 def run_plan(arguments: argparse.Namespace) -> int:
-    """Print the plan; 1 if the configuration does not fit, or nothing can be said of it."""
+    """Print the plan; 1 if something blocks the configuration, as not fitting does, or nothing can be said of it."""
     try:
         config = loading.load(arguments.target, arguments.assignments)
     except ConfigError as error:
@@ -64,7 +70,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
         output.print_json(document(plan))
     else:
         print("\n".join(line for text in _lines(plan) for line in output.wrapped(clean(text))))
-    return exits.FINE if plan.fit.fits else exits.NO
+    return exits.NO if plan.blocks else exits.FINE
 
 
 def _plan(config: RunConfig, described: str | None) -> Plan:
@@ -74,8 +80,8 @@ def _plan(config: RunConfig, described: str | None) -> Plan:
         raise exits.Refused(f"--gpus: {error}") from error
     config = config if described is None else anywhere(config)
     if not used_cards(config, machine):
-        example = "as in --gpus 4xA40" if described is None else "this describes none"
-        raise exits.Refused(f"plan: memory is planned for GPUs, and there is none; say which you mean, {example}.")
+        none = "there is none here" if described is None else f"--gpus {described} describes none"
+        raise exits.Refused(f"plan: memory is planned for GPUs, and {none}; say which you mean, as in --gpus 4xA40.")
     try:
         fetched = hub.cached_model(config.model.path, config.model.revision)
         architecture = architectures.find(config.model.path, fetched)
@@ -105,6 +111,8 @@ def document(plan: Plan) -> dict[str, Any]:
     """The plan as JSON."""
     return {
         "fits": plan.fit.fits,
+        "verdict": plan.fit.verdict,
+        "blocked": bool(plan.blocks),
         "per_gpu": {
             "total_bytes": plan.fit.total, "capacity_bytes": plan.fit.capacity, "error_bytes": plan.fit.error,
             "parts": {part.value: size for part, size in plan.fit.parts.items() if size},
@@ -118,6 +126,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "alternatives": [
             {
                 "summary": one.summary, "fits": one.fit.fits, "total_bytes": one.fit.total,
+                "host_bytes": one.host,
                 "seconds_per_step": one.time.total,
                 "seconds_per_epoch": one.seconds_per_row * plan.lengths.rows if plan.lengths else None,
                 "patch": msgspec.to_builtins(one.patch),
@@ -128,6 +137,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "findings": [
             {
                 "rule": one.rule, "severity": one.severity.value, "field": one.field, "message": one.message,
+                "why": one.why, "source": one.source,
                 "fix": msgspec.to_builtins(one.fix),
             }
             for one in plan.advice.findings
@@ -152,10 +162,15 @@ def _lines(plan: Plan) -> list[str]:
     nodes = f" on each of {plan.machine.nodes} nodes" if plan.machine.nodes > 1 else ""
     known = "" if plan.architecture.known else ", an architecture estimated from its numbers"
     lines = [
-        f"{config.model.path}: {plan.architecture.parameters / 1e9:.2f} B parameters{known}; {cards}{nodes}",
+        f"{config.model.path}: {_parameters(plan.architecture.parameters)} parameters{known}; {cards}{nodes}",
         "",
-        f"As configured: {config.method.name.value}, {_summary(config, fitted, plan.lengths)}",
+        f"As configured: {config.method.name.value}, {_summary(plan)}",
         *_fit_lines(fitted),
+        *(
+            [f"  {words.size(plan.advice.host)} of each host's memory, for what is offloaded"]
+            if plan.advice.host
+            else []
+        ),
         f"  {_seconds(plan.advice.seconds or 0)} a step, give or take {words.share(ERROR)}",
         *(_epoch_lines(config, plan.lengths, plan.epoch) if plan.lengths and plan.epoch else []),
     ]
@@ -179,12 +194,18 @@ def _lines(plan: Plan) -> list[str]:
     return lines + [f"Note: {note}" for note in plan.machine.notes]
 
 
-def _summary(config: RunConfig, fitted: Fit, lengths: Lengths | None) -> str:
+def _parameters(count: int) -> str:
+    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.2f} M"
+
+
+def _summary(plan: Plan) -> str:
+    config, lengths = plan.config, plan.lengths
     training, longest = config.training, config.data.max_length
-    verdict = "fits" if fitted.is_safe else "may just fit" if fitted.fits else "does not fit"
+    others = [one.rule for one in plan.blocks if one.rule not in OF_FITTING]
+    blocked = f", but is blocked by {', '.join(others)}" if others else ""
     batch = f"micro batch {training.micro_batch_size} x {training.gradient_accumulation_steps}"
     rows = f"rows of up to {lengths.longest_row(longest)} tokens" if lengths else f"rows of {longest} tokens"
-    return f"{config.strategy.name.value}, {batch}, {rows}: {verdict}"
+    return f"{config.strategy.name.value}, {batch}, {rows}: {plan.fit.verdict}{blocked}"
 
 
 def _epoch_lines(config: RunConfig, lengths: Lengths, epoch: Epoch) -> list[str]:
@@ -232,12 +253,15 @@ def _fill(number: int) -> str:
 def _table(ranked: list[planner.Candidate], lengths: Lengths | None) -> list[str]:
     width = max(len(one.summary) for one in ranked)
 
+    def host(one: planner.Candidate) -> str:
+        return f", {words.size(one.host)} of each host's memory" if one.host else ""
+
     def epoch(one: planner.Candidate) -> str:
         return f", {words.duration(one.seconds_per_row * lengths.rows)} an epoch" if lengths else ""
 
     return [
         f"  {one.summary:{width}}  {words.size(one.fit.total):>9}  {_seconds(one.time.total):>8} for {one.rows} rows"
-        f"{epoch(one)}"
+        f"{epoch(one)}{host(one)}"
         for one in ranked
     ]
 
