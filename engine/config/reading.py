@@ -112,7 +112,8 @@ def localise(value: str, base: Path) -> str:
     """An absolute path where ``value`` names or can only name something local, else ``value`` (a hub id)."""
     expanded = Path(os.path.expanduser(value))
     candidate = expanded if expanded.is_absolute() else base / expanded
-    if candidate.exists() or value.startswith((".", "/", "~")):
+    # Not Path.exists, which raises for names too long and for folders that may not be entered.
+    if os.path.exists(candidate) or value.startswith((".", "/", "~")):
         return os.path.normpath(candidate)
     return value
 

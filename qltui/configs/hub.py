@@ -50,7 +50,7 @@ def cached_model(name: str, revision: str | None) -> Path | None:
 def model_folder(name: str, revision: str | None) -> Path | None:
     """Where a model lies on this machine: the folder ``name``, or the hub's cache; None if it was not fetched yet."""
     folder = Path(name)
-    return folder if folder.is_dir() else cached_model(name, revision)
+    return folder if os.path.isdir(folder) else cached_model(name, revision)
 
 
 def _home() -> Path:

@@ -5,6 +5,7 @@ Combinations and the machine are the rules' (``qltui.advice``)."""
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def _check_parent(config: RunConfig) -> list[Problem]:
 
 def _check_data(name: str, field: str, config: RunConfig) -> list[Problem]:
     path = Path(name)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises for names too long
         return missing(name, field, "dataset")
     endings = f"Give one file: {', '.join(FILE_FORMATS)}."
     if path.is_dir():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,7 +71,7 @@ def measured(config: RunConfig) -> Lengths | None:
 
     Takes a second or so. None where the data is no file here that can be used.
     """
-    if not Path(config.data.path).is_file():
+    if not os.path.isfile(config.data.path):
         return None
     count = _counts(config)
     if count is None:
@@ -127,7 +128,7 @@ def _contents(config: RunConfig, name: str, limits: Limits) -> tuple[list[Conten
     """(what rows hold, rows of the file, whether these are all); rows that cannot be used are passed by."""
     data, path = config.data, Path(name)
     builder = FILE_FORMATS.get(path.suffix.lower())
-    if builder is None or not path.is_file():
+    if builder is None or not os.path.isfile(path):
         return [], 0, False
     try:
         sample = read_sample(path, builder, limits)

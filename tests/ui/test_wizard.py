@@ -190,6 +190,13 @@ def shown(preview: DataPreview) -> str:
     return "\n".join(str(line.content) for line in preview.query(Static))
 
 
+async def test_a_path_too_long_to_exist_is_no_crash(home: Path) -> None:
+    async with choosing(home, model__path="/" + "a" * 5000, data__path="b" * 5000) as (pilot, screen):
+        await until_seen(pilot, "? not known on this machine")
+        assert screen.outlook is not None
+        assert screen.outlook.config is not None
+
+
 async def test_steps_are_clicked(home: Path) -> None:
     async with choosing(home) as (pilot, screen):
         await pilot.click("#step-training")
