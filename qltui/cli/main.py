@@ -90,7 +90,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     named = words[0] if words and words[0] in known else None
     for command in COMMANDS:
         if named not in (None, command.name):
-            continue  # each parser takes a third of a millisecond, and only a list of commands has use for all
+            continue  # parsers take time to build, and only a list of commands has use for all
         subparser = subparsers.add_parser(
             command.name,
             help=command.help,
