@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ LFS_POINTER = b"version https://git-lfs"
 def check_model(name: str, tokenizer: str | None) -> list[Problem]:
     """What is wrong with the model ``name`` and the tokenizer that goes with it, as far as files can tell."""
     folder = Path(name)
-    if not folder.exists():
+    if not os.path.exists(folder):  # Path.exists raises for names too long
         problems = missing(name, "model.path", "model")
     elif not folder.is_dir():
         remedy = "Give the folder that holds config.json and the weights."
@@ -150,9 +151,9 @@ def _weight_file_flaw(path: Path) -> tuple[str, str] | None:
 def _check_tokenizer(model_folder: Path, tokenizer: str | None) -> list[Problem]:
     field = "model.tokenizer" if tokenizer else "model.path"
     folder = Path(tokenizer) if tokenizer else model_folder
-    if tokenizer and not folder.exists():
+    if tokenizer and not os.path.exists(folder):
         return missing(tokenizer, field, "model")
-    if not folder.is_dir() or any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not os.path.isdir(folder) or any((folder / name).is_file() for name in TOKENIZER_FILES):
         return []
     if not tokenizer and not (folder / "config.json").is_file():
         return []  # no model folder at all: said once is enough

@@ -12,6 +12,7 @@ import pytest
 from support.samples import GOOD_ROW, make_config, only, safetensors_bytes, write_model, write_rows
 
 from engine.config import Problem
+from engine.config.reading import read
 from qltui.configs import preflight
 
 
@@ -262,3 +263,10 @@ def test_a_parent_must_hold_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Mon
     for named in ("first", "first-20260101", str(run)):
         assert preflight.check(make_config(tmp_path, parent=named)) == []
     assert "Did you mean first-20260101" in only(preflight.check(make_config(tmp_path, parent="frist"))).message
+
+
+@pytest.mark.parametrize("field", ["model.path", "data.path", "data.eval_path"])
+def test_a_path_too_long_to_exist_is_said_not_to_be_there(field: str, tmp_path: Path) -> None:
+    given = {"model.path": str(tmp_path), "data.path": str(tmp_path), field: "/" + "a" * 5000}
+    problems = preflight.check(read(given, where="test", base=tmp_path))
+    assert any(problem.field == field and "there is no such" in problem.message for problem in problems)
