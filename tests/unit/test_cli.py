@@ -275,7 +275,7 @@ def test_check_of_files_of_every_kind(cli: Cli, tmp_path: Path) -> None:
     good.write_text(run_yaml(make_config(tmp_path)))
     found = json.loads(cli("check", str(good), "--json").stdout)
     own = {"path": str(good), "format": "qltui", "ignored": []}
-    assert found == {"blocked": False, "files": [own], "findings": [], "diff": None, "plan": None}
+    assert found == {"blocked": False, "files": [own], "findings": [], "diff": None, "plan": None, "plans": {}}
     flawed = tmp_path / "flawed.yaml"
     write_rows(tmp_path / "flawed.jsonl", GOOD_ROW, {"prompt": "a"})
     flawed.write_text("model: ./no\ndata: flawed.jsonl\nstrategy: fsdp2\nmethod: int8\n")
