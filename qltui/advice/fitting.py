@@ -90,6 +90,15 @@ def _nothing_fits(
     larger = planner.smallest(
         anywhere(config), architecture, ladder(), rows=rows, blocks_on=blocks_on, lengths=lengths
     )  # fmt: skip
+    message = (
+        f"Nothing fits {machine.gpus} x {words.size(room)}, whatever the strategy, micro batch, recomputed layers and"
+        f" offload{needs}. {way_out(config, larger)}"
+    )
+    return Finding(NOTHING_FITS.id, Severity.BLOCK, "hardware.gpus", message, NOTHING_FITS.why, NOTHING_FITS.source, {})
+
+
+def way_out(config: RunConfig, larger: Machine | None) -> str:
+    """The smallest machine that would run it, None if there is none, and what else to do."""
     if larger is None:
         would = f"Not even {label(ladder()[-1])} would run it"
     else:
@@ -98,11 +107,7 @@ def _nothing_fits(
         *(["such a one"] if larger else []), "a smaller model", "shorter rows",
         *(["fewer bits (qlora)"] if config.method.name is not Method.QLORA else []),
     ]  # fmt: skip
-    message = (
-        f"Nothing fits {machine.gpus} x {words.size(room)}, whatever the strategy, micro batch, recomputed layers and"
-        f" offload{needs}. {would}. Use {', '.join(ways[:-1])} or {ways[-1]}."
-    )
-    return Finding(NOTHING_FITS.id, Severity.BLOCK, "hardware.gpus", message, NOTHING_FITS.why, NOTHING_FITS.source, {})
+    return f"{would}. Use {', '.join(ways[:-1])} or {ways[-1]}."
 
 
 @cache

@@ -223,14 +223,10 @@ def _nothing_fits(
 
     rows = planner.rows_of_a_step(config, architecture, machine)
     larger = planner.smallest(config, architecture, fitting.ladder(), rows=rows, blocks_on=lambda one, there: [])
-    would = (
-        f"The smallest machine that would run it: {fitting.label(larger)}"
-        if larger else f"Not even {fitting.label(fitting.ladder()[-1])} would run it"
-    )  # fmt: skip
     message = (
         f"Nothing fits {machine.gpus} x {words.size(least.capacity)}, whatever the strategy, batch, recomputing and"
         f" offload; the least takes about {words.size(least.total)} on a GPU, with rows of {config.data.max_length}"
-        f" tokens{_said_by(keys, 'max_length')}. {would}. Use such a one, a smaller model, shorter rows, or fewer bits."
+        f" tokens{_said_by(keys, 'max_length')}. {fitting.way_out(config, larger)}"
     )
     return _finding(NOTHING_FITS, severity, keys, message, {})
 

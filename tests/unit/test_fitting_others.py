@@ -88,6 +88,9 @@ def test_where_nothing_fits_the_machine_is_named_that_would_run_it(
     assert named, finding["message"]
     _, there = check(capsys, file, "--gpus", f"{named[1]}x{named[2]}")
     assert [one["rule"] for one in there] != ["nothing-fits"]
+    assert finding["message"].endswith("or fewer bits (qlora).")
+    _, (finding,) = check(capsys, write(tmp_path, "q.yaml", f"{FACTORY}quantization_bit: 4\n"), "--gpus", "1x8G")
+    assert (finding["rule"], finding["message"].endswith("a smaller model or shorter rows.")) == ("nothing-fits", True)
 
 
 @pytest.mark.parametrize(
