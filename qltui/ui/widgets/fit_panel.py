@@ -17,6 +17,11 @@ FILLS = (
     ("█", "$primary"), ("▓", "$secondary"), ("▒", "$accent"), ("▚", "$success"), ("▞", "$warning"), ("░", "$muted"),
 )  # fmt: skip
 """Fill and colour of the largest parts, in turn; the rest share the last."""
+VERDICTS = {
+    "fits": ("✓", "$success"), "may just fit": ("▲", "$warning"), "may not fit": ("▲", "$warning"),
+    "does not fit": ("✗", "$error"),
+}  # fmt: skip
+"""Mark and colour of each verdict of the plan."""
 
 
 class FitPanel(Static):
@@ -73,12 +78,9 @@ def lines(outlook: Outlook, width: int) -> list[Content]:
 
 def verdict(fitted: Fit) -> Content:
     """Whether it fits, in a line."""
-    mark, word, colour = (
-        ("✓", "fits", "$success") if fitted.is_safe
-        else ("▲", "may just fit", "$warning") if fitted.fits else ("✗", "does not fit", "$error")
-    )  # fmt: skip
+    mark, colour = VERDICTS[fitted.verdict]
     takes = f"{words.size(fitted.total)} ± {words.size(fitted.error)} of {words.size(fitted.capacity or 0)}"
-    return Content.assemble((f"{mark} {word}", f"bold {colour}"), f"  {takes}")
+    return Content.assemble((f"{mark} {fitted.verdict}", f"bold {colour}"), f"  {takes}")
 
 
 def why_not(outlook: Outlook) -> list[str]:
