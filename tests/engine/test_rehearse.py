@@ -123,13 +123,9 @@ def test_a_models_own_code_is_run_if_it_is_trusted_and_not_otherwise(cli: Cli, p
     assert report["ok"] is True
     assert "OwnForCausalLM" in {one["what"]: one["detail"] for one in report["proven"]}["architecture"]
 
-    options = ("device=cpu", "precision=fp32", "max_steps=2", "max_length=64", "training.generate_answers=0")
-    cli("launch", str(plan), *own, *TRUSTED, "--watch", *(part for one in options for part in ("--set", one)))
-    assert cli.status()["audits"] == {"sharding": "not_applicable", "weights": "passed", "adapter": "passed"}
 
-
-@pytest.mark.parametrize("base", ["bert", "distilbert", "llama"])
-def test_a_classifier_is_rehearsed_whatever_its_base_was_trained_for(cli: Cli, tmp_path: Path, base: str) -> None:
+def test_a_classifier_is_rehearsed_whatever_its_base_was_trained_for(cli: Cli, tmp_path: Path) -> None:
+    base = "distilbert"
     rows = small_encoders.pairs(40)
     for number, row in enumerate(rows):
         row["label"] = "abc"[number % 3]  # more classes than a configuration names by itself
