@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config import ConfigError, RunConfig
 from engine.config.reading import parse_assignment, read
-from qltui.advice.evaluation import advise
-from qltui.advice.our_runs import anywhere
-from qltui.facts import machine as machines
+from engine.config.schema import as_text
+from qltui.advice import planner
+from qltui.advice.evaluation import advise, blocks
+from qltui.advice.matrix import matrix, row_name
+from qltui.advice.our_runs import anywhere, usable_cards
 from qltui.runs.assessment import find_architecture, versions_here
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ class Outlook(NamedTuple):
         """The strategy that the planner would take, by its name in the matrix."""
         if self.choice is None or not self.choice.ranked:
             return None
-        from qltui.advice.matrix import row_name
-
         first = self.choice.ranked[0].config.strategy
         return row_name(first.name, offload=first.offload_parameters)
 
@@ -75,8 +75,6 @@ def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, bas
     architecture = find_architecture(config.model.path, config.model.revision) if known else None
     versions = versions_here()
     advice = advise(config, machine, architecture, versions)
-    from qltui.advice.matrix import matrix
-
     squares = matrix(config, machine, architecture, versions)
     return Outlook(config, [], machine, architecture, advice, squares, _choice(config, machine, architecture, versions))
 
@@ -97,10 +95,6 @@ def read_choices(values: Mapping[str, str], base: Path) -> RunConfig:
 def _choice(
     config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str]
 ) -> Choice | None:
-    from qltui.advice import planner
-    from qltui.advice.evaluation import blocks
-    from qltui.advice.our_runs import usable_cards
-
     cards = usable_cards(config, machine)
     if architecture is None or not cards:
         return None
@@ -110,17 +104,6 @@ def _choice(
     )  # fmt: skip
 
 
-def describe(text: str) -> Machine:
-    """The machine that ``--gpus TEXT`` means.
-
-    Raises:
-        UnknownMachine: the text describes none.
-    """
-    return machines.parse(text)
-
-
 def mended(values: Mapping[str, str], finding: Finding) -> dict[str, str]:
     """The texts with a finding's fix in them."""
-    from engine.config.schema import as_text
-
     return {**values, **{path: as_text(value) for path, value in finding.fix.items()}}

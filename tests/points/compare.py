@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from points.points import Point, all_points, predicted
@@ -56,6 +57,11 @@ def compared(one: Met) -> dict[str, Any]:
 def main() -> None:
     lines = ",\n".join(json.dumps(compared(one)) for one in met())
     COMPARISON.write_text(f'{{"points": [\n{lines}\n]}}\n', "utf-8")
+    # Reserved was read after much was freed in the first runs, and then is below the peak.
+    reserved = [one.entry["reserved"] / one.measured - 1 for one in met() if one.entry["reserved"] > one.measured]
+    host = [one.entry["host"] / 2**30 for one in met()]
+    print(f"reserved beyond the peak: median {median(reserved):.1%}, most {max(reserved):.1%} of {len(reserved)} runs")
+    print(f"host memory of a rank: {min(host):.1f} GiB, median {median(host):.1f}, most {max(host):.1f}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 
 from qltui.configs.foreign.files import read_file
-from qltui.configs.foreign.patching import patched
+from qltui.configs.foreign.patching import Patched, apply, result_of, texts_of
 from qltui.configs.foreign.reading import Reading
 from qltui.configs.foreign.together import read
+from qltui.configs.mending import Mended
 
 SAMPLES = Path(__file__).parent / "foreign"
+
+
+def patched(reading: Reading, patch: dict[str, Any]) -> Patched:
+    """New values in the texts of a reading's files."""
+    texts = texts_of(reading)
+    return result_of(texts, Mended(*apply(reading, texts, patch)))
 
 
 def changed(old: str, new: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from qltui.advice.memory import fit, job_on
 from qltui.facts.architecture import find
 from qltui.facts.machine import parse
 from qltui.runs.assessment import versions_here
-from qltui.runs.outlook import MISSING, describe, mended, outlook, read_choices
+from qltui.runs.outlook import MISSING, mended, outlook, read_choices
 
 MODEL = "meta-llama/Llama-3.1-8B"
 CHOSEN = {"model.path": MODEL, "data.path": "rows.jsonl"}
@@ -64,19 +64,19 @@ def test_without_gpus_memory_is_not_known() -> None:
 
 
 def test_choices_need_not_be_finished() -> None:
-    begun = outlook({}, describe("2x24G"), described=True, base=Path("/"))
+    begun = outlook({}, parse("2x24G"), described=True, base=Path("/"))
     assert begun.config is not None
     assert begun.config.model.path == MISSING["model.path"]
     assert begun.architecture is None
     assert begun.best is None
-    named = outlook({"model.path": MODEL}, describe("2x24G"), described=True, base=Path("/"))
+    named = outlook({"model.path": MODEL}, parse("2x24G"), described=True, base=Path("/"))
     assert named.architecture == find(MODEL)
     assert named.best == "ddp"
     assert named.squares
 
 
 def test_a_text_that_cannot_be_is_told_and_nothing_is_planned() -> None:
-    wrong = outlook({**CHOSEN, "training.micro_batch_size": "0"}, describe("2x24G"), described=True, base=Path("/"))
+    wrong = outlook({**CHOSEN, "training.micro_batch_size": "0"}, parse("2x24G"), described=True, base=Path("/"))
     assert wrong.config is None
     assert wrong.findings == []
     assert wrong.squares == []
@@ -85,8 +85,8 @@ def test_a_text_that_cannot_be_is_told_and_nothing_is_planned() -> None:
 
 def test_a_described_machine_does_not_know_the_gpus_here() -> None:
     values = {**CHOSEN, "hardware.gpus": "['3']"}
-    there = outlook(values, describe("2x24G"), described=True, base=Path("/")).config
-    here = outlook(values, describe("2x24G"), described=False, base=Path("/")).config
+    there = outlook(values, parse("2x24G"), described=True, base=Path("/")).config
+    here = outlook(values, parse("2x24G"), described=False, base=Path("/")).config
     assert there is not None
     assert here is not None
     assert there.hardware.gpus == []
@@ -95,9 +95,9 @@ def test_a_described_machine_does_not_know_the_gpus_here() -> None:
 
 def test_a_fix_mends_what_was_found() -> None:
     values = {**CHOSEN, "strategy.name": "fsdp2", "method.name": "int8"}
-    (blocked, *_) = outlook(values, describe("2xA40"), described=True, base=Path("/")).findings
+    (blocked, *_) = outlook(values, parse("2xA40"), described=True, base=Path("/")).findings
     assert blocked.rule == "engine-int8-fsdp2"
-    again = outlook(mended(values, blocked), describe("2xA40"), described=True, base=Path("/"))
+    again = outlook(mended(values, blocked), parse("2xA40"), described=True, base=Path("/"))
     assert "engine-int8-fsdp2" not in {one.rule for one in again.findings}
     assert again.config is not None
     assert again.config.strategy.name is not StrategyName.FSDP2

@@ -34,16 +34,6 @@ class Patched(NamedTuple):
     """What changes, as a unified diff."""
 
 
-def patched(reading: Reading, patch: Mapping[str, Any]) -> Patched:
-    """Write ``{name: new value}`` into the texts of a reading's files.
-
-    Raises:
-        Unreadable: a file can't be read any more.
-    """
-    texts = texts_of(reading)
-    return result_of(texts, Mended(*apply(reading, texts, patch)))
-
-
 def result_of(old: Texts, mended: Mended) -> Patched:
     """What came of texts."""
     new = {path: text for path, text in mended.texts.items() if text != old[path]}
