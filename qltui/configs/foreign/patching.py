@@ -12,12 +12,12 @@ from qltui.configs.foreign.files import read_content, read_text, written
 from qltui.configs.foreign.keys import Unreadable
 from qltui.configs.foreign.reading import Format, Reading
 from qltui.configs.foreign.together import read_again
-from qltui.configs.mending import Mended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qltui.configs.foreign.reading import Place
+    from qltui.configs.mending import Mended
 
     Texts = Mapping[str, str]
     """The present text of each file, by its path."""
