@@ -35,7 +35,25 @@ class _FrozenMatmul(torch.autograd.Function):
 
 
 class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
-    """A frozen ``Linear8bitLt`` after loading; PEFT takes it for one."""
+    """A frozen ``Linear8bitLt`` after loading; PEFT takes it for one.
+
+    Its ``weight`` is the payload, and the scales lie in its state; or, after :func:`shard_int8_as`, both are parameters
+    of a type that a strategy moves, ``weight`` with the payload's bytes end to end and ``SCB``.
+    """
+
+    @property
+    def payload(self) -> Tensor:
+        """The weight's int8 numbers, a row for each output."""
+        held: Tensor = self.weight.data
+        if held.dtype is torch.int8:
+            return held
+        return held.view(torch.int8)[: self.out_features * self.in_features].view(self.out_features, self.in_features)
+
+    @property
+    def scales(self) -> Tensor:
+        """The largest number of each row, in float32: what 127 of the payload stands for."""
+        scales: Tensor = self.SCB.data if self.state.SCB is None else self.state.SCB
+        return scales
 
     @property
     def W_q(self) -> Tensor:  # noqa: N802
@@ -44,25 +62,24 @@ class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
         It would else go by the parameter's class, and take a plain one for the numbers themselves (0.21.2
         utils/integrations.py ``dequantize_module_weight``).
         """
-        payload: Tensor = self.weight
-        return payload
+        return self.payload
 
     def dequantize(self) -> Tensor:
         """The weight as numbers in float32: the very ones that PEFT makes of bitsandbytes' own layer."""
-        numbers: Tensor = bitsandbytes.functional.int8_vectorwise_dequant(self.weight.data, self.state.SCB)
+        numbers: Tensor = bitsandbytes.functional.int8_vectorwise_dequant(self.payload, self.scales)
         return numbers
 
     def product(self, input: Tensor) -> Tensor:
         """``input @ weight.T``."""
         state = bitsandbytes.MatmulLtState()
         state.has_fp16_weights, state.threshold = False, self.state.threshold
-        state.CB, state.SCB = self.weight.data, self.state.SCB
-        output: Tensor = bitsandbytes.matmul(input, self.weight.data, state=state)
+        state.CB, state.SCB = self.payload, self.scales
+        output: Tensor = bitsandbytes.matmul(input, state.CB, state=state)
         return output
 
     def dequantized(self, dtype: torch.dtype) -> Tensor:
         """The weight as numbers: payload times the scale of its row over 127, multiplied in float32."""
-        numbers: Tensor = self.weight.data.to(dtype).mul_((self.state.SCB / 127.0).unsqueeze(1))
+        numbers: Tensor = self.payload.to(dtype).mul_((self.scales / 127.0).unsqueeze(1))
         return numbers
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
@@ -103,6 +120,21 @@ def hold_int8_once(model: nn.Module) -> None:
         _turn_into(ShardableInt8Linear, module)
         module.weight = nn.Parameter(payload.detach(), requires_grad=False)
         module.state.CB, module.state.SCB = None, scale.detach()
+
+
+def shard_int8_as(model: nn.Module, dtype: torch.dtype) -> None:
+    """Make payload and scales of every int8 layer frozen parameters that a strategy shards and gathers.
+
+    The payload's bytes are laid end to end and seen as ``dtype``, zeros after the last; they are never numbers of it.
+    """
+    for module in model.modules():
+        if isinstance(module, ShardableInt8Linear):
+            payload = module.weight.data.reshape(-1)
+            if missing := -payload.numel() % dtype.itemsize:
+                payload = nn.functional.pad(payload, (0, missing))
+            module.weight = nn.Parameter(payload.view(dtype), requires_grad=False)
+            module.SCB = nn.Parameter(module.state.SCB, requires_grad=False)
+            module.state.SCB = None
 
 
 def look_4bit_up_again(model: nn.Module) -> None:

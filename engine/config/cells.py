@@ -62,13 +62,6 @@ REFUSALS = (
         "Use fsdp2 or zero3, which split all of it, or method.name=lora.",
     ),
     Refusal(
-        "int8-fsdp2",
-        "strategy.name",
-        lambda config: _is(config, Method.INT8, StrategyName.FSDP2),
-        "int8 weights do not survive fsdp2's sharding yet: it drops the scales they carry.",
-        "Use method.name=qlora, or strategy.name=zero3.",
-    ),
-    Refusal(
         "offload-optimizer-strategy",
         "strategy.offload_optimizer",
         lambda config: config.strategy.offload_optimizer and config.strategy.name not in OFFLOADS_OPTIMIZER,

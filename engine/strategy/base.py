@@ -96,7 +96,7 @@ class Strategy:
 
     @property
     def packed_dtype(self) -> torch.dtype:
-        """Type packed 4-bit bytes are stored as where the user leaves it to us: one this strategy moves exactly."""
+        """Type that quantised bytes are stored as where the user leaves it to us: one this strategy moves exactly."""
         return torch.uint8
 
     @property

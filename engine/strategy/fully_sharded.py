@@ -18,6 +18,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, Offlo
 from engine.collective import world
 from engine.config import Method
 from engine.parameters import trainable
+from engine.quantized_linear import shard_int8_as
 from engine.strategy.base import DTYPES, Strategy, sharding_units
 from engine.strategy.cpu_ranks import check_tested
 
@@ -56,6 +57,7 @@ class FullySharded(Strategy):
         return {"": self.device if self.is_quantized else "cpu"}
 
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
+        shard_int8_as(model, self.packed_dtype)
         mesh = init_device_mesh(self.device.type, (world()[1],))
         root = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         options: dict[str, Any] = {

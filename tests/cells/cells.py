@@ -85,7 +85,7 @@ def on_gpu_only(strategy: StrategyName) -> bool:
 OPTIONS = (
     Option("dora", {"method.lora.use_dora": True}, SPREAD),
     Option("dora", {"method.lora.use_dora": True},
-           (StrategyName.ZERO3, StrategyName.ZERO1, StrategyName.DDP, StrategyName.SINGLE), (Method.INT8,)),
+           (*SHARDING, StrategyName.ZERO1, StrategyName.DDP, StrategyName.SINGLE), (Method.INT8,)),
     Option("rslora", {"method.lora.use_rslora": True}, SPREAD, (Method.QLORA,)),
     Option("dropout", {"method.lora.dropout": 0.1}, SPREAD, (Method.QLORA,)),
     Option("new-tokens", {"model.new_tokens": ["<tide>"]}, SPREAD, (Method.QLORA,)),
