@@ -267,6 +267,9 @@ class HardwareConfig(Section, frozen=True, kw_only=True):
         Positive | None,
         about("Threads per rank", "CPU threads of each rank; empty: cores shared evenly.", advanced=True),
     ] = None
+    planned_for: Annotated[
+        str, about("Planned for", "The machine a preset was planned for, as --gpus takes it.", advanced=True)
+    ] = ""  # fmt: skip
 
 
 class TrainingConfig(Section, frozen=True, kw_only=True):

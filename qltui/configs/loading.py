@@ -45,8 +45,8 @@ def locate(target: str) -> Path:
     Raises:
         ConfigError: it is neither a preset nor a file.
     """
-    if target in presets.names():
-        return presets.path(target)
+    if (preset := presets.find(target)) is not None:
+        return preset
     if os.sep in target or target.endswith((".yaml", ".yml")) or os.path.exists(target):
         return Path(target).expanduser()
     raise ConfigError([Problem(target, "", "is neither a preset nor a file.", nearest(target, presets.names()))])

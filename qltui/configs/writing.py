@@ -10,25 +10,33 @@ from engine.config.run_config import FIELDS, get
 from engine.config.schema import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from engine.config.run_config import RunConfig
 
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ +-]*(?<! )")
 """Text that YAML 1.2 takes as it stands, unless it is one of its words."""
+ALWAYS_SAID = ("schema_version", "name", "method.name", "strategy.name")
+"""Fields that a fragment has even where they are the defaults."""
 YAML_WORDS = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")
 
 
 def run_yaml(config: RunConfig) -> str:
     """Every field of a configuration, defaults too, so that the file says the same to every later version."""
-    return "\n".join(_lines(config)) + "\n"
+    return "\n".join(_lines(config, FIELDS)) + "\n"
 
 
-def _lines(config: RunConfig) -> Iterator[str]:
+def fragment_yaml(config: RunConfig) -> str:
+    """What a configuration says otherwise than the defaults, and the choices that make it what it is."""
+    said = [path for path, field in FIELDS.items() if path in ALWAYS_SAID or get(config, path) != field.default]
+    return "\n".join(_lines(config, said)) + "\n"
+
+
+def _lines(config: RunConfig, paths: Iterable[str]) -> Iterator[str]:
     """Fields in the order they are declared, each section opened once, those without a section first."""
     opened: list[str] = []
-    for path in sorted(FIELDS, key=lambda path: "." in path):
+    for path in sorted(paths, key=lambda path: "." in path):
         *sections, name = path.split(".")
         for depth, section in enumerate(sections):
             if opened[: depth + 1] != sections[: depth + 1]:

@@ -9,7 +9,7 @@ from engine.config import FIELDS
 if TYPE_CHECKING:
     from engine.config import Field
 
-NOT_ASKED = ("schema_version", "parent")
+NOT_ASKED = ("schema_version", "parent", "hardware.planned_for")
 """Fields that the program fills in."""
 
 
@@ -20,11 +20,24 @@ class Step(NamedTuple):
     title: str
     sections: tuple[str, ...]
     """Sections of RunConfig in the order they are asked; '' has the fields that stand in none."""
+    first: tuple[str, ...] = ()
+    """Paths of what is asked up front, of other steps' sections too; empty: all of its own that are not advanced."""
 
     @property
     def fields(self) -> list[Field]:
-        """What is asked, in order."""
+        """What this step alone asks for, in order."""
         return [field for section in self.sections for field in _fields(section)]
+
+    @property
+    def front(self) -> list[Field]:
+        """What is asked up front."""
+        return [FIELDS[path] for path in self.first] or [field for field in self.fields if not field.advanced]
+
+    @property
+    def more(self) -> list[Field]:
+        """What is folded away."""
+        front = {field.path for field in self.front}
+        return [field for field in self.fields if field.path not in front]
 
 
 STEPS = (
@@ -32,7 +45,14 @@ STEPS = (
     Step("data", "Data", ("data",)),
     Step("hardware", "Hardware", ("hardware",)),
     Step("method", "Method & strategy", ("method", "strategy")),
-    Step("training", "Training", ("training", "", "precision", "recovery", "tracking")),
+    Step(
+        "training", "Training", ("training", "", "precision", "recovery", "tracking"),
+        (
+            "training.epochs", "training.max_steps", "training.learning_rate", "method.lora.rank", "method.lora.alpha",
+            "data.max_length", "training.micro_batch_size", "training.gradient_accumulation_steps",
+            "training.gradient_checkpointing", "name",
+        ),
+    ),  # fmt: skip
 )
 """Before the review."""
 

@@ -78,7 +78,7 @@ def test_an_installed_wheel_has_the_presets(tmp_path: Path) -> None:
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    script = "from qltui.configs import presets; print(presets.path('demo-cpu'), presets.describe()[0][0])"
+    script = "from qltui.configs import presets; print(presets.path('demo-cpu'), presets.presets()[0].name)"
     environment = {"PYTHONPATH": str(tmp_path / "installed"), "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True

@@ -49,7 +49,7 @@ def _source(target: str) -> str:
     Raises:
         Refused: it is none of them, or the beginning of several runs' ids.
     """
-    if target in presets.names() or os.path.isfile(target):
+    if presets.find(target) is not None or os.path.isfile(target):
         return target
     try:
         return str(store.find(target).run_yaml)

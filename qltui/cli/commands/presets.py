@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.config.schema import ConfigError
 from qltui.cli import exits, output
 from qltui.configs import loading, presets
+from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
@@ -28,13 +29,27 @@ def run_presets(arguments: argparse.Namespace) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    found = presets.describe()
+    found = presets.presets()
     if as_json:
-        output.print_json([{"name": name, "description": description} for name, description in found])
+        output.print_json(
+            [
+                {
+                    "name": one.name, "description": one.description, "hardware": one.hardware or None,
+                    "mine": one.is_mine, "path": str(one.path), "problem": one.problem or None,
+                }
+                for one in found
+            ]
+        )  # fmt: skip
         return exits.FINE
-    width = max((len(name) for name, _ in found), default=0)
-    for name, description in found:
-        print(f"{name:{width}}  {description}")
+    width = max((len(one.name) for one in found), default=0)
+    machines = max((len(one.hardware) for one in found), default=0)
+    for one in found:
+        if one.problem:
+            print(clean(f"qltui: {one.problem}"), file=sys.stderr)
+            continue
+        whose = " (yours)" if one.is_mine else ""
+        line = f"{one.name:{width}}  {one.hardware:{machines}}  {one.description}{whose}"
+        print("\n".join(output.wrapped(clean(line))))
     return exits.FINE
 
 

@@ -43,7 +43,7 @@ INSTEAD = {
 
 OURS_ALONE = (
     Lost(
-        ("schema_version", "name", "description", "parent", "strategy.allow_replicated"),
+        ("schema_version", "name", "description", "parent", "strategy.allow_replicated", "hardware.planned_for"),
         "parent: {value}: adapters of an earlier run are not taken up here; start from its adapter by hand.",
         lambda given: given.config.parent is not None,
     ),

@@ -62,7 +62,7 @@ class Presets(Page):
         from qltui.configs import presets
 
         try:
-            self.post_message(self.Read(presets.describe()))
+            self.post_message(self.Read([(one.name, one.description) for one in presets.presets()]))
         except ConfigError as error:
             self.post_message(self.Read([], str(error)))
 
