@@ -86,6 +86,8 @@ OPTIONS = (
     Option("dora", {"method.lora.use_dora": True}, SPREAD),
     Option("dora", {"method.lora.use_dora": True},
            (*SHARDING, StrategyName.ZERO1, StrategyName.DDP, StrategyName.SINGLE), (Method.INT8,)),
+    Option("outliers", {"method.quantization.int8_threshold": 1.0}, (StrategyName.FSDP2, StrategyName.SINGLE),
+           (Method.INT8,), True),
     Option("rslora", {"method.lora.use_rslora": True}, SPREAD, (Method.QLORA,)),
     Option("dropout", {"method.lora.dropout": 0.1}, SPREAD, (Method.QLORA,)),
     Option("new-tokens", {"model.new_tokens": ["<tide>"]}, SPREAD, (Method.QLORA,)),
@@ -116,7 +118,11 @@ def all_cells() -> list[Cell]:
     ]  # fmt: skip
     classification = [
         Cell(strategy, method, Task.SEQUENCE_CLASSIFICATION)
-        for method, strategies in ((Method.QLORA, (*SPREAD, StrategyName.SINGLE)), (Method.LORA, (StrategyName.ZERO3,)))
+        for method, strategies in (
+            (Method.QLORA, (*SPREAD, StrategyName.SINGLE)),
+            (Method.INT8, (StrategyName.FSDP2, StrategyName.SINGLE)),
+            (Method.LORA, (StrategyName.ZERO3,)),
+        )
         for strategy in strategies
     ]
     return [*matrix, *classification, *(cell for option in OPTIONS for cell in option.cells())]

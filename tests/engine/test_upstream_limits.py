@@ -85,7 +85,10 @@ def test_a_group_serves_the_devices_it_was_made_for_alone(tmp_path: Path) -> Non
 
 
 def test_int8_weights_lose_their_scales_under_fsdp2(mesh) -> None:
-    """bitsandbytes 0.50.2 nn/modules.py ``Linear8bitLt.init_8bit_state`` reads them from the parameter's class."""
+    """bitsandbytes 0.50.2 nn/modules.py ``Linear8bitLt.init_8bit_state`` reads them from the parameter's class.
+
+    Why engine/quantized_linear.py makes payload and scales parameters of our own, and other programs are blocked.
+    """
     layer = bitsandbytes.nn.Linear8bitLt(128, 128, bias=False, has_fp16_weights=False).to("cpu").requires_grad_(False)
     with pytest.raises((RuntimeError, AttributeError), match=r"CB|requires? gradient"):
         fully_shard(layer, mesh=mesh)(torch.ones(1, 128))
