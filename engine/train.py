@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import engine.allocator  # noqa: F401  # isort: skip - before torch, which it sets up
 from engine import quiet  # isort: skip - before the libraries it quiets
 
 import torch

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import engine.allocator  # noqa: F401  # isort: skip - before torch, which it sets up
 from engine import quiet  # isort: skip - before the libraries it quiets
 
 import torch

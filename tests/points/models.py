@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from points.points import Point, model_folder
+from points.points import STEPS, Point, model_folder
 from qltui.facts.models.known import config_of
 
 DEMO = Path(__file__).parents[2] / "presets" / "demo"
@@ -58,7 +58,7 @@ def write_model(place: Path, model: str) -> None:
     aside.rename(place)
 
 
-def write_rows(point: Point, folder: Path) -> None:
+def write_rows(point: Point, folder: Path, steps: int = STEPS) -> None:
     """Rows of a point, each longer than it may be."""
     demo = [json.loads(line) for line in (DEMO / "data" / "train.jsonl").read_text("utf-8").splitlines()]
     sentences = [message["content"] for row in demo for message in row["messages"]]
@@ -67,7 +67,7 @@ def write_rows(point: Point, folder: Path) -> None:
     pool = " ".join(chance.choices(sentences, k=2 * wanted // min(map(len, sentences)) + 1))
     place = folder / "rows" / f"{point.name}.jsonl"
     place.parent.mkdir(parents=True, exist_ok=True)
-    starts = [chance.randrange(len(pool) - wanted) for _ in range(point.rows)]
+    starts = [chance.randrange(len(pool) - wanted) for _ in range(point.rows(steps))]
     place.write_text("".join(json.dumps({"text": pool[at : at + wanted]}) + "\n" for at in starts), "utf-8")
 
 

@@ -68,22 +68,21 @@ class Point(NamedTuple):
         length: int = self.values["data.max_length"]
         return length
 
-    @property
-    def rows(self) -> int:
-        """Rows that all steps read."""
+    def rows(self, steps: int = STEPS) -> int:
+        """Rows that ``steps`` read."""
         training = self.values
         batch: int = training["training.micro_batch_size"] * training["training.gradient_accumulation_steps"]
-        return STEPS * batch * self.ranks
+        return steps * batch * self.ranks
 
     def config(self, folder: Path, device: str = "cuda") -> RunConfig:
         """The run; model and rows lie in ``folder``."""
         return read(self.document(folder, device), where=self.name, base=folder)
 
-    def document(self, folder: Path, device: str = "cuda") -> dict[str, Any]:
+    def document(self, folder: Path, device: str = "cuda", steps: int = STEPS) -> dict[str, Any]:
         """Fields of run.yaml by dotted path."""
         return {
             "name": "point", "model.path": str(model_folder(folder, self.model)),
-            "data.path": str(folder / "rows" / f"{self.name}.jsonl"), "training.max_steps": STEPS,
+            "data.path": str(folder / "rows" / f"{self.name}.jsonl"), "training.max_steps": steps,
             "training.save_every": 0, "hardware.device": device,
             "hardware.ranks_per_node": 1 if self.values["strategy.name"] in ONE_RANK else self.ranks,
             "hardware.threads_per_rank": 1 if device == "cpu" else None, **self.values,

@@ -23,7 +23,7 @@ from engine.events import write_json
 from engine.versions import versions
 from points.compare import peak
 from points.models import write_rows
-from points.points import Point, all_points, predicted
+from points.points import STEPS, Point, all_points, predicted
 
 KIND = "points"
 
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for models, rows and runs")
     parser.add_argument("--seconds", type=float, default=180, help="time a point has before its ranks are ended")
     parser.add_argument("--alone", action="store_true", help="nothing else runs on these GPUs: times count")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of each run; more for times (default {STEPS})")
     parser.add_argument("--largest-first", action="store_true", help="else the smallest first")
     parser.add_argument("--lane", default="0", help="name of this process among several with one --work")
     options = parser.parse_args()
@@ -62,11 +63,11 @@ def measure(points: list[Point], run: dict[str, Any], runs: list[dict[str, Any]]
     left = {point.name: point for point in points}
     make_models(sorted({point.model for point in points}), options)
     for point in points:
-        write_rows(point, options.work)
+        write_rows(point, options.work, options.steps)
         folder = folder_of(point, options)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_json(folder / "run.yaml", point.document(options.work, options.device))
+        write_json(folder / "run.yaml", point.document(options.work, options.device, options.steps))
     sets = 0
     while left:
         job = options.work / f"job-{options.lane}-x{options.ranks}-{(sets := sets + 1)}"

@@ -1,0 +1,99 @@
+"""How tight a GPU may be: ``python -m points.capped --work FOLDER --out r.json --only 'Qwen*' ...``, on GPUs.
+
+Each point is run again with torch's allocator held to a little more than what the point had allocated at most: to
+less and less, until it no longer goes through. What it needs beyond its peak is lost to fragmentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cells.run import environment
+from cells.watching import watch
+
+from engine.events import write_json
+from engine.versions import versions
+from points.compare import Met, met
+from points.models import write_rows
+from points.run import folder_of, gpu_names, make_models
+
+RATIOS = (1.10, 1.05, 1.03, 1.02, 1.01, 1.005)
+"""Of the bytes the point had allocated at most, the widest first."""
+RESULTS = Path(__file__).with_name("capped.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="points.capped", description="Find how much memory points need at least.")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="points whose name matches one")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results; merged if it exists")
+    parser.add_argument("--work", type=Path, required=True, help="folder for models, rows and runs")
+    parser.add_argument("--seconds", type=float, default=180, help="time a run has before its ranks are ended")
+    parser.add_argument("--fixed", action="store_true", help="with torch's own default, segments of fixed size")
+    parser.add_argument("--lane", default="0", help="name of this process among several with one --work")
+    options = parser.parse_args()
+    options.device = "cuda"
+    options.work = options.work.absolute()
+    options.work.mkdir(parents=True, exist_ok=True)
+    found = json.loads(options.out.read_text("utf-8")) if options.out.exists() else []
+    done = {(entry["name"], entry["fixed"]) for entry in found}
+    for one in met():
+        named = any(fnmatch.fnmatch(one.point.name, glob) for glob in options.only)
+        if named and (one.point.name, options.fixed) not in done:
+            found.append(narrowed(one, options))
+            write_json(options.out, found)
+            print(json.dumps(found[-1]), flush=True)
+
+
+def narrowed(one: Met, options: argparse.Namespace) -> dict[str, Any]:
+    """The ratios a point went through with, and what stopped it at the first it did not."""
+    options.ranks = one.point.ranks
+    make_models([one.point.model], options)
+    write_rows(one.point, options.work)
+    passed, reason = [], ""
+    for ratio in RATIOS:
+        reason = runs_within(one, int(one.measured * ratio), options)
+        if reason:
+            break
+        passed.append(ratio)
+    return {
+        "name": one.point.name, "peak": one.measured, "fixed": options.fixed, "passed": passed,
+        "reason": reason, "devices": gpu_names()[: one.point.ranks], "versions": versions(),
+    }  # fmt: skip
+
+
+def runs_within(one: Met, limit: int, options: argparse.Namespace) -> str:
+    """Run a point within ``limit`` bytes of torch's allocator; why it failed, '' if it did not."""
+    folder = folder_of(one.point, options)
+    folder = folder.with_name(f"{folder.name}-lane-{options.lane}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / "run.yaml", one.point.document(options.work, options.device))
+    job = options.work / f"job-{options.lane}-{one.point.name}-{limit}"
+    job.mkdir(exist_ok=True)
+    write_json(job / "job.json", {"folders": [str(folder)]})
+    given = environment() | {"POINT_MEMORY_LIMIT": str(limit)}
+    if options.fixed:
+        given |= {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:False"}
+    outcomes = list(watch(job, one.point.config(options.work, options.device), options, given, "points.ranks"))
+    return outcomes[0].error or "" if outcomes else "the ranks ended without a word"
+
+
+def hold_to_the_limit() -> None:
+    """In a rank: let torch's allocator reserve no more than the limit in the environment, if one is there."""
+    import torch
+
+    limit = os.environ.get("POINT_MEMORY_LIMIT")
+    if limit is not None:
+        whole = torch.cuda.get_device_properties(0).total_memory
+        for gpu in range(torch.cuda.device_count()):
+            torch.cuda.set_per_process_memory_fraction(int(limit) / whole, gpu)
+
+
+if __name__ == "__main__":
+    main()
