@@ -40,7 +40,11 @@ def refusals(config: RunConfig, machine: Machine = CPU, *forced: str) -> list[Pr
     ("values", "field", "message"),
     [
         ({"strategy.name": "pipeline"}, "strategy.name", "the ranks compute on CPU"),
-        ({"strategy.name": "fsdp2", "method.name": "int8"}, "", "do not survive fsdp2's sharding"),
+        (
+            {"strategy.name": "fsdp2", "training.optimizer": "adamw_8bit"},
+            "",
+            "no kernels for fsdp2's sharded parameters",
+        ),
         (
             {"strategy.name": "zero2", "strategy.offload_optimizer": True},
             "strategy.offload_optimizer",
@@ -70,9 +74,10 @@ def test_what_cannot_run_is_refused_by_its_field(
 
 
 def test_a_refusal_names_its_rule_and_what_to_do(tmp_path: Path) -> None:
-    line = str(only(refusals(make_config(tmp_path, **{"strategy.name": "fsdp2", "method.name": "int8"}))))
-    assert line.startswith("strategy.name=fsdp2: ")
-    assert line.endswith("Use method.name=qlora, or strategy.name=zero3. [engine-int8-fsdp2]")
+    config = make_config(tmp_path, **{"strategy.name": "fsdp2", "training.optimizer": "adamw_8bit"})
+    line = str(only(refusals(config)))
+    assert line.startswith("training.optimizer=adamw_8bit: ")
+    assert line.endswith("Use adamw, or zero1, zero2 or zero3. [engine-adamw-8bit-fsdp2]")
 
 
 def test_flash_attention_needs_its_package_and_a_gpu(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_bf16_is_refused_on_gpus_that_only_emulate_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", Task)
-def test_on_gpus_every_method_runs_on_every_strategy_but_for_two_cells(tmp_path: Path, task: Task) -> None:
+def test_on_gpus_every_method_runs_on_every_strategy_but_for_one_cell(tmp_path: Path, task: Task) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", {"text": "a boat", "label": "sails"})
     values = {"model.task": task.value, "data.path": str(rows), **AUTO}
     refused = {
@@ -133,7 +138,7 @@ def test_on_gpus_every_method_runs_on_every_strategy_but_for_two_cells(tmp_path:
         for method, strategy in product(Method, StrategyName)
         if refusals(make_config(tmp_path, **values, **{"method.name": method, "strategy.name": strategy}), TWO_GPUS)
     }
-    assert refused == {(Method.FULL, StrategyName.PIPELINE), (Method.INT8, StrategyName.FSDP2)}
+    assert refused == {(Method.FULL, StrategyName.PIPELINE)}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +146,7 @@ def test_on_gpus_every_method_runs_on_every_strategy_but_for_two_cells(tmp_path:
     [
         ("fsdp2", "lora", "parameters", 2.0),
         ("fsdp2", "qlora", "parameters", 0.5),
+        ("fsdp2", "int8", "parameters", 1.0),
         ("zero3", "int8", "parameters", 1.0),
         ("fsdp2", "full", "parameters", 16.0),
         ("zero3", "full", "parameters", 2.0),
@@ -197,14 +203,14 @@ def test_a_rule_is_forced_by_name(tmp_path: Path) -> None:
     [
         ("cpu-pipelin", "there is no such rule. Did you mean cpu-pipeline"),
         ("preflight", "there is no such rule."),
-        ("engine-int8-fsdp2", "the engine itself refuses such a run, so it cannot be forced."),
+        ("engine-adamw-8bit-fsdp2", "the engine itself refuses such a run, so it cannot be forced."),
     ],
 )
 def test_what_cannot_be_forced_is_said(tmp_path: Path, forced: str, said: str) -> None:
-    config = make_config(tmp_path, **{"strategy.name": "fsdp2", "method.name": "int8"})
+    config = make_config(tmp_path, **{"strategy.name": "fsdp2", "training.optimizer": "adamw_8bit"})
     first, second = refusals(config, CPU, forced)
     assert str(first).startswith(f"--force {forced}: {said}")
-    assert str(second).endswith("[engine-int8-fsdp2]")
+    assert str(second).endswith("[engine-adamw-8bit-fsdp2]")
 
 
 def test_forcing_what_does_not_block_is_no_harm_and_told(tmp_path: Path) -> None:

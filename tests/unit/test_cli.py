@@ -278,7 +278,7 @@ def test_check_of_files_of_every_kind(cli: Cli, tmp_path: Path) -> None:
     assert found == {"blocked": False, "files": [own], "findings": [], "diff": None, "plan": None, "plans": {}}
     flawed = tmp_path / "flawed.yaml"
     write_rows(tmp_path / "flawed.jsonl", GOOD_ROW, {"prompt": "a"})
-    flawed.write_text("model: ./no\ndata: flawed.jsonl\nstrategy: fsdp2\nmethod: int8\n")
+    flawed.write_text("model: ./no\ndata: flawed.jsonl\nstrategy: pipeline\nmethod: full\n")
     foreign = tmp_path / "accelerate.yaml"
     foreign.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nuse_cpu: true\n")
     done = cli("check", str(good), str(flawed), str(foreign), "--json", check=False)

@@ -38,7 +38,7 @@ FORMATS = {"trl": "trainer", "axolotl": "axolotl", "llamafactory": "llamafactory
 CELLS = [
     (program, method, strategy)
     for program, method, strategy in itertools.product(PROGRAMS, Method, StrategyName)
-    if (method, strategy) not in [(Method.FULL, StrategyName.PIPELINE), (Method.INT8, StrategyName.FSDP2)]
+    if (method, strategy) != (Method.FULL, StrategyName.PIPELINE)
     and (program, strategy) != ("llamafactory", StrategyName.PIPELINE)
 ]
 CARRIED = (

@@ -261,17 +261,17 @@ def test_our_own_files_are_mended_too(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "rows.jsonl").write_text('{"text": "The tide comes in."}\n')
     file = tmp_path / "run.yaml"
     text = (
-        "# One of ours.\nmodel: Qwen/Qwen3-8B  # base\ndata: rows.jsonl\nmethod: int8\nstrategy: fsdp2 # shards\n"
+        "# One of ours.\nmodel: Qwen/Qwen3-8B  # base\ndata: rows.jsonl\nmethod: full\nstrategy: pipeline # layers\n"
         "hardware:\n  # CPU ranks\n  device: cpu\nprecision: fp16\nmax_length: 1024\n"
     )
     file.write_text(text)
     assert main(["check", str(file)]) == 1
     shown = capsys.readouterr().out
-    assert "    -strategy: fsdp2 # shards\n    +strategy: zero3 # shards\n" in shown
+    assert "    -strategy: pipeline # layers\n    +strategy: zero3 # layers\n" in shown
     assert file.read_text() == text
     assert main(["check", str(file), "--fix"]) == 0
     new = file.read_text()
-    assert new == text.replace("fsdp2", "zero3").replace("precision: fp16", "precision: auto")
+    assert new == text.replace("pipeline", "zero3").replace("precision: fp16", "precision: auto")
     main(["check", str(file), "--fix"])
     assert file.read_text() == new
 

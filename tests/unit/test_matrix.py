@@ -45,7 +45,7 @@ def test_a_square_is_what_the_plan_says_of_its_configuration() -> None:
         ("4xA40", ("single", "full"), Mark.TOO_LARGE),
         ("4xA40", ("ddp", "qlora"), Mark.FITS),
         ("4xA40", ("pipeline", "full"), Mark.BLOCKED),
-        ("4xA40", ("fsdp2", "int8"), Mark.BLOCKED),
+        ("4xA40", ("fsdp2", "int8"), Mark.FITS),
         ("1x22G", ("single", "qlora"), Mark.TIGHT),
     ],
 )
@@ -94,10 +94,10 @@ def test_a_described_machine_does_not_know_the_gpus_here() -> None:
 
 
 def test_a_fix_mends_what_was_found() -> None:
-    values = {**CHOSEN, "strategy.name": "fsdp2", "method.name": "int8"}
+    values = {**CHOSEN, "strategy.name": "pipeline", "method.name": "full"}
     (blocked, *_) = outlook(values, parse("2xA40"), described=True, base=Path("/")).findings
-    assert blocked.rule == "engine-int8-fsdp2"
+    assert blocked.rule == "engine-pipeline-full"
     again = outlook(mended(values, blocked), parse("2xA40"), described=True, base=Path("/"))
-    assert "engine-int8-fsdp2" not in {one.rule for one in again.findings}
+    assert "engine-pipeline-full" not in {one.rule for one in again.findings}
     assert again.config is not None
-    assert again.config.strategy.name is not StrategyName.FSDP2
+    assert again.config.strategy.name is not StrategyName.PIPELINE

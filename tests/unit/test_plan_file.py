@@ -137,11 +137,11 @@ def test_a_dry_run_says_all_that_was_found(cli: Cli, small_run: Callable[..., Pa
     dry = cli("launch", file, "--dry-run")
     assert any(line.startswith("info: ") and line.endswith("]") for line in dry.stderr.splitlines())
     assert not cli.home.exists()
-    refused = cli("launch", file, "--dry-run", "--set", "strategy=fsdp2", "--set", "method=int8",
-                  "--force", "engine-int8-fsdp2", check=False)  # fmt: skip
+    refused = cli("launch", file, "--dry-run", "--set", "strategy=fsdp2", "--set", "training.optimizer=adamw_8bit",
+                  "--force", "engine-adamw-8bit-fsdp2", check=False)  # fmt: skip
     assert refused.returncode == 1
     assert "the engine itself refuses such a run, so it cannot be forced." in refused.stderr
-    assert "[engine-int8-fsdp2]" in refused.stderr
+    assert "[engine-adamw-8bit-fsdp2]" in refused.stderr
 
 
 def test_the_rows_it_was_planned_for_are_kept(tmp_path: Path) -> None:

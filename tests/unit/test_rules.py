@@ -190,10 +190,10 @@ def test_the_gravest_finding_comes_first() -> None:
 
 
 def test_our_paths_and_spellings_are_used_for_our_runs() -> None:
-    _, finding = found("engine-int8-fsdp2")
+    _, finding = found("engine-pipeline-full")
     assert finding.field == "strategy.name"
     assert finding.fix == {"strategy.name": "zero3"}
-    assert "strategy.name=fsdp2" in finding.message
+    assert "strategy.name=pipeline" in finding.message
 
 
 @pytest.mark.parametrize("preset", names())

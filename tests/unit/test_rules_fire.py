@@ -243,8 +243,6 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
 OURS: dict[str, tuple[Values, Values]] = {
     "engine-pipeline-full": (
         {"strategy.name": "pipeline", "method.name": "full"}, {"method.name": "lora"}),
-    "engine-int8-fsdp2": (
-        {"strategy.name": "fsdp2", "method.name": "int8"}, {"strategy.name": "zero3"}),
     "engine-offload-optimizer-strategy": (
         {"strategy.name": "ddp", "strategy.offload_optimizer": True}, {"strategy.name": "zero1"}),
     "engine-fsdp2-offload-optimizer-alone": (

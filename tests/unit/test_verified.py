@@ -60,8 +60,8 @@ def test_gpus_go_before_cpu_ranks_and_failures_count_for_nothing(tmp_path: Path)
     assert cells["ddp"] == "| ddp | not verified yet | 2 x H200 | not verified yet | not verified yet |"
     assert "2 CPU ranks" in cells["zero3"]
     assert cells["single"].startswith("| single | 1 x H200 | 1 x H200 |")
-    assert cells["fsdp2"].endswith("| no (2) |")
-    assert "(2) Refused before launch: int8 weights do not survive" in table(found)
+    assert cells["pipeline"].startswith("| pipeline | no (1) |")
+    assert "(1) Refused before launch: pipeline places weights alone" in table(found)
 
 
 def test_options_are_listed_where_they_passed_first(tmp_path: Path) -> None:

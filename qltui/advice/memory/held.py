@@ -132,6 +132,11 @@ class Job(msgspec.Struct, frozen=True, dict=True):
         """Into how many parts weights are cut."""
         return self.world_size if self.strategy in SHARDS_WEIGHTS else 1
 
+    @property
+    def shards_scales(self) -> bool:
+        """Whether scales are cut and offloaded as weights are: those of int8 under fsdp2, where they are parameters."""
+        return self.method is Method.INT8 and self.strategy is StrategyName.FSDP2
+
 
 @lru_cache(maxsize=64)
 def _parameters(architecture: Architecture) -> int:
@@ -158,7 +163,7 @@ def linear_numbers(architecture: Architecture) -> int:
 
 
 def scale_bytes(job: Job) -> int:
-    """Of the scales of quantised weights; they are not sharded."""
+    """Of the scales of all quantised weights."""
     if job.method is Method.INT8:
         return _quantizable(job.architecture)[1] * FLOAT32
     blocks = job.quantized_numbers / BLOCK
@@ -183,7 +188,7 @@ def held(job: Job, moment: Moment) -> Parts:
     trained, offload, spread = job.trained, job.config.strategy, job.gpus
     parts: Parts = {
         Part.WEIGHTS: (packed + others) // job.share // spread,
-        Part.SCALES: scale_bytes(job) // spread,
+        Part.SCALES: scale_bytes(job) // (job.share if job.shards_scales else spread),
         Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share // spread,
         Part.GRADIENTS: gradient_bytes(job, moment) // spread,
         Part.OPTIMIZER: optimizer_bytes(job) // spread,
@@ -192,6 +197,8 @@ def held(job: Job, moment: Moment) -> Parts:
     }
     if offload.offload_parameters:
         parts[Part.WEIGHTS] = parts[Part.ADAPTERS] = 0
+        if job.shards_scales:
+            parts[Part.SCALES] = 0
     return parts
 
 

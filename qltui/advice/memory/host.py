@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.config.run_config import StrategyName
-from qltui.advice.memory.held import FLOAT32, MOMENTS, ZERO
+from qltui.advice.memory.held import FLOAT32, MOMENTS, ZERO, scale_bytes
 from qltui.advice.memory.parts import Part
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def host_memory(job: Job, nodes: int = 1) -> Parts:
     parts: Parts = {}
     if offload.offload_parameters:
         parts[Part.WEIGHTS] = sum(job.weights)
+        parts[Part.SCALES] = scale_bytes(job) if job.shards_scales else 0
         parts[Part.ADAPTERS] = 0 if job.full else trained * FLOAT32
     if steps_there:
         masters = FLOAT32 if job.strategy in ZERO else 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _split_weights(setup: Setup) -> dict[str, str]:
     """A strategy that shards the weights where there are GPUs to share them, else 4 bits for 16."""
     if setup.n_gpus > 1:
-        return {"strategy": "fsdp2" if setup.ours and setup.method != "int8" else "zero3"}
+        return {"strategy": "fsdp2" if setup.ours else "zero3"}
     return {"method": "qlora4"} if setup.method == "lora" else {}
 
 

@@ -33,6 +33,11 @@ INSTEAD = {
         "there FSDP2 shards 4-bit weights only if they are stored in 16 bit, which CUDA damages; ZeRO-3 shards them"
         " byte for byte",
     ),
+    (Method.INT8, StrategyName.FSDP2): (
+        StrategyName.ZERO2,
+        "there int8 weights lose their scales under FSDP2, or are not proven to keep them, and ZeRO-3 keeps a whole"
+        " copy on every GPU; ZeRO-2 does as much with less traffic",
+    ),
     (Method.INT8, StrategyName.ZERO3): (
         StrategyName.ZERO2,
         "there ZeRO-3 keeps a whole copy of int8 weights on every GPU, or refuses them; ZeRO-2 does as much with less"
