@@ -43,7 +43,7 @@ CHOSEN = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "presets/demo/da
 DEMO = {"model.path": "presets/demo/model", "data.path": "presets/demo/data/train.jsonl"}
 READS = 8
 """Pauses, by a key that does nothing, in which rows are read."""
-BLOCKED = {"method.name": "int8", "strategy.name": "fsdp2"}
+BLOCKED = {"training.optimizer": "adamw_8bit", "strategy.name": "fsdp2"}
 MACHINE = "4xA40"
 """What the pictures of the wizard show."""
 

@@ -75,13 +75,13 @@ async def test_a_refused_launch_says_why_and_leaves_nothing(home: Path) -> None:
 
 async def test_what_a_rule_blocks_is_not_launched(home: Path, size: tuple[int, int]) -> None:
     def review() -> Review:
-        return Review("demo", lambda: load("demo-cpu", ["strategy=fsdp2", "method=int8"]))
+        return Review("demo", lambda: load("demo-cpu", ["strategy=fsdp2", "training.optimizer=adamw_8bit"]))
 
     async with QltuiApp(review).run_test(size=size) as pilot:
         await until_seen(pilot, "✗ ")
         seen = " ".join(text_of(pilot).split())
-        assert "int8 weights do not survive fsdp2's sharding" in seen
-        assert "[engine-int8-fsdp2]" in seen
+        assert "adamw_8bit has no kernels for fsdp2's sharded parameters" in seen
+        assert "[engine-adamw-8bit-fsdp2]" in seen
         await pilot.press("l")
         await pilot.pause()
         assert isinstance(pilot.app.screen, Review)

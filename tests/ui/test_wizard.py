@@ -46,22 +46,22 @@ async def to_the_matrix(pilot: Pilot[Any]) -> StrategyMatrix:
 
 
 async def test_fit_and_findings_are_always_in_view(home: Path, size: tuple[int, int]) -> None:
-    async with choosing(home, size, method__name="int8", strategy__name="fsdp2") as (pilot, _):
+    async with choosing(home, size, training__optimizer="adamw_8bit", strategy__name="fsdp2") as (pilot, _):
         await until_seen(pilot, "of 44.3 GiB")
         assert "1 block" in text_of(pilot)
         if size[0] < 116:
-            assert "int8 weights do not survive" not in text_of(pilot)
+            assert "has no kernels" not in text_of(pilot)
             await pilot.press("f4")
-        await until_seen(pilot, "int8")
-        await until_seen(pilot, "engine-int8-fsdp2")
+        await until_seen(pilot, "has no kernels")
+        await until_seen(pilot, "engine-adamw-8bit-fsdp2")
 
 
 async def test_the_finding_is_mended_by_a_key_and_taken_back_by_another(home: Path, size: tuple[int, int]) -> None:
-    async with choosing(home, size, method__name="int8", strategy__name="fsdp2") as (pilot, screen):
+    async with choosing(home, size, training__optimizer="adamw_8bit", strategy__name="fsdp2") as (pilot, screen):
         before = dict(screen.values)
         await pilot.press("f5")
         await until(pilot, lambda: screen.values != before, "a value changed")
-        await until_seen(pilot, "✓ set strategy.name=zero3")
+        await until_seen(pilot, "✓ set training.optimizer=adamw")
         await until(pilot, lambda: "block" not in text_of(pilot), "no block left")
         await pilot.press("f8")
         await until(pilot, lambda: screen.values == before, "the values as before")

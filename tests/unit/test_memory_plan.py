@@ -15,6 +15,7 @@ from engine.config import Compute, Method, RunConfig, StrategyName, Task
 from engine.config.ranks import ONE_RANK
 from engine.config.reading import read
 from qltui.advice.memory import Job, MemoryPlan, Part, Phase, plan_memory, total
+from qltui.advice.memory.host import host_memory
 from qltui.facts import verified
 from qltui.facts.architecture import Architecture, of_config
 
@@ -153,6 +154,21 @@ def test_quantising_takes_a_quarter_and_its_scales(tmp_path: Path) -> None:
         ]
         == linear // 64 * 4
     )
+
+
+@pytest.mark.parametrize(("strategy", "ranks", "whole"), [("zero3", 4, True), ("fsdp2", 4, False), ("ddp", 4, True)])
+def test_int8_scales_are_sharded_where_they_are_parameters(
+    strategy: str, ranks: int, whole: bool, tmp_path: Path
+) -> None:
+    """A float32 number a row. With the parameters they go to the host."""
+    rows = 16 * (2 * 2048 + 2 * 1024 + 2 * 5632 + 2048)
+    int8 = {"strategy.name": strategy, "method.name": "int8"}
+    assert plan(tmp_path, ranks, **int8).parts[Part.SCALES] == rows * 4 // (1 if whole else ranks)
+    if strategy != "ddp":
+        away = config(tmp_path, **int8, **{"strategy.offload_parameters": True})
+        job_away = job(away, llama(), ranks)
+        on_gpu, on_host = plan_memory(job_away).parts[Part.SCALES], host_memory(job_away).get(Part.SCALES, 0)
+        assert (on_gpu, on_host) == ((rows * 4, 0) if whole else (0, rows * 4))
 
 
 def test_the_peak_is_where_it_is_highest(tmp_path: Path) -> None:
