@@ -9,6 +9,12 @@ import pytest
 from support.runs import Cli, write_run
 
 
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the presets and settings of whoever runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
     command = Cli(tmp_path / "home")

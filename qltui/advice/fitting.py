@@ -52,7 +52,7 @@ def judge(
     )
     surely = fitted.surely_exceeds
     if surely and not choice.ranked:
-        return [_nothing_fits(config, architecture, usable, choice, rows, blocks_on, lengths)]
+        return [nothing_fits(config, architecture, usable, choice, rows, blocks_on, lengths)]
     return [_does_not_fit(config, fitted, fitted.capacity, choice, surely=surely)]
 
 
@@ -80,7 +80,7 @@ def _changes(config: RunConfig, patch: dict[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in patch.items() if get(config, path) != value}
 
 
-def _nothing_fits(
+def nothing_fits(
     config: RunConfig, architecture: Architecture, machine: Machine, choice: planner.Choice, rows: int,
     blocks_on: BlocksOn, lengths: Lengths | None,
 ) -> Finding:  # fmt: skip

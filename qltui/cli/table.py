@@ -53,6 +53,7 @@ COMMANDS = (
             "--force", dest="forced", metavar="RULE", action="append", default=[],
             help="launch though this rule blocks it, named as in the refusal; what the engine refuses stays refused",
         ),
+        argument("--adapt", action="store_true", help="change what must be for it to fit this machine, and tell what"),
         argument("--dry-run", action="store_true", help="check it and print what would run, start nothing"),
         argument("--watch", action="store_true", help="open the monitor on it"),
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import qltui
-from engine.config.reading import read_file
+from engine.config.reading import load_yaml, read_file
 from engine.config.schema import ConfigError, Problem, nearest
 
 if TYPE_CHECKING:
@@ -104,6 +104,19 @@ def path(name: str) -> Path:
 def presets() -> list[Preset]:
     """Every preset, the program's first; one that cannot be read says so and hides no other."""
     return [_read(name, file) for name, file in files().items()]
+
+
+def content(file: Path) -> str:
+    """A few letters that stand for what a preset says: another text, another content; its description does not count.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    import hashlib
+    import json
+
+    said = {key: value for key, value in load_yaml(file).items() if key != "description"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(name: str, file: Path) -> Preset:

@@ -21,7 +21,7 @@ from qltui.configs import preflight
 from qltui.configs.model_files import missing
 from qltui.facts import gpus, host
 from qltui.runs import launching, status, store
-from qltui.runs.rehearsal_plan import Change, affordable_ranks, rehearsed, unproven
+from qltui.runs.rehearsal_plan import affordable_ranks, rehearsed, unproven
 from qltui.runs.state import FINAL, LIVE
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from engine.config.schema import Problem
+    from qltui.advice.changes import Change
 
 POLL_SECONDS = 0.02
 REPORT_SECONDS = 0.5

@@ -5,7 +5,7 @@ What changes for it is one list (:func:`rehearsed`), what it cannot show another
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engine.config.ranks import world_size
 from engine.config.run_config import (
@@ -24,6 +24,7 @@ from engine.config.run_config import (
     get,
 )
 from engine.config.schema import as_text
+from qltui.advice.changes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,15 +40,6 @@ RANK_BYTES = 500 * 2**20
 """What a rank takes before it holds a model."""
 BYTES_PER_MODEL_BYTE = 8
 """A 16-bit checkpoint trained whole: float32 weights, gradients, two moments."""
-
-
-class Change(NamedTuple):
-    """A field that a rehearsal sets otherwise than the run."""
-
-    field: str
-    before: str
-    after: str
-    why: str
 
 
 def rehearsed_strategy(strategy: StrategyName) -> StrategyName:

@@ -18,7 +18,7 @@ from qltui.configs import presets
 from qltui.configs.writing import run_yaml
 
 SAMPLES = [path.read_text("utf-8") for path in sorted((Path(__file__).parent / "foreign").glob("*.yaml"))]
-PRESETS = [presets.path(name).read_text("utf-8") for name in presets.names()]
+PRESETS = [presets.path(name).read_text("utf-8") for name in presets.bundled()]
 SCALARS = [
     "1", "-1", "+1", "012", "0o7", "0x1f", "0b1", "1_0", "1.", "1.5", ".5", "1e3", "1e-4", "1.0e+5", "1e400", "1.2.3",
     ".inf", "-.inf", ".nan", "nan", "12:30:00", "2024-01-01", "~", "null", "Null", "NULL", "nUll", "true", "True",

@@ -7,13 +7,21 @@ from pathlib import Path
 import pytest
 
 from engine.config import ConfigError
+from engine.config.reading import read_file
+from qltui.advice.findings import Severity
+from qltui.advice.memory.parts import Phase
 from qltui.configs import loading, preflight, presets
+from qltui.facts import machine as machines
+from qltui.facts.rehearsed import rehearsed
+from qltui.runs.assessment import assess
+
+WAITING = sorted((presets.folder() / "waiting").glob("*.yaml"))
+"""Presets that the engine cannot load yet on the machine they are for."""
 
 
-@pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
     """The folder of the user's presets, which is not there yet."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config" / "qltui" / "presets"
 
 
@@ -28,6 +36,58 @@ def test_every_preset_can_be_launched_and_says_what_it_is(name: str) -> None:
     assert config.description
     assert "\n" not in config.description
     assert preflight.check(config) == []
+
+
+@pytest.mark.parametrize("name", presets.bundled())
+def test_every_preset_surely_fits_the_machine_it_was_planned_for(name: str) -> None:
+    config = loading.load(name)
+    machine = machines.parse(config.hardware.planned_for)
+    assessed = assess(config, machine)
+    grave = [one.rule for one in assessed.advice.findings if one.severity is not Severity.INFO]
+    assert grave == []
+    assert assessed.advice.fit is None or assessed.advice.fit.is_safe
+    assert (assessed.advice.fit is None) == (config.hardware.planned_for == "cpu")
+    if assessed.advice.fit:
+        assert config.hardware.ranks_per_node in (None, machine.gpus), "ranks it was planned for"
+
+
+@pytest.mark.parametrize("file", WAITING, ids=lambda file: file.stem)
+def test_presets_wait_only_for_what_loading_takes(file: Path) -> None:
+    config = read_file(file)
+    fit = assess(config, machines.parse(config.hardware.planned_for)).advice.fit
+    assert fit is not None and fit.capacity is not None
+    phases = {phase: sum(parts.values()) + fit.error for phase, parts in fit.plan.phases.items()}
+    assert [phase for phase, total in phases.items() if total > fit.capacity] == [Phase.LOAD], "move it to presets/"
+
+
+@pytest.mark.parametrize("file", [*map(presets.path, presets.bundled()), *WAITING], ids=lambda file: file.stem)
+def test_every_preset_was_rehearsed_as_it_is(file: Path) -> None:
+    found = rehearsed().get(file.stem)
+    again = "run `PYTHONPATH=tests python tests/rehearse_presets.py`"
+    assert found is not None, again
+    assert found.content == presets.content(file), f"it was changed since: {again}"
+    assert {"architecture", "data", "training", "checkpoints", "resuming", "result"} <= {
+        one["what"] for one in found.proven
+    }
+    assert "failed" not in found.audits.values()
+    assert found.summary.startswith(f"{found.ranks} CPU rank")
+
+
+def test_what_was_rehearsed_is_a_preset() -> None:
+    assert rehearsed().keys() == {*presets.bundled(), *(file.stem for file in WAITING)}
+
+
+def test_the_content_of_a_preset_is_what_it_says(tmp_path: Path) -> None:
+    text = presets.path("demo-cpu").read_text("utf-8")
+    before = presets.content(presets.path("demo-cpu"))
+    file = tmp_path / "changed.yaml"
+    for old, new, same in (
+        ("# A real", "# Another", True),
+        ("description: QLoRA", "description: qlora", True),
+        ("max_steps: 120", "max_steps: 121", False),
+    ):
+        file.write_text(text.replace(old, new), "utf-8")
+        assert (presets.content(file) == before) is same, new
 
 
 def test_presets_are_listed_with_their_description() -> None:

@@ -19,7 +19,7 @@ from qltui.advice.rules import RULES
 from qltui.advice.setup import NAMES, UNSAID, Setup
 from qltui.advice.versions import Bound, release
 from qltui.configs.loading import load
-from qltui.configs.presets import names
+from qltui.configs.presets import bundled
 from qltui.facts.machine import parse
 
 PROGRAMS = ("hf", "trl", "axolotl", "llamafactory", "accelerate", "deepspeed")
@@ -196,7 +196,7 @@ def test_our_paths_and_spellings_are_used_for_our_runs() -> None:
     assert "strategy.name=pipeline" in finding.message
 
 
-@pytest.mark.parametrize("preset", names())
+@pytest.mark.parametrize("preset", bundled())
 def test_presets_have_nothing_above_info(preset: str) -> None:
     config = load(preset, [])
     setup = Setup.of_run(config, parse("cpu") if config.hardware.device.value == "cpu" else None, None, NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,19 +30,56 @@ def run_launch(arguments: argparse.Namespace) -> int:
         output.print_problems(error.problems)
         return exits.NO
     assessed = assess(config, forced=arguments.forced)
+    if arguments.adapt:
+        assessed = _adapted(assessed)
     if assessed.refusals:
         output.print_problems(assessed.refusals)
+        if assessed.blocks and config.hardware.planned_for:
+            _offer(assessed, arguments)
         return exits.NO
     _print_findings(assessed, all_of_them=arguments.dry_run)
     if arguments.dry_run:
         from qltui.configs.writing import run_yaml
 
-        print(run_yaml(config), end="")
+        print(run_yaml(assessed.config), end="")
         print("Nothing was started: this is the run.yaml a launch would write.", file=sys.stderr)
         return exits.FINE
     run = _start(assessed)
     print(run.id, flush=True)
     return _stay(run, arguments)
+
+
+def _adapted(assessed: Assessment) -> Assessment:
+    """The run as it fits this machine, each change told; as it was where it fits, or nothing would make it."""
+    from qltui.runs.adaptation import Standing, adaptation
+
+    found = adaptation(assessed)
+    if found.standing is not Standing.ADAPTED:
+        return assessed
+    _say("Adapted to this machine:")
+    for change in found.changes:
+        _say(f"  {change}")
+    return assess(found.config, forced=assessed.forced)
+
+
+def _offer(assessed: Assessment, arguments: argparse.Namespace) -> None:
+    """How the planner would have it, where that runs: what changes, and the command that does it."""
+    from qltui.runs.adaptation import Standing, adaptation, as_assignments
+
+    found = adaptation(assessed)
+    if found.standing is Standing.NOTHING and found.reason not in {one.message for one in assessed.blocks}:
+        _say(f"No other way either: {found.reason}")
+    if not assessed.machine.cards and found.standing is Standing.NOTHING:
+        _say(f"What can be tried without GPUs: qltui rehearse {arguments.target}")
+    if found.standing is not Standing.ADAPTED:
+        return
+    _say("Adapted to this machine it would run:")
+    for change in found.changes:
+        _say(f"  {change}")
+    given = [arguments.target, *(f"--set {shlex.quote(one)}" for one in arguments.assignments)]
+    command = " ".join(["qltui launch", *given])
+    _say(f"Launch it so:      {command} --adapt")
+    _say(f"The same by hand:  {command} {' '.join(f'--set {shlex.quote(one)}' for one in as_assignments(found))}")
 
 
 def _print_findings(assessed: Assessment, *, all_of_them: bool) -> None:
