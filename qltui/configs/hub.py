@@ -1,11 +1,12 @@
-"""What can be said of a hub id without asking the hub: its shape, and whether a copy lies on this machine."""
+"""What can be said of a hub id: its shape, whether a copy lies on this machine, and if asked for, what the hub says."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 KNOWN_ENDINGS = (
@@ -13,6 +14,10 @@ KNOWN_ENDINGS = (
     ".safetensors", ".bin", ".gguf", ".pt", ".pth", ".yaml", ".yml", ".jinja",
 )  # fmt: skip
 """Endings of files: a name that ends like this is a mistyped path, not a hub id."""
+
+PUBLIC = "https://huggingface.co"
+SECONDS = 5.0
+"""The hub is waited for at most."""
 
 
 def is_hub_id(name: str) -> bool:
@@ -45,6 +50,47 @@ def cached_model(name: str, revision: str | None) -> Path | None:
         commit = revision or ""
     snapshot = folder / "snapshots" / commit
     return snapshot if commit and snapshot.is_dir() else None
+
+
+def cached_models() -> list[str]:
+    """Names of the models in the hub's cache that have a config.json there, sorted; none where it cannot be read."""
+    try:
+        folders = [entry for entry in os.listdir(_hub_cache()) if entry.startswith("models--")]
+        found = [name for name in folders if any((_hub_cache() / name / "snapshots").glob("*/config.json"))]
+    except OSError:
+        return []
+    return sorted((name.removeprefix("models--").replace("--", "/") for name in found), key=str.lower)
+
+
+class HubAnswer(NamedTuple):
+    """What asking the hub for a model came to."""
+
+    is_there: bool | None
+    """None where the hub could not be asked."""
+    told: str
+    """In a clause."""
+
+
+def ask(name: str, revision: str | None = None) -> HubAnswer:
+    """Ask the hub for a model, once and without a token. Blocks for some seconds at most."""
+    if is_offline():
+        return HubAnswer(None, "the hub is not asked, as HF_HUB_OFFLINE forbids it")
+    import urllib.error
+    import urllib.request
+
+    address = f"{os.environ.get('HF_ENDPOINT') or PUBLIC}/api/models/{name}"
+    address += f"/revision/{revision}" if revision else ""
+    try:
+        with urllib.request.urlopen(address, timeout=SECONDS) as found:
+            about = json.load(found)
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403, 404):
+            return HubAnswer(False, "the hub shows no such model; a private one needs your token")
+        return HubAnswer(None, f"the hub answers with an error ({error.code})")
+    except (OSError, ValueError) as error:
+        return HubAnswer(None, f"the hub cannot be reached ({getattr(error, 'reason', error)})")
+    gated = isinstance(about, dict) and about.get("gated")
+    return HubAnswer(True, "the hub has it" + (", for those who accepted its licence there" if gated else ""))
 
 
 def model_folder(name: str, revision: str | None) -> Path | None:

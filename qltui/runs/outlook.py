@@ -12,6 +12,7 @@ from qltui.advice.evaluation import advise, blocks
 from qltui.advice.matrix import matrix, row_name
 from qltui.advice.our_runs import anywhere, usable_cards
 from qltui.runs.assessment import find_architecture, versions_here
+from qltui.runs.batching import batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from qltui.advice.planner import Choice
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
+    from qltui.runs.batching import Batch
 
 MISSING = {"model.path": "(no model yet)", "data.path": "(no data yet)"}
 """What stands for fields that must be given, until they are."""
@@ -44,6 +46,8 @@ class Outlook(NamedTuple):
     """The matrix; empty where ``config`` is None."""
     choice: Choice | None
     """The planner's ranking for the method; None without a known model and GPUs."""
+    batch: Batch | None = None
+    """The rows of an optimizer step; None where ``config`` is."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -62,8 +66,9 @@ class Outlook(NamedTuple):
 def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, base: Path) -> Outlook:
     """What ``values``, texts by dotted path, come to on ``machine``.
 
-    Reads a model's config.json at most; asks neither network nor GPU. ``described``: the machine is another than this
-    one, so that what is chosen of the GPUs here does not count. Relative paths count from ``base``.
+    Reads a model's config.json and the beginning of a data file at most; asks neither network nor GPU. ``described``:
+    the machine is another than this one, so that what is chosen of the GPUs here does not count. Relative paths count
+    from ``base``.
     """
     try:
         config = read_choices(values, base)
@@ -76,7 +81,8 @@ def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, bas
     versions = versions_here()
     advice = advise(config, machine, architecture, versions)
     squares = matrix(config, machine, architecture, versions)
-    return Outlook(config, [], machine, architecture, advice, squares, _choice(config, machine, architecture, versions))
+    choice = _choice(config, machine, architecture, versions)
+    return Outlook(config, [], machine, architecture, advice, squares, choice, batch(config, machine))
 
 
 def read_choices(values: Mapping[str, str], base: Path) -> RunConfig:

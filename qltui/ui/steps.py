@@ -40,19 +40,19 @@ class Step(NamedTuple):
         return [field for field in self.fields if field.path not in front]
 
 
+FEW_OF_TRAINING = (
+    "training.epochs", "training.max_steps", "training.learning_rate", "method.lora.rank", "method.lora.alpha",
+    "data.max_length", "training.micro_batch_size", "training.gradient_accumulation_steps",
+    "training.gradient_checkpointing", "name",
+)  # fmt: skip
+"""What matters most of how to train."""
+
 STEPS = (
     Step("model", "Model", ("model",)),
     Step("data", "Data", ("data",)),
     Step("hardware", "Hardware", ("hardware",)),
     Step("method", "Method & strategy", ("method", "strategy")),
-    Step(
-        "training", "Training", ("training", "", "precision", "recovery", "tracking"),
-        (
-            "training.epochs", "training.max_steps", "training.learning_rate", "method.lora.rank", "method.lora.alpha",
-            "data.max_length", "training.micro_batch_size", "training.gradient_accumulation_steps",
-            "training.gradient_checkpointing", "name",
-        ),
-    ),  # fmt: skip
+    Step("training", "Training", ("training", "", "precision", "recovery", "tracking"), FEW_OF_TRAINING),
 )
 """Before the review."""
 

@@ -32,7 +32,7 @@ async def open_step(pilot: Pilot[Any], name: str) -> None:
     order = [step.name for step in STEPS]
     for _ in range(order.index(name)):
         await pilot.press("pagedown")
-    expected = next(field.path for field in STEPS[order.index(name)].fields if not field.advanced)
+    expected = STEPS[order.index(name)].front[0].path
     await until(pilot, lambda: expected in rows(pilot), f"step {name}")
 
 
@@ -78,14 +78,24 @@ def test_every_field_stands_in_one_section() -> None:
     assert sorted([*asked, *NOT_ASKED]) == sorted(FIELDS)
 
 
+def test_a_step_shows_all_that_it_asks_for_once_and_may_show_what_others_ask() -> None:
+    for step in STEPS:
+        shown = [field.path for field in (*step.front, *step.more)]
+        assert len(shown) == len(set(shown)), step.name
+        assert {field.path for field in step.fields} <= set(shown), step.name
+    training = next(step for step in STEPS if step.name == "training")
+    assert {"method.lora.rank", "data.max_length"} <= {field.path for field in training.front}
+    assert len(training.front) <= 10
+
+
 async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
     kinds = {"choice": Select, "flag": Select}
     async with filling_in() as pilot:
         form = pilot.app.screen.query_one(ConfigForm)
         form.unfolded = True
         for step in STEPS:
-            await form.show(step.fields, {})
-            assert sorted(rows(pilot)) == sorted(field.path for field in step.fields), step.name
+            await form.show(step.front, step.more, {})
+            assert sorted(rows(pilot)) == sorted({field.path for field in (*step.front, *step.fields)}), step.name
             for row in rows(pilot).values():
                 assert row.query_one("Input, Select").__class__ is kinds.get(row.field.kind, Input)
 
@@ -95,7 +105,7 @@ async def test_advanced_fields_are_folded_until_asked_for(size: tuple[int, int])
     async with filling_in(size) as pilot:
         assert f"▸ {count} advanced fields" in text_of(pilot)
         assert "model.revision" not in rows(pilot)
-        await pilot.press("f3")
+        assert await pilot.click("#fold")
         await until_seen(pilot, f"▾ {count} advanced fields")
         assert rows(pilot)["model.revision"].display
 

@@ -1,8 +1,8 @@
-"""The keys of a screen, with what they do."""
+"""What the cursor is on, and the keys of a screen, with what they do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -26,12 +26,29 @@ class Help(ModalScreen[None]):
 
     def __init__(self, screen: Screen[Any]) -> None:
         super().__init__()
-        self._lines = key_lines(screen)
+        about = focused_lines(screen)
+        head = [*about, Content(""), Content.styled("Keys", "bold")] if about else []
+        self._lines = [*head, *key_lines(screen)]
+        self._title = "Help" if about else "Keys"
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as dialog:
-            dialog.border_title = "Keys"
+            dialog.border_title = self._title
             yield Static(Content("\n").join(self._lines), markup=False)
+
+
+@runtime_checkable
+class Helpful(Protocol):
+    """A widget with more to say of itself than its keys."""
+
+    def help_lines(self) -> list[Content]:
+        """What it is for and how it is read."""
+
+
+def focused_lines(screen: Screen[Any]) -> list[Content]:
+    """What the widget with the cursor says of itself, or the nearest around it that says something."""
+    around = screen.focused.ancestors_with_self if screen.focused else ()
+    return next((one.help_lines() for one in around if isinstance(one, Helpful)), [])
 
 
 def key_lines(screen: Screen[Any]) -> list[Content]:

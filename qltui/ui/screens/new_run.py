@@ -15,19 +15,22 @@ from textual.widgets import Footer, Static
 from engine.config import FIELDS, ConfigError
 from engine.config.reading import load_yaml, localise, parse_assignment, read
 from engine.config.schema import as_text, flatten
+from qltui.configs import hub
+from qltui.runs.batching import divided
 from qltui.runs.outlook import mended, outlook
 from qltui.ui import draft, words
 from qltui.ui.screens.page import Page
 from qltui.ui.steps import NOT_ASKED, STEPS, step_of
+from qltui.ui.widgets.column_mapping import ColumnMapping
 from qltui.ui.widgets.config_form import ConfigForm, problem_with
-from qltui.ui.widgets.data_preview import DataPreview
 from qltui.ui.widgets.findings_panel import FindingsPanel, counted
 from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
+from qltui.ui.widgets.global_batch import GlobalBatch
 from qltui.ui.widgets.machine_choice import MachineChoice
+from qltui.ui.widgets.step_area import StepArea
 from qltui.ui.widgets.step_bar import REVIEW, StepBar
-from qltui.ui.widgets.strategy_choice import StrategyChoice
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
-from qltui.ui.widgets.suggestions import PATHS, Suggestions
+from qltui.ui.widgets.suggestions import Suggestions
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
@@ -80,10 +83,8 @@ class NewRun(Page):
         Binding("f2", "review", "review", id="new-run.review", tooltip="Check it all and show what would run"),
         Binding("f5", "mend", "fix", id="new-run.mend", tooltip="Apply what mends the finding"),
         Binding("f8", "undo", "undo", id="new-run.undo", tooltip="Take the last fix or choice back"),
-        Binding("f1", "help", "help", id="new-run.help", tooltip="All keys of this screen"),
-        Binding(
-            "f3", "advanced", "advanced", id="new-run.advanced", show=False, tooltip="Show or hide advanced fields"
-        ),
+        Binding("f1", "help", "help", id="new-run.help", tooltip="What the cursor is on, and all keys"),
+        Binding("f3", "find", "find", id="new-run.find", show=False, tooltip="Find any field by a word of it"),
         Binding("f4", "aside", "fit", id="new-run.aside", show=False, tooltip="Unfold fit and findings, or fold them"),
         Binding("f9", "clear", "clear", id="new-run.clear", show=False, tooltip="Empty the form"),
         Binding("escape", "back", "leave", id="new-run.back", show=False, tooltip="Back; the draft is kept"),
@@ -96,6 +97,13 @@ class NewRun(Page):
             super().__init__()
             self.outlook = outlook
             self.number = number
+
+    class Divided(Message):
+        """How the rows that were wanted for a step are divided."""
+
+        def __init__(self, changes: dict[str, str]) -> None:
+            super().__init__()
+            self.changes = changes
 
     def __init__(self, values: dict[str, str] | None = None, machine: str = "") -> None:
         """Open the draft, or a form with ``values``, texts by dotted path, planned for a ``machine`` as described."""
@@ -119,13 +127,7 @@ class NewRun(Page):
         yield TitleBar("New run", "draft" if self.values else "")
         yield StepBar()
         with Horizontal(id="area"):
-            with Vertical(id="step"):
-                yield MachineChoice(id="machine")
-                yield StrategyChoice(id="strategy")
-                yield ConfigForm(id="form")
-                yield Static(id="facts", markup=False)
-                yield Suggestions(id="suggestions")
-                yield DataPreview(id="preview")
+            yield StepArea(id="step")
             with Vertical(id="panels"):
                 with Vertical(id="fit-area", classes="panel") as fit_area:
                     fit_area.border_title = "Fit · per GPU"
@@ -149,25 +151,22 @@ class NewRun(Page):
 
     # Steps
 
-    async def _open(self, step: Step) -> None:
-        """Show a step, with the cursor in its first field."""
+    async def _open(self, step: Step, path: str = "") -> None:
+        """Show a step, with the cursor in its first field or the one at ``path``."""
         self.step = step
-        self.query_one(MachineChoice).display = step.name == "hardware"
-        self.query_one(StrategyChoice).display = step.name == "method"
-        self.query_one(Suggestions).display = False
-        self.query_one("#facts").display = False
-        self.query_one(DataPreview).display = False
-        form = self.query_one(ConfigForm)
-        await form.show(step.fields, self.values)
+        await self._area.open(step, self.values, path)
         self._mark_steps()
-        first = {"hardware": "#machine Input", "method": "#matrix"}.get(step.name)
-        if first is not None:
-            self.call_after_refresh(self.query_one(first).focus)  # once it is shown
-        else:
-            await form.go_to(step.fields[0].path)
-        self._suggest(next((field.path for field in step.fields if field.path in PATHS), ""))
         if self.outlook is not None:
-            self._tell_of_the_step(self.outlook)
+            self._tell(self.outlook)
+
+    async def go_to(self, path: str) -> None:
+        """Put the cursor into a field, on the open step where that asks for it too."""
+        here = any(field.path == path for field in self.step.front)
+        await self._open(self.step if here else step_of(path), path)
+
+    @property
+    def _area(self) -> StepArea:
+        return self.query_one(StepArea)
 
     def _mark_steps(self) -> None:
         standing = {}
@@ -209,18 +208,49 @@ class NewRun(Page):
             self.values[event.path] = event.text
         else:
             self.values.pop(event.path, None)
-        self._suggest(event.path)
+        self._area.suggest(self.step, event.path, self.values)
         self._changed()
-
-    def _suggest(self, path: str) -> None:
-        """Offer what a field may mean, if it is one of those."""
-        if path in PATHS and step_of(path) is self.step:
-            self.query_one(Suggestions).show(path, self.values.get(path, ""))
 
     @on(Suggestions.Taken)
     async def _take(self, event: Suggestions.Taken) -> None:
         await self._set({event.path: event.value})
-        await self.query_one(ConfigForm).go_to(event.path)
+        await self.go_to(event.path)
+
+    @on(Suggestions.AskHub)
+    def _ask_hub(self, event: Suggestions.AskHub) -> None:
+        self._say(Content.styled(f"… asking the hub for {words.plain(event.name)}", "$muted"))
+        self._ask(event.name)
+
+    @work(thread=True, exclusive=True, group="hub", exit_on_error=False)
+    def _ask(self, name: str) -> None:
+        answer = hub.ask(name, self.values.get("model.revision"))
+        self.app.call_from_thread(self._answered, name, answer)
+
+    def _answered(self, name: str, answer: hub.HubAnswer) -> None:
+        self._area.answered(name, answer)
+        self._say(HINT)
+        if self.outlook is not None:
+            self._tell(self.outlook)
+
+    @on(ColumnMapping.Changed)
+    async def _map(self, event: ColumnMapping.Changed) -> None:
+        await self._set({"data.columns": event.text})
+
+    @on(GlobalBatch.Wanted)
+    def _want(self, event: GlobalBatch.Wanted) -> None:
+        if self.outlook is not None and self.outlook.config is not None:
+            self._divide(self.outlook, event.rows)
+
+    @work(thread=True, exclusive=True, group="divide", exit_on_error=False)
+    def _divide(self, outlook: Outlook, rows: int) -> None:
+        assert outlook.config is not None
+        found = divided(outlook.config, outlook.machine, outlook.architecture, rows)
+        self.post_message(self.Divided({path: as_text(value) for path, value in found.items()}))
+
+    @on(Divided)
+    async def _divided(self, event: Divided) -> None:
+        await self._set(event.changes)
+        self._say_set(event.changes)
 
     @on(StrategyMatrix.Chosen)
     async def _choose(self, event: StrategyMatrix.Chosen) -> None:
@@ -252,6 +282,9 @@ class NewRun(Page):
             return
         changes = {path: text for path, text in mended({}, finding).items() if path in FIELDS}
         await self._set(changes)
+        self._say_set(changes)
+
+    def _say_set(self, changes: dict[str, str]) -> None:
         told = ", ".join(f"{path}={text}" for path, text in changes.items())
         self._say(Content.assemble(("✓ set ", "bold $success"), words.plain(told), ("  F8 takes it back", "$muted")))
 
@@ -281,7 +314,7 @@ class NewRun(Page):
         await self._refill()
 
     async def _refill(self) -> None:
-        await self.query_one(ConfigForm).show(self.step.fields, self.values)
+        await self._area.fill(self.step, self.values)
         self._changed()
 
     def _changed(self) -> None:
@@ -328,31 +361,11 @@ class NewRun(Page):
         self.query_one(FitPanel).show(event.outlook)
         self.query_one("#findings-area").border_title = f"Findings · {counted(event.outlook.findings)}"
         await self.query_one(FindingsPanel).show(event.outlook.findings)
-        self.query_one(StrategyChoice).show(event.outlook)
-        self.query_one(MachineChoice).show(event.outlook.machine, described=bool(self.machine_text))
-        self._tell_of_the_step(event.outlook)
+        self._tell(event.outlook)
         self._fold(event.outlook)
 
-    def _tell_of_the_step(self, outlook: Outlook) -> None:
-        """What is known of the model, or of the data."""
-        self._tell_of_the_model(outlook)
-        preview = self.query_one(DataPreview)
-        given = all(self.values.get(path) for path in ("model.path", "data.path"))
-        preview.display = self.step.name == "data" and given and outlook.config is not None
-        if preview.display and outlook.config is not None:
-            preview.show(outlook.config)
-
-    def _tell_of_the_model(self, outlook: Outlook) -> None:
-        """What the model is made of, in a line."""
-        line = self.query_one("#facts", Static)
-        model, given = outlook.architecture, self.values.get("model.path")
-        line.display = self.step.name == "model" and bool(given) and outlook.config is not None
-        if model is None:
-            line.update(Content.styled("? not known on this machine: give a folder with its config.json", "$muted"))
-            return
-        known = "" if model.known else ", estimated from its numbers"
-        told = f"{model.parameters / 1e9:.2f} B parameters{known}, {model.depth} layers"
-        line.update(Content.assemble(("✓ ", "$success"), f"{told}, up to {model.context_length:,} tokens"))
+    def _tell(self, outlook: Outlook) -> None:
+        self._area.show(self.step, outlook, self.values, described=bool(self.machine_text))
 
     def _fold(self, outlook: Outlook) -> None:
         """Fit and findings in a line, for where they have no room."""
@@ -365,9 +378,15 @@ class NewRun(Page):
         """Unfold fit and findings where they have no room beside the form, or fold them."""
         self.toggle_class("-unfolded")
 
-    async def action_advanced(self) -> None:
-        """Show or hide the advanced fields."""
-        await self.query_one(ConfigForm).toggle_advanced()
+    def action_find(self) -> None:
+        """Find any field by a word of it."""
+        from qltui.ui.screens.field_search import FieldSearch
+
+        def go(path: str | None) -> None:
+            if path:
+                self.call_later(self.go_to, path)
+
+        self.app.push_screen(FieldSearch(self.values), go)
 
     def _say(self, text: Content | str) -> None:
         self.query_one("#verdict", Static).update(text)
@@ -376,8 +395,7 @@ class NewRun(Page):
         """Show what would run, or the first field that stands in the way."""
         for step in STEPS:
             for path, problem in self._problems(step).items():
-                await self._open(step)
-                await self.query_one(ConfigForm).go_to(path)
+                await self._open(step, path)
                 self._say(Content.assemble(("✗ ", "bold $error"), (FIELDS[path].label, "bold"), f" {problem}"))
                 return
         try:

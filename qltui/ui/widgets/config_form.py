@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
+from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -14,15 +15,20 @@ from textual.widgets import Button, Input, Select, Static
 from engine.config.cells import not_built
 from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Field, as_text, convert
+from qltui.ui import declared, words
+from qltui.ui.widgets.findings_panel import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from textual.app import ComposeResult
     from textual.widget import Widget
 
+    from qltui.advice.findings import Finding
+
 CHOSEN = ("choice", "flag")
 """Kinds of fields whose value is picked from a list; all others are typed."""
+NUMBERS = ("integer", "number")
 
 FLAG_WORDS = {"true": "on", "false": "off"}
 """A flag's values and how they read. A list and not a tick box, whose tick is told by its colour alone."""
@@ -42,18 +48,8 @@ def problem_with(field: Field, text: str) -> str | None:
     return not_built(field.path, value)
 
 
-def help_text(field: Field) -> str:
-    """A field's line of help: what it means, its unit, its default."""
-    parts = [field.unit] if field.unit else []
-    if field.required:
-        parts.append("required")
-    elif field.default_text and field.kind not in CHOSEN:
-        parts.append(f"default {field.default_text}")
-    return f"{field.meaning}  {', '.join(parts)}".rstrip()
-
-
 class FieldRow(Vertical):
-    """One field: its label, a widget that suits its kind, its help, and what is wrong with what was typed."""
+    """One field: its label, a widget that suits its kind, its unit, and below what is wrong with what was typed."""
 
     class Changed(Message):
         """The text of a field is another now; '' where it stands at its default."""
@@ -64,28 +60,78 @@ class FieldRow(Vertical):
             self.text = text
 
     def __init__(self, field: Field, text: str) -> None:
-        super().__init__(classes="field")
+        super().__init__(classes=f"field {'-number' if field.kind in NUMBERS else '-chosen' * (field.kind in CHOSEN)}")
         self.field = field
+        self.finding: Finding | None = None
+        """The gravest of those about this field."""
         self._text = text
+        self._problem: Static | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="entry"):
             yield Static(self.field.label, classes="label", markup=False)
             yield self._widget()
-        yield Static(help_text(self.field), classes="help", markup=False)
-        yield Static(classes="problem", markup=False)
+            yield Static(self._note(), classes="note", markup=False)
 
     def on_mount(self) -> None:
         self._judge(self._text)
 
+    @property
+    def text(self) -> str:
+        """'' where it stands at its default."""
+        return self._text
+
+    def set_text(self, text: str) -> None:
+        """Show another value, which nobody has typed."""
+        if text == self._text:
+            return
+        self._text = text
+        if not self.is_mounted:
+            return
+        widget = self.query_one("Input, Select")
+        if isinstance(widget, Select):
+            widget.value = text if text in self._choices() else self.field.default_text
+        elif isinstance(widget, Input):
+            widget.value = text
+        self._judge(text)
+
+    def mark(self, finding: Finding | None) -> None:
+        """Show that a rule has something to say of this field; None for nothing."""
+        if finding != self.finding:
+            self.finding = finding
+            self.query_one(".note", Static).update(self._note())
+
+    def help_lines(self) -> list[Content]:
+        """All that is declared of it, and the rules that speak of it."""
+        field = self.field
+        lines = [
+            Content.styled(field.label, "bold"), Content(field.meaning), Content(""),
+            *(Content.assemble((f"{what:<10}", "$muted"), told) for what, told in declared.table(field)),
+        ]  # fmt: skip
+        if rules := declared.rules(field):
+            lines += [Content(""), Content.styled("Rules that speak of it (docs/rules.md)", "bold")]
+            lines += [Content.assemble((f"{rule.id}  ", "$accent"), words.plain(rule.case)) for rule in rules]
+        return lines
+
+    def _note(self) -> Content:
+        note = Content.styled(self.field.unit, "$muted")
+        if self.finding is not None:
+            mark, colour = MARKS[self.finding.severity]
+            note = Content.assemble(note, " " * bool(self.field.unit), (f"{mark} {self.finding.rule}", colour))
+        return note
+
+    def _choices(self) -> dict[str, str]:
+        return FLAG_WORDS if self.field.kind == "flag" else {choice: choice for choice in self.field.choices}
+
     def _widget(self) -> Widget:
         field, text = self.field, self._text
         if field.kind in CHOSEN:
-            choices = FLAG_WORDS if field.kind == "flag" else {choice: choice for choice in field.choices}
+            choices = self._choices()
             chosen = text if text in choices else field.default_text
             options = [(word, value) for value, word in choices.items()]
             return Select(options, value=chosen, allow_blank=False, compact=True)
-        entry = Input(text, placeholder=field.default_text, compact=True, select_on_focus=False)
+        placeholder = "required" if field.required else field.default_text
+        entry = Input(text, placeholder=placeholder, compact=True, select_on_focus=False)
         entry.cursor_blink = False  # every blink travels over the line
         return entry
 
@@ -103,33 +149,45 @@ class FieldRow(Vertical):
         self.post_message(self.Changed(self, text))
 
     def _judge(self, text: str) -> None:
-        problem = problem_with(self.field, text)
-        line = self.query_one(".problem", Static)
-        # An empty form is not scolded: what is missing is told when it is reviewed.
-        line.display = bool(problem) and bool(text.strip())
-        line.update(f"✗ {problem}")
-        self.set_class(line.display, "-wrong")
+        """Say below what is wrong. An empty form is not scolded: what is missing is told when it is reviewed."""
+        problem = problem_with(self.field, text) if text.strip() else None
+        self.set_class(bool(problem), "-wrong")
+        if self._problem is None and problem:
+            self._problem = Static(classes="problem", markup=False)
+            self.mount(self._problem)
+        if self._problem is not None:
+            self._problem.display = bool(problem)
+            self._problem.update(f"✗ {problem}")
 
 
 class ConfigForm(VerticalScroll):
-    """Fields with their texts; those few people need are folded away until asked for."""
+    """Fields with their texts, a line each; those few people need are folded away until asked for."""
 
     DEFAULT_CSS = """
     ConfigForm {
-        & .field { height: auto; margin-bottom: 1; }
+        & .field { height: auto; }
         & .entry { height: 1; }
-        & .label { width: 22; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
-        & .field:focus-within .label { color: $primary; }
+        & .label { width: 22; text-wrap: nowrap; text-overflow: ellipsis; }
+        & .field:focus-within .label { color: $primary; text-style: bold; }
         & Input { width: 1fr; background: $panel; padding: 0 1; height: 1; }
         & Input:focus { background: $boost; }
+        & .-number Input { width: 16; }
         & Select { width: 1fr; }
+        & .-chosen Select { width: 34; }
         & SelectCurrent { background: $panel; padding: 0 1; }
-        & .help { width: 100%; color: $muted; padding-left: 22; height: auto; }
-        & .problem { width: 100%; color: $error; padding-left: 22; display: none; }
+        & .note { width: auto; padding-left: 1; }
+        & .-number .note, & .-chosen .note { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+        & .problem { width: 100%; color: $error; padding-left: 22; height: auto; }
         & .-wrong .label { color: $error; }
-        & #fold { margin-bottom: 1; background: $background; color: $accent; }
+        & .buttons { height: 1; margin-top: 1; }
+        & .buttons Button { background: $background; color: $accent; }
+        & .buttons #find { color: $muted; margin-left: 2; }
     }
     """
+    BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
+        Binding("down", "app.focus_next", "next field", show=False, id="form.down", tooltip="Next field"),
+        Binding("up", "app.focus_previous", "field before", show=False, id="form.up", tooltip="Field before"),
+    ]
 
     class Changed(Message):
         """A field's text is another now; '' where it stands at its default."""
@@ -141,47 +199,74 @@ class ConfigForm(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, can_focus=False)
-        self._advanced: list[FieldRow] = []
+        self._rows: list[FieldRow] = []
+        self._more: list[FieldRow] = []
+        """Those of them that are folded away."""
+        self._findings: Sequence[Finding] = ()
         self.unfolded = False
-        """Whether advanced fields are shown."""
+        """Whether those are shown."""
         self._filling = asyncio.Lock()
         """Keys and messages come by different pumps: one form is filled at a time."""
 
-    async def show(self, fields: Sequence[Field], values: dict[str, str]) -> None:
-        """Show these fields in place of those before; ``values`` holds the texts of those not at their default."""
+    async def show(self, front: Iterable[Field], more: Iterable[Field], values: dict[str, str]) -> None:
+        """Show these fields, ``more`` folded away; ``values`` holds the texts of those not at their default."""
         async with self._filling:
-            await self._show(fields, values)
+            front, more = list(front), list(more)
+            if [row.field.path for row in self._rows] == [field.path for field in (*front, *more)]:
+                for row in self._rows:
+                    row.set_text(values.get(row.field.path, ""))
+                if self._more:
+                    await self._fold()
+            else:
+                await self._build(front, more, values)
 
-    async def _show(self, fields: Sequence[Field], values: dict[str, str]) -> None:
+    async def _build(self, front: list[Field], more: list[Field], values: dict[str, str]) -> None:
         await self.remove_children()
-        rows = [FieldRow(field, values.get(field.path, "")) for field in fields if not field.advanced]
-        self._advanced = [FieldRow(field, values.get(field.path, "")) for field in fields if field.advanced]
+        rows = [FieldRow(field, values.get(field.path, "")) for field in front]
+        self._more = [FieldRow(field, values.get(field.path, "")) for field in more]
+        self._rows = [*rows, *self._more]
         await self.mount(*rows)
-        if self._advanced:
-            await self.mount(Button(id="fold", compact=True))
+        if self._more:
+            buttons = Button(id="fold", compact=True), Button("F3 finds any field", id="find", compact=True)
+            await self.mount(Horizontal(*buttons, classes="buttons"))
             await self._fold()
+        self.tell(self._findings)
         self.scroll_home(animate=False)
 
-    async def toggle_advanced(self) -> None:
-        """Show or hide the advanced fields."""
+    def tell(self, findings: Sequence[Finding]) -> None:
+        """Mark the fields that findings are about; the gravest come first."""
+        self._findings = findings
+        about = {finding.field: finding for finding in reversed(findings)}
+        for row in self._rows:
+            if row.is_mounted:
+                row.mark(about.get(row.field.path))
+
+    async def toggle_more(self) -> None:
+        """Show or hide what is folded away."""
         async with self._filling:
             self.unfolded = not self.unfolded
-            if self._advanced:
+            if self._more:
                 await self._fold()
 
     async def _fold(self) -> None:
-        count = len(self._advanced)
+        count = len(self._more)
         mark = "▾" if self.unfolded else "▸"
         self.query_one("#fold", Button).label = Content(f"{mark} {count} advanced field{'s' * (count != 1)}")
-        if self.unfolded and not self._advanced[0].is_attached:
-            await self.mount(*self._advanced)
-        for row in self._advanced:
+        if self.unfolded and not self._more[0].is_attached:
+            await self.mount(*self._more)
+            self.tell(self._findings)
+        for row in self._more:
             row.display = self.unfolded
 
     @on(Button.Pressed, "#fold")
     async def _fold_pressed(self, event: Button.Pressed) -> None:
         event.stop()
-        await self.toggle_advanced()
+        await self.toggle_more()
+
+    @on(Button.Pressed, "#find")
+    async def _find_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self.run_action("screen.find")
 
     @on(FieldRow.Changed)
     def _row_changed(self, event: FieldRow.Changed) -> None:
@@ -190,8 +275,8 @@ class ConfigForm(VerticalScroll):
 
     async def go_to(self, path: str) -> None:
         """Put the cursor into a field, unfolding it if need be."""
-        if any(row.field.path == path for row in self._advanced) and not self.unfolded:
-            await self.toggle_advanced()
-        for row in self.query(FieldRow):
+        if any(row.field.path == path for row in self._more) and not self.unfolded:
+            await self.toggle_more()
+        for row in self._rows:
             if row.field.path == path:
                 row.query_one("Input, Select").focus()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from qltui.runs.inspection import Inspection, Overtaken, Unanswered
@@ -29,8 +30,8 @@ class DataPreview(VerticalScroll):
 
     DEFAULT_CSS = """
     DataPreview {
-        height: 3fr;
-        min-height: 5;
+        height: 1fr;
+        min-height: 4;
         border-top: solid $rule;
         padding: 0 1;
         & Static { height: auto; }
@@ -38,10 +39,20 @@ class DataPreview(VerticalScroll):
     }
     """
 
+    class Answered(Message):
+        """The data was looked at; ``preview`` is None where it cannot be read."""
+
+        def __init__(self, preview: Preview | None, config: RunConfig) -> None:
+            super().__init__()
+            self.preview = preview
+            self.config = config
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._inspection = Inspection()
         self._asked: RunConfig | None = None
+        self.answer: Preview | None = None
+        """Of what was asked last; None until it is there, and where the data cannot be read."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="source", markup=False)
@@ -64,20 +75,23 @@ class DataPreview(VerticalScroll):
     async def _look(self, config: RunConfig) -> None:
         await asyncio.sleep(PAUSE)
         try:
-            self._tell(await self._inspection.preview(config))
+            self.answer = await self._inspection.preview(config)
+            self._tell(self.answer)
+            self.post_message(self.Answered(self.answer, config))
             async for answer in self._inspection.lengths(config):
                 self.query_one("#lengths", Static).update(lengths_text(answer, max(self.size.width - 4, 20)))
         except Overtaken:
             return
         except Unanswered as error:
+            self.answer = None
+            self.post_message(self.Answered(None, config))
             self.query_one("#source", Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
             self.query_one("#rows", Static).update("")
             self.query_one("#lengths", Static).update("")
 
     def _tell(self, preview: Preview) -> None:
-        head = [Content.assemble((preview.format.value if preview.format else "?", "bold"), f"  {mapping(preview)}")]
-        if preview.template:
-            head.append(Content.styled(words.plain(preview.template), "$muted"))
+        found = preview.format.value if preview.format else "?"
+        head = [Content.assemble((found, "bold"), f"  {words.plain(preview.template)}")]
         if preview.problem:
             head.append(Content.assemble(("✗ ", "$error"), words.plain(preview.problem)))
         self.query_one("#source", Static).update(Content("\n").join(head))
@@ -87,12 +101,6 @@ class DataPreview(VerticalScroll):
 def concerns(config: RunConfig) -> tuple[object, ...]:
     """All that a preview depends on."""
     return config.model, config.data
-
-
-def mapping(preview: Preview) -> str:
-    """Which columns are which."""
-    pairs = (name if name == column else f"{name} = {column}" for name, column in preview.mapping.items())
-    return words.plain(", ".join(pairs))
 
 
 def row_text(row: PreviewRow) -> Content:

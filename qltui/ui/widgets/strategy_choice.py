@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual import on
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Button, Static
 
 from qltui.advice.matrix import row_name
-from qltui.facts import verified
 from qltui.ui import words
+from qltui.ui.widgets.square_words import evidence_lines, name, proven, why_lines
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from qltui.advice.matrix import Square
     from qltui.runs.outlook import Outlook
 
 
@@ -27,8 +26,9 @@ class StrategyChoice(Vertical):
     DEFAULT_CSS = """
     StrategyChoice {
         height: auto;
-        margin-bottom: 1;
-        & #told { height: auto; min-height: 3; padding-top: 1; }
+        & #told { height: auto; min-height: 3; max-height: 5; margin-top: 1; }
+        & #explain { height: 1; }
+        & #explain Button { min-width: 1; background: $background; color: $accent; margin-right: 2; }
     }
     """
 
@@ -40,6 +40,10 @@ class StrategyChoice(Vertical):
     def compose(self) -> ComposeResult:
         yield StrategyMatrix(id="matrix")
         yield Static(id="told", markup=False)
+        with Horizontal(id="explain"):
+            yield Button("⏎ take it", id="take", compact=True)
+            yield Button("w why not this?", id="why", compact=True)
+            yield Button("e evidence", id="evidence", compact=True)
 
     def show(self, outlook: Outlook) -> None:
         """Show the squares of what is chosen so far."""
@@ -56,23 +60,29 @@ class StrategyChoice(Vertical):
     @on(StrategyMatrix.Moved)
     def _tell(self, event: StrategyMatrix.Moved) -> None:
         square = event.square
-        row, method = square.place
         why = self._why if square.place == self._best else square.why
         best = "the planner's first choice. " if square.place == self._best else ""
         lines = [
-            Content.assemble((f"{row} · {method}  ", "bold"), f"{best}{words.plain(why)}"),
+            Content.assemble((f"{name(square)}  ", "bold"), f"{best}{words.plain(why)}"),
             Content.styled(proven(square), "$muted"),
         ]
         self.query_one("#told", Static).update(Content("\n").join(lines))
 
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        matrix = self.query_one(StrategyMatrix)
+        matrix.focus()
+        {"take": matrix.action_choose, "why": matrix.action_why, "evidence": matrix.action_evidence}[
+            event.button.id or ""
+        ]()
 
-def proven(square: Square) -> str:
-    """Where the combination was proven by running it."""
-    option = "offload" if square.offload else ""
-    for session in verified.sessions():
-        for proof in session.proofs:
-            same = (proof.strategy, proof.method) == (square.strategy.value, square.method.value)
-            if same and proof.option == option and proof.result == "passed" and proof.task == "causal_lm":
-                version = session.versions.get("torch", "").partition("+")[0]
-                return f"verified on {session.used_by(proof.strategy)}, torch {version}, {session.date}"
-    return "not verified by a run yet" if not square.blocks else ""
+    @on(StrategyMatrix.Explained)
+    def _explain(self, event: StrategyMatrix.Explained) -> None:
+        event.stop()
+        from qltui.ui.screens.explanation import Explanation
+
+        what, lines = {"why": ("why not, what it takes", why_lines), "evidence": ("evidence", evidence_lines)}[
+            event.what
+        ]
+        self.app.push_screen(Explanation(f"{name(event.square)}: {what}", lines(event.square)))

@@ -19,6 +19,11 @@ MARKS = {
     Mark.BLOCKED: ("×", "$error"), Mark.UNKNOWN: ("?", "$muted"),
 }  # fmt: skip
 """Mark and colour of a square."""
+MEANINGS = {
+    Mark.FITS: "fits, with the plan's error to spare", Mark.TIGHT: "fits, unless the plan errs as much as it may",
+    Mark.TOO_LARGE: "does not fit as it is", Mark.BLOCKED: "a rule blocks it",
+    Mark.UNKNOWN: "nothing blocks it; its memory is not known",
+}  # fmt: skip
 BEST = ("★", "$accent")
 LEGEND = "★ best   ○ fits   ▲ tight   · doesn't fit   × blocked"
 HEADS = {"full": "full", "lora": "LoRA", "int8": "int8 LoRA", "qlora": "QLoRA"}
@@ -38,7 +43,11 @@ class StrategyMatrix(Widget, can_focus=True):
         Binding("down", "move(1, 0)", "down", show=False, id="matrix.down"),
         Binding("left", "move(0, -1)", "left", show=False, id="matrix.left"),
         Binding("right", "move(0, 1)", "right", show=False, id="matrix.right"),
-        Binding("enter", "choose", "choose", id="matrix.choose", tooltip="Take the square under the cursor"),
+        Binding(
+            "enter", "choose", "choose", show=False, id="matrix.choose", tooltip="Take the square under the cursor"
+        ),
+        Binding("w", "why", "why", show=False, id="matrix.why", tooltip="Why not this: all that blocks it, its memory"),
+        Binding("e", "evidence", "evidence", show=False, id="matrix.evidence", tooltip="Where it was run and measured"),
     ]
 
     class Moved(Message):
@@ -54,6 +63,14 @@ class StrategyMatrix(Widget, can_focus=True):
         def __init__(self, square: Square) -> None:
             super().__init__()
             self.square = square
+
+    class Explained(Message):
+        """More is asked of a square: ``why`` or ``evidence``."""
+
+        def __init__(self, square: Square, what: str) -> None:
+            super().__init__()
+            self.square = square
+            self.what = what
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -115,6 +132,25 @@ class StrategyMatrix(Widget, can_focus=True):
         """Take the square under the cursor."""
         if self.square is not None:
             self.post_message(self.Chosen(self.square))
+
+    def action_why(self) -> None:
+        """Say all that is against the square under the cursor."""
+        if self.square is not None:
+            self.post_message(self.Explained(self.square, "why"))
+
+    def action_evidence(self) -> None:
+        """Say what is known by having run it."""
+        if self.square is not None:
+            self.post_message(self.Explained(self.square, "evidence"))
+
+    def help_lines(self) -> list[Content]:
+        """Marks and what they mean."""
+        meanings = (*((*MARKS[mark], meaning) for mark, meaning in MEANINGS.items()), (*BEST, "the planner's choice"))
+        return [
+            Content("Strategies down, methods across: GiB that a GPU needs at its peak, all else as chosen."),
+            *(Content.assemble((f"{mark} ", colour), meaning) for mark, colour, meaning in meanings),
+            Content("◂ what is chosen now"),
+        ]
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor; one on the square under the cursor takes it."""

@@ -1,0 +1,124 @@
+"""The page of the open step: its form, and what stands above and below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.containers import Vertical
+
+from qltui.ui.steps import step_of
+from qltui.ui.widgets.column_mapping import ColumnMapping
+from qltui.ui.widgets.config_form import ConfigForm, FieldRow
+from qltui.ui.widgets.data_preview import DataPreview
+from qltui.ui.widgets.field_help import FieldHelp
+from qltui.ui.widgets.global_batch import GlobalBatch
+from qltui.ui.widgets.machine_choice import MachineChoice
+from qltui.ui.widgets.model_facts import ModelFacts
+from qltui.ui.widgets.strategy_choice import StrategyChoice
+from qltui.ui.widgets.suggestions import PATHS, Suggestions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from qltui.configs.hub import HubAnswer
+    from qltui.runs.outlook import Outlook
+    from qltui.ui.steps import Step
+
+ABOVE = {"hardware": "#machine", "method": "#strategy", "training": "#batch"}
+"""What stands above the form, by step."""
+FIRST = {"hardware": "#machine Input", "method": "#matrix"}
+"""Where the cursor begins, if not in the first field."""
+BELOW = ("#facts", "#suggestions", "#mapping", "#preview")
+"""What stands below it where there is something to tell."""
+
+
+class StepArea(Vertical):
+    """Shows one step at a time; what is chosen in it comes as the messages of its parts."""
+
+    DEFAULT_CSS = """
+    StepArea {
+        width: 1fr;
+        padding: 0 1;
+        & ConfigForm { height: 1fr; }
+        &.-model ConfigForm, &.-data ConfigForm { height: auto; max-height: 60%; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield MachineChoice(id="machine")
+        yield StrategyChoice(id="strategy")
+        yield GlobalBatch(id="batch")
+        yield ConfigForm(id="form")
+        yield ModelFacts(id="facts")
+        yield Suggestions(id="suggestions")
+        yield ColumnMapping(id="mapping")
+        yield DataPreview(id="preview")
+        yield FieldHelp(id="field-help")
+
+    async def open(self, step: Step, values: dict[str, str], path: str = "") -> None:
+        """Show a step with the cursor in the field at ``path``, else where one begins."""
+        for name, above in ABOVE.items():
+            self.query_one(above).display = step.name == name
+        for below in BELOW:
+            self.query_one(below).display = False
+        for name in ("model", "data"):
+            self.set_class(step.name == name, f"-{name}")
+        await self.fill(step, values)
+        form = self.query_one(ConfigForm)
+        if path or step.name not in FIRST:
+            await form.go_to(path or step.front[0].path)
+        else:
+            self.call_after_refresh(self.query_one(FIRST[step.name]).focus)  # once it is shown
+        self.suggest(step, next((field.path for field in step.front if field.path in PATHS), ""), values)
+
+    async def fill(self, step: Step, values: dict[str, str]) -> None:
+        """Show the values of a step that is open."""
+        await self.query_one(ConfigForm).show(step.front, step.more, values)
+
+    def suggest(self, step: Step, path: str, values: Mapping[str, str]) -> None:
+        """Offer what a field may mean, if it is one of those."""
+        if path in PATHS and step_of(path) == step:
+            self.query_one(Suggestions).show(path, values.get(path, ""))
+
+    def show(self, step: Step, outlook: Outlook, values: Mapping[str, str], *, described: bool) -> None:
+        """Tell what the choices come to."""
+        self.query_one(StrategyChoice).show(outlook)
+        self.query_one(MachineChoice).show(outlook.machine, described=described)
+        self.query_one(GlobalBatch).show(outlook.batch)
+        self.query_one(ConfigForm).tell(outlook.findings)
+        self._tell_of_the_model(step, outlook, values.get("model.path", ""))
+        preview = self.query_one(DataPreview)
+        given = all(values.get(path) for path in ("model.path", "data.path"))
+        preview.display = step.name == "data" and given and outlook.config is not None
+        if preview.display and outlook.config is not None:
+            preview.show(outlook.config)
+        self.query_one(ColumnMapping).display = preview.display and preview.answer is not None
+
+    def _tell_of_the_model(self, step: Step, outlook: Outlook, name: str) -> None:
+        facts = self.query_one(ModelFacts)
+        facts.display = step.name == "model" and bool(name) and outlook.config is not None
+        if facts.display:
+            facts.show(outlook, name, self.query_one(Suggestions).cached)
+
+    def answered(self, name: str, answer: HubAnswer) -> None:
+        """Tell what the hub says of a model; where it cannot be had, offer what is on disk."""
+        self.query_one(ModelFacts).answered(name, answer)
+        if not answer.is_there:
+            self.query_one(Suggestions).offer_what_is_here(name)
+
+    @on(DataPreview.Answered)
+    async def _map(self, event: DataPreview.Answered) -> None:
+        event.stop()
+        if event.preview is None:
+            self.query_one(ColumnMapping).display = False
+        else:
+            await self.query_one(ColumnMapping).show(event.preview, event.config)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Tell what the field with the cursor means."""
+        rows = (one for one in event.widget.ancestors_with_self if isinstance(one, FieldRow))
+        self.query_one(FieldHelp).show(next(rows, None))
