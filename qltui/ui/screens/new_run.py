@@ -140,7 +140,7 @@ class NewRun(Page):
         yield Footer()
 
     async def on_mount(self) -> None:
-        self.query_one(MachineChoice).text = self.machine_text
+        self.query_one(MachineChoice).fill(self.machine_text)
         await self._open(self.step)
         self._say(HINT)
         self._look()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qltui.runs.batching import Batch
 
 MOST = 1_000_000
-HINT = "rows; type a number, Enter splits it"
+HINT = "rows; Enter splits your number"
 
 
 class GlobalBatch(Vertical):

@@ -10,6 +10,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from engine.config.cells import not_built
+from engine.config.ranks import BF16_CAPABILITY
 from qltui.facts import machine as machines
 from qltui.ui import words
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from qltui.facts.machine import Machine
 
-EXAMPLES = "4xA40, 8xH100-80, 2x24G, or 2n8xH100-80 for two nodes; empty means this machine"
+EXAMPLES = f"{machines.EXAMPLES}; empty: this machine"
+BF16_FROM = (BF16_CAPABILITY, 0)
+LABEL = 22
+"""Columns of what stands before a fact, as before a field."""
 
 
 class MachineChoice(Vertical):
@@ -29,10 +34,12 @@ class MachineChoice(Vertical):
         height: auto;
         margin-bottom: 1;
         & Horizontal { height: 1; }
-        & .label { width: 22; text-style: bold; }
+        & .label { width: 22; }
+        &:focus-within .label { color: $primary; text-style: bold; }
         & Input { width: 1fr; background: $panel; padding: 0 1; height: 1; }
         & Input:focus { background: $boost; }
-        & #meant { height: auto; padding-left: 22; color: $muted; }
+        & #examples { height: auto; padding-left: 22; color: $muted; }
+        & #meant { height: auto; margin-top: 1; }
     }
     """
 
@@ -43,20 +50,19 @@ class MachineChoice(Vertical):
             super().__init__()
             self.text = text
 
-    text = ""
-    """What the line begins with."""
-
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield Static("plan for GPUs", classes="label", markup=False)
+            yield Static("Plan for GPUs", classes="label", markup=False)
             entry = Input(placeholder="those of this machine", compact=True, select_on_focus=False)
             entry.cursor_blink = False
             yield entry
-        yield Static(EXAMPLES, id="meant", markup=False)
+        yield Static(EXAMPLES, id="examples", markup=False)
+        yield Static(id="meant", markup=False)
 
-    def on_mount(self) -> None:
+    def fill(self, text: str) -> None:
+        """Show GPUs as they were described before."""
         with self.prevent(Input.Changed):
-            self.query_one(Input).value = self.text
+            self.query_one(Input).value = text
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -71,12 +77,59 @@ class MachineChoice(Vertical):
         self.post_message(self.Changed(text))
 
     def show(self, machine: Machine, *, described: bool) -> None:
-        """Say what GPUs there are."""
-        cards = [f"{machine.cards.count(card)} x {card.name}" for card in dict.fromkeys(machine.cards)]
-        where = "described" if described else "this machine"
-        nodes = f" on each of {machine.nodes} nodes" if machine.nodes > 1 else ""
-        told = f"{where}: {', '.join(cards) or 'no GPU'}{nodes}"
-        if cards:
-            told += f", {words.size(min(card.memory_bytes for card in machine.cards))} each"
-        notes = "".join(f"\n{words.plain(note)}" for note in machine.notes)
-        self.query_one("#meant", Static).update(Content(f"{told}{notes}\n{EXAMPLES}"))
+        """Say what GPUs there are, and what else counts."""
+        lines = [
+            Content.assemble((f"{what:<{LABEL}}", "bold"), told) for what, told in facts(machine, described=described)
+        ]
+        lines += [Content.assemble(("▲ ", "$warning"), words.plain(note)) for note in notes(machine)]
+        self.query_one("#meant", Static).update(Content("\n").join(lines))
+
+    def help_lines(self) -> list[Content]:
+        """How a machine is described."""
+        return [
+            Content.styled("The machine to plan for", "bold"),
+            Content(f"{EXAMPLES}."),
+            Content("A card is a name of the table or its memory (24G); other parts of the plan follow from it."),
+            Content("NODESnCOUNTxCARD-GIGABYTES: 2n8xH100-80 are two nodes with eight cards each."),
+        ]
+
+
+def facts(machine: Machine, *, described: bool) -> list[tuple[str, str]]:
+    """(what, told) of a machine, what is not known left out."""
+    where = "described" if described else "this one"
+    rows = [("Machine", f"{where}: {_cards(machine)}")]
+    if machine.cards:
+        least = min(machine.cards, key=lambda card: card.memory_bytes)
+        together = f", {words.size(sum(card.memory_bytes for card in machine.cards) * machine.nodes)} together"
+        rows.append(("Memory", f"{words.size(least.memory_bytes)} a GPU{together * (machine.gpus > 1)}"))
+        kind = "bf16" if least.capability >= BF16_FROM else "fp16, no bf16"
+        speed = f"{least.flops / 1e12:,.0f} TFLOP/s in {kind}, memory at {least.bandwidth / 1e9:,.0f} GB/s"
+        rows.append(("Speed", speed))
+        if len(machine.cards) > 1:
+            rows.append(("To the next GPU", f"{least.link / 1e9:,.0f} GB/s"))
+        if machine.nodes > 1:
+            rows.append(("To the next node", f"{machine.network / 1e9:,.1f} GB/s"))
+    host = [
+        f"{words.size(machine.host_memory)} memory" if machine.host_memory else "",
+        f"{machine.cores:g} cores" if machine.cores else "",
+        f"{words.size(machine.disk_free)} of disk free" if machine.disk_free else "",
+    ]
+    if any(host):
+        rows.append(("Host", ", ".join(filter(None, host))))
+    return rows
+
+
+def _cards(machine: Machine) -> str:
+    if not machine.cards:
+        return "no GPU, so runs go on CPU ranks"
+    cards = ", ".join(f"{machine.cards.count(card)} x {card.name}" for card in dict.fromkeys(machine.cards))
+    return f"{machine.nodes} nodes of {cards}, {machine.gpus} GPUs" if machine.nodes > 1 else cards
+
+
+def notes(machine: Machine) -> list[str]:
+    """What was assumed, and what a launch cannot do yet."""
+    later = not_built("hardware.nodes", machine.nodes)
+    return [
+        *machine.notes,
+        *([f"Planned for only: a launch over {machine.nodes} nodes is not built yet."] if later else []),
+    ]
