@@ -54,6 +54,7 @@ docs: $(VENV)/installed-dev  ## write what pages show of declarations, rules and
 	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.refusals docs/strategies.md
 	@$(BIN)/python -m qltui.advice.catalogue > docs/rules.md
+	@PYTHONPATH=tests $(BIN)/python -m support.preset_page docs/presets.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md docs/verified.md
 	@PYTHONPATH=tests $(BIN)/python -m points.compare
 	@PYTHONPATH=tests $(BIN)/python -m points.table tests/points/comparison.json docs/memory.md

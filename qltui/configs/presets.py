@@ -106,6 +106,15 @@ def presets() -> list[Preset]:
     return [_read(name, file) for name, file in files().items()]
 
 
+def preset(name: str) -> Preset:
+    """One of them.
+
+    Raises:
+        ConfigError: there is no such preset; names the nearest ones.
+    """
+    return _read(name, path(name))
+
+
 def content(file: Path) -> str:
     """A few letters that stand for what a preset says: another text, another content; its description does not count.
 

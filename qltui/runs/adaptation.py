@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qltui.advice.adapting import Adaptation, Standing, adapt
+from qltui.facts import machine as machines
 from qltui.runs.assessment import assess, versions_here
 
-__all__ = ["Adaptation", "Standing", "adaptation", "adapted_to", "as_assignments"]
+__all__ = ["Adaptation", "Outcome", "Standing", "adaptation", "adapted_to", "as_assignments", "outcome"]
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from qltui.advice.memory import Fit
     from qltui.facts.machine import Machine
     from qltui.runs.assessment import Assessment
+
+
+class Outcome(NamedTuple):
+    """What becomes of a preset here."""
+
+    here: Adaptation
+    planned: Fit | None
+    """Its memory on the machine it was planned for, where it cannot run here and that machine is known."""
+
+
+def outcome(config: RunConfig, machine: Machine) -> Outcome:
+    """What becomes of a preset on ``machine``, which is this one."""
+    here = adapted_to(config, machine)
+    if here.standing is not Standing.NOTHING or not config.hardware.planned_for:
+        return Outcome(here, None)
+    try:
+        planned_for = machines.parse(config.hardware.planned_for)
+    except machines.UnknownMachine:
+        return Outcome(here, None)
+    return Outcome(here, adapted_to(config, planned_for).advice.fit)
 
 
 def adaptation(assessed: Assessment) -> Adaptation:

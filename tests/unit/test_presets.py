@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.preset_page import with_presets
 
 from engine.config import ConfigError
 from engine.config.reading import read_file
@@ -75,6 +76,11 @@ def test_every_preset_was_rehearsed_as_it_is(file: Path) -> None:
 
 def test_what_was_rehearsed_is_a_preset() -> None:
     assert rehearsed().keys() == {*presets.bundled(), *(file.stem for file in WAITING)}
+
+
+def test_the_page_of_presets_is_up_to_date() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text("utf-8")
+    assert with_presets(page) == page, "docs/presets.md is out of date: run `make docs`"
 
 
 def test_the_content_of_a_preset_is_what_it_says(tmp_path: Path) -> None:

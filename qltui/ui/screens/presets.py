@@ -1,4 +1,4 @@
-"""Presets: what is known to work, one key from its review."""
+"""Presets: what is known to work, launched with one key; what must change on this machine is told first."""
 
 from __future__ import annotations
 
@@ -6,49 +6,106 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.binding import Binding
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
+from qltui.ui import words
 from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.widgets.preset_detail import PresetDetail, standing
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from textual import events
     from textual.app import ComposeResult
+
+    from engine.config import RunConfig
+    from qltui.configs.presets import Preset
+    from qltui.facts.machine import Machine
+    from qltui.facts.rehearsed import Rehearsed
+    from qltui.runs.adaptation import Outcome
+
+WIDE_ENOUGH = 116
+"""Columns from which the detail stands beside the list."""
+STANDING = 20
+"""Columns of how a preset stands."""
+NUMBERED = 9
+"""Presets that have a key of their own."""
 
 
 class Presets(Page):
-    """A list of presets; Enter opens the review of one."""
+    """A list of presets with how each stands on this machine; what the chosen one is stands beside or below."""
 
     CSS_PATH = "presets.tcss"
     BINDINGS = [
         Binding(
-            "enter",
-            "review",
-            "review",
-            id="presets.review",
-            priority=True,
+            "enter", "review", "review", id="presets.review", priority=True,
             tooltip="Show what would run, before it runs",
         ),
+        Binding("l", "launch", "launch", id="presets.launch", tooltip="Start it; changes are shown first"),
         Binding("e", "edit", "edit a copy", id="presets.edit", tooltip="Open the form with this preset's values"),
+        *(
+            Binding(
+                str(number), f"choose({number})", f"preset {number}", id=f"presets.choose-{number}", show=False,
+                tooltip="Go to the preset of that number",
+            )
+            for number in range(1, NUMBERED + 1)
+        ),
         HELP,
         BACK,
-    ]
+    ]  # fmt: skip
 
     class Read(Message):
-        """The presets are known, or why they cannot be read."""
+        """The presets are known, and which of them were rehearsed as they are."""
 
-        def __init__(self, presets: list[tuple[str, str]], problem: str = "") -> None:
+        def __init__(self, presets: list[Preset], rehearsed: dict[str, Rehearsed], machine: str) -> None:
             super().__init__()
             self.presets = presets
-            self.problem = problem
+            self.rehearsed = rehearsed
+            self.machine = machine
+
+    class Judged(Message):
+        """What becomes of one of them here is known."""
+
+        def __init__(self, name: str, outcome: Outcome) -> None:
+            super().__init__()
+            self.name = name
+            self.outcome = outcome
+
+    class Launched(Message):
+        """A run was started."""
+
+        def __init__(self, path: Path) -> None:
+            super().__init__()
+            self.path = path
+
+    class Refused(Message):
+        """A run was not started, and why."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.presets: dict[str, Preset] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self._rehearsed: dict[str, Rehearsed] = {}
+        self._launching = False
+        self._clicked: str | None = None
 
     def compose(self) -> ComposeResult:
-        yield TitleBar("Presets", "Enter shows what would run")
-        menu = OptionList(id="presets", classes="panel")
-        menu.border_title = "Presets"
-        yield menu
+        yield TitleBar("Presets")
+        with Container(id="area"):
+            with Vertical(id="list", classes="panel") as area:
+                area.border_title = "Presets"
+                yield OptionList(id="presets")
+            with VerticalScroll(id="about", classes="panel"):
+                yield PresetDetail(id="detail")
         yield Static(id="problem", classes="problem", markup=False)
         yield Footer()
 
@@ -56,24 +113,69 @@ class Presets(Page):
         self.query_one(OptionList).focus()
         self._read()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """The detail stands beside the list where there is room."""
+        self.set_class(event.size.width >= WIDE_ENOUGH, "-beside")
+
+    # What there is, and how it stands
+
     @work(thread=True, group="presets", exit_on_error=False)
     def _read(self) -> None:
-        from engine.config import ConfigError
         from qltui.configs import presets
+        from qltui.facts import machine as machines
+        from qltui.facts.rehearsed import rehearsed
+        from qltui.runs.adaptation import outcome
+        from qltui.runs.store import runs_home
 
-        try:
-            self.post_message(self.Read([(one.name, one.description) for one in presets.presets()]))
-        except ConfigError as error:
-            self.post_message(self.Read([], str(error)))
+        found = presets.presets()
+        here = machines.here(runs_home())
+        proven = rehearsed()
+        current = {
+            one.name: proven[one.name] for one in found
+            if one.name in proven and not one.is_mine and presets.content(one.path) == proven[one.name].content
+        }  # fmt: skip
+        self.post_message(self.Read(found, current, _in_words(here)))
+        for one in found:
+            if one.config is not None:
+                self.post_message(self.Judged(one.name, outcome(one.config, here)))
 
     @on(Read)
-    def _show(self, event: Read) -> None:
-        self.query_one("#problem", Static).update(event.problem)
+    def _list(self, event: Read) -> None:
+        self.presets = {one.name: one for one in event.presets}
+        self._rehearsed = event.rehearsed
+        self.query_one(TitleBar).say("Presets", event.machine)
         menu = self.query_one(OptionList)
-        width = max((len(name) for name, _ in event.presets), default=0) + 3
-        for name, description in event.presets:
-            menu.add_option(Option(Content.assemble((name.ljust(width), "bold"), (description, "$muted")), id=name))
-        menu.highlighted = 0 if event.presets else None
+        menu.set_options([Option(self._line(name), id=name) for name in self.presets])
+        menu.highlighted = 0 if self.presets else None
+
+    @on(Judged)
+    def _judge(self, event: Judged) -> None:
+        self.outcomes[event.name] = event.outcome
+        self.query_one(OptionList).replace_option_prompt(event.name, self._line(event.name))
+        if event.name == self.chosen:
+            self._show()
+
+    def _line(self, name: str) -> Content:
+        """A row: its key, the preset, its machine, how it stands here."""
+        place = list(self.presets).index(name) + 1
+        preset = self.presets[name]
+        widest = max(len(_title(one)) for one in self.presets.values())
+        machines = max(len(one.hardware) for one in self.presets.values())
+        stands = standing(preset, self.outcomes.get(name))
+        return Content.assemble(
+            (f"{place if place <= NUMBERED else '':<2} ", "$accent"), (_title(preset).ljust(widest), "bold"), "  ",
+            (preset.hardware.ljust(machines), "$muted"), "  ", stands, " " * (STANDING - len(stands.plain)),
+        )  # fmt: skip
+
+    @on(OptionList.OptionHighlighted)
+    def _show(self) -> None:
+        preset = self.presets.get(self.chosen or "")
+        if preset is None:
+            return
+        self.query_one("#about").border_title = words.plain(preset.name)
+        self.query_one(PresetDetail).show(preset, self.outcomes.get(preset.name), self._rehearsed.get(preset.name))
+        self._tell("")
+        self.refresh_bindings()
 
     @property
     def chosen(self) -> str | None:
@@ -81,17 +183,107 @@ class Presets(Page):
         option = self.query_one(OptionList).highlighted_option
         return option.id if option else None
 
-    @on(OptionList.OptionSelected)
-    def action_review(self) -> None:
-        """Show what the chosen preset would run."""
-        if self.chosen:
-            from qltui.ui.screens.review import Review
+    # What can be done with it
 
-            self.app.push_screen(Review.of_preset(self.chosen))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are grey where the preset cannot be read."""
+        if action in ("review", "launch", "edit") and self.is_mounted:
+            preset = self.presets.get(self.chosen or "")
+            return True if preset is not None and preset.config is not None else None
+        return True
+
+    def action_choose(self, number: int) -> None:
+        """Go to the preset of that number."""
+        if number <= len(self.presets):
+            self.query_one(OptionList).highlighted = number - 1
+
+    @on(OptionList.OptionSelected)
+    def _click(self, event: OptionList.OptionSelected) -> None:
+        """A click shows a preset, another one on it reviews it. (Enter goes by its binding.)"""
+        if event.option_id == self._clicked:
+            self.action_review()
+        self._clicked = event.option_id
+
+    def action_review(self) -> None:
+        """Show what the chosen preset would run here."""
+        from qltui.ui.screens.review import Review
+
+        preset = self.presets.get(self.chosen or "")
+        if preset is None or preset.config is None:
+            return
+        found = self.outcomes.get(preset.name)
+        if found is None or not found.here.changes:
+            self.app.push_screen(Review.of_preset(preset.name))
+            return
+        adapted: RunConfig = found.here.config
+        notes = [str(one) for one in found.here.changes]
+        command = f"qltui launch {preset.name} --adapt"
+        self.app.push_screen(Review(f"Preset {preset.name}, adapted", lambda: adapted, command, notes=notes))
 
     def action_edit(self) -> None:
-        """Open the form with the chosen preset's values."""
-        if self.chosen:
-            from qltui.ui.screens.new_run import NewRun
+        """Open the form with the chosen preset's values, as they would run here."""
+        from qltui.ui.screens.new_run import NewRun, values_of_preset
 
-            self.app.push_screen(NewRun.from_preset(self.chosen))
+        preset = self.presets.get(self.chosen or "")
+        if preset is None or preset.config is None:
+            return
+        found = self.outcomes.get(preset.name)
+        values = values_of_preset(preset.name)
+        for one in found.here.changes if found else []:
+            values[one.field] = one.after
+        elsewhere = found is not None and found.planned is not None
+        self.app.push_screen(NewRun(values, machine=preset.hardware if elsewhere else ""))
+
+    def action_launch(self) -> None:
+        """Start the chosen preset; one that must change is reviewed first."""
+        preset = self.presets.get(self.chosen or "")
+        if preset is None or preset.config is None or self._launching:
+            return
+        found = self.outcomes.get(preset.name)
+        if found is not None and found.here.changes:
+            self.action_review()
+            return
+        self._launching = True
+        self._tell(f"… launching {preset.name}")
+        self._launch(preset.config)
+
+    @work(thread=True, group="launch", exit_on_error=False)
+    def _launch(self, config: RunConfig) -> None:
+        from qltui.runs import launching
+        from qltui.runs.assessment import assess
+
+        try:
+            run = launching.launch(assess(config))
+        except launching.LaunchRefused as error:
+            self.post_message(self.Refused(str(error)))
+            return
+        self.post_message(self.Launched(run.path))
+
+    @on(Launched)
+    def _watch(self, event: Launched) -> None:
+        from qltui.ui.screens.monitor import Monitor
+
+        self._launching = False
+        self._tell("")
+        self.app.push_screen(Monitor(event.path))
+
+    @on(Refused)
+    def _refuse(self, event: Refused) -> None:
+        self._launching = False
+        self._tell(f"✗ not launched: {words.plain(event.reason)}")
+
+    def _tell(self, text: str) -> None:
+        line = self.query_one("#problem", Static)
+        line.update(text)
+        line.set_class(bool(text), "-told")
+
+
+def _title(preset: Preset) -> str:
+    return words.plain(preset.name) + (" · yours" if preset.is_mine else "")
+
+
+def _in_words(machine: Machine) -> str:
+    """The GPUs of this machine."""
+    cards = [card.name for card in machine.cards]
+    kinds = [f"{cards.count(name)} × {name}" for name in dict.fromkeys(cards)]
+    return f"here: {', '.join(kinds)}" if kinds else "here: no GPU"

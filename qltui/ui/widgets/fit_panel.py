@@ -55,6 +55,17 @@ def lines(outlook: Outlook, width: int) -> list[Content]:
     fitted = outlook.advice.fit if outlook.advice else None
     if fitted is None or fitted.capacity is None:
         return [Content.styled(text, "$muted") for text in why_not(outlook)]
+    seconds = outlook.advice.seconds if outlook.advice else None
+    more = [f"a step takes about {words.duration(seconds)}" if seconds and seconds >= 1 else ""]
+    if seconds and seconds < 1:
+        more = [f"a step takes about {seconds:.2f} s"]
+    if outlook.advice and outlook.advice.host:
+        more.append(f"host memory {words.size(outlook.advice.host)}")
+    return [*plan_lines(fitted, width), Content.styled(", ".join(filter(None, more)), "$muted")]
+
+
+def plan_lines(fitted: Fit, width: int) -> list[Content]:
+    """Whether it fits, a bar of its parts ``width`` columns wide, and what they are."""
     parts = shown(fitted, width)
     bar = Content.assemble(*((fill * cells, colour) for _, _, cells, (fill, colour) in parts if cells))
     rest = width - len(bar.plain)
@@ -62,18 +73,7 @@ def lines(outlook: Outlook, width: int) -> list[Content]:
         Content.assemble((f"{fill} ", colour), f"{name} ", (words.size(size), "$muted"))
         for name, size, _, (fill, colour) in parts
     ]
-    seconds = outlook.advice.seconds if outlook.advice else None
-    more = [f"a step takes about {words.duration(seconds)}" if seconds and seconds >= 1 else ""]
-    if seconds and seconds < 1:
-        more = [f"a step takes about {seconds:.2f} s"]
-    if outlook.advice and outlook.advice.host:
-        more.append(f"host memory {words.size(outlook.advice.host)}")
-    return [
-        verdict(fitted),
-        bar + Content.styled("·" * max(rest, 0), "$faint"),
-        *_flowed(legend, width),
-        Content.styled(", ".join(filter(None, more)), "$muted"),
-    ]
+    return [verdict(fitted), bar + Content.styled("·" * max(rest, 0), "$faint"), *_flowed(legend, width)]
 
 
 def verdict(fitted: Fit) -> Content:
