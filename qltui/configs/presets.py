@@ -6,7 +6,6 @@ preset hides none of the program's: where both have a name, the bare name means 
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import qltui
 from engine.config.reading import load_yaml, read_file
 from engine.config.schema import ConfigError, Problem, nearest
+from qltui.configs.places import config_folder
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -59,8 +59,7 @@ def folder() -> Path:
 
 def user_folder() -> Path:
     """Where the user's presets lie; it need not be there."""
-    config = os.environ.get("XDG_CONFIG_HOME") or ""  # a relative one does not count, says the XDG specification
-    return Path(config if os.path.isabs(config) else os.path.expanduser("~/.config"), "qltui", "presets")
+    return config_folder() / "presets"
 
 
 def files() -> dict[str, Path]:

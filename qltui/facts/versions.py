@@ -22,8 +22,13 @@ TESTED = {
 
 def installed(package: str) -> str | None:
     """The installed version without its build tag (``+cpu``); None if it is not there. Imports nothing of it."""
+    return all_installed().get(package)
+
+
+def all_installed() -> dict[str, str]:
+    """The versions of all packages by name, without their build tags."""
     folders = [Path(folder) for folder in sys.path if os.path.isdir(folder)]
-    return _versions(tuple((folder, folder.stat().st_mtime_ns) for folder in folders)).get(package)
+    return _versions(tuple((folder, folder.stat().st_mtime_ns) for folder in folders))
 
 
 @cache

@@ -150,7 +150,8 @@ def find_architecture(model: str, revision: str | None = None) -> Architecture |
 
 def versions_here() -> dict[str, str]:
     """Of the libraries a run stands on, those installed."""
-    return {name: there for name in versions.TESTED if (there := versions.installed(name)) is not None}
+    there = versions.all_installed()
+    return {name: there[name] for name in versions.TESTED if name in there}
 
 
 def as_problem(finding: Finding) -> Problem:

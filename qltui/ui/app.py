@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from qltui.ui import terminal
+from qltui.ui import preferences, terminal
 
 terminal.before_import()
 
+from textual import events  # noqa: E402
 from textual.app import App, SystemCommand  # noqa: E402
 from textual.binding import Binding  # noqa: E402
 
 from qltui.ui.screens.home import Home  # noqa: E402
-from qltui.ui.theme import QLTUI_THEME  # noqa: E402
+from qltui.ui.theme import QLTUI_THEME, completed  # noqa: E402
+from qltui.ui.widgets.too_small import TooSmall, is_too_small  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from textual.geometry import Size
     from textual.screen import Screen
+    from textual.theme import Theme
+
+CALM_SECONDS = 1
+"""Without a key, after which the app may see to itself."""
 
 
 class QltuiApp(App[None]):
@@ -38,14 +46,71 @@ class QltuiApp(App[None]):
         self.add_mode(self.DEFAULT_MODE, first_screen)
         self.animation_level = "none"
         self.register_theme(QLTUI_THEME)
-        self.theme = QLTUI_THEME.name
+        self.theme = _theme_to_begin_with(self)
+        self._pressed = 0.0
+        """When the last key was pressed, on the monotonic clock."""
+
+    def on_mount(self) -> None:
+        self.screen_change_signal.subscribe(self, lambda _screen: self._cover(self.size))
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        self.set_interval(CALM_SECONDS, self._rest)
 
     def on_ready(self) -> None:
         """The screen stands."""
         terminal.ready()
+        self._take_keymap()
+
+    def get_css_variables(self) -> dict[str, str]:
+        self.theme_variables = completed(self.current_theme, super().get_css_variables())
+        return self.theme_variables
+
+    def _keep_theme(self, theme: Theme) -> None:
+        try:
+            preferences.keep_theme(theme.name)
+        except OSError as error:
+            self.notify(f"The theme is not kept: {error}", severity="warning", markup=False)
+
+    def _take_keymap(self) -> None:
+        if not preferences.keys_path().is_file():
+            return
+        keymap = preferences.keymap(preferences.all_bindings())
+        self.set_keymap(keymap.keys)
+        for problem in keymap.problems:
+            self.notify(problem, title="keys", severity="warning", timeout=20, markup=False)
+
+    def _rest(self) -> None:
+        calm = time.monotonic() - self._pressed
+        if calm > CALM_SECONDS:
+            terminal.calm(calm)
+
+    # A terminal with no room
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say what is needed where there is no room."""
+        self._cover(event.size)
+
+    def _cover(self, size: Size) -> None:
+        if not self.screen.is_attached:
+            return
+        for cover in self.screen.query(TooSmall):
+            if is_too_small(size):
+                cover.tell(size)
+                return
+            cover.remove()
+        if is_too_small(size):
+            self.screen.mount(TooSmall(size))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take note of keys; let none do what cannot be seen."""
+        if isinstance(event, (events.Key, events.MouseDown, events.Paste)):
+            self._pressed = time.monotonic()
+        unseen = isinstance(event, (events.Key, events.MouseEvent, events.Paste)) and is_too_small(self.size)
+        if not unseen or (isinstance(event, events.Key) and event.key == "ctrl+q"):
+            await super().on_event(event)
+
+    # The command palette
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        yield from super().get_system_commands(screen)
         for title, help_text, place in (
             ("New run", "Fill in a form", "new_run"),
             ("Presets", "Launch something that is known to work", "presets"),
@@ -53,6 +118,22 @@ class QltuiApp(App[None]):
             ("Doctor", "What this machine has", "doctor"),
         ):
             yield SystemCommand(title, help_text, lambda place=place: self.action_go(place))
+        yield from self._commands_of(screen)
+        yield from super().get_system_commands(screen)
+
+    def _commands_of(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the keys of a screen do, by name."""
+        seen = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if not (binding.id and binding.tooltip and active.enabled and binding.id not in seen):
+                continue
+            seen.add(binding.id)
+            title = (binding.description or binding.tooltip).capitalize()
+            yield SystemCommand(
+                title, f"{binding.tooltip} ({self.get_key_display(binding)})",
+                lambda action=binding.action, node=active.node: self.call_later(self.run_action, action, node),
+            )  # fmt: skip
 
     def action_go(self, place: str) -> None:
         """Open one of the places of the home screen."""
@@ -76,6 +157,11 @@ def screen_for(place: str) -> Screen[None]:
     from qltui.ui.screens.doctor import Doctor
 
     return Doctor()
+
+
+def _theme_to_begin_with(app: QltuiApp) -> str:
+    chosen = preferences.theme()
+    return chosen if chosen in app.available_themes else QLTUI_THEME.name
 
 
 def run_app() -> None:

@@ -26,6 +26,15 @@ def load() -> tuple[dict[str, str], str]:
     return texts, machine if isinstance(machine, str) else ""
 
 
+def keep(values: dict[str, str], machine: str = "") -> str:
+    """Keep the texts, and the GPUs that are described; why they are not kept, empty where they are."""
+    try:
+        save(values, machine)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
 def save(values: dict[str, str], machine: str = "") -> None:
     """Keep the texts, and the GPUs that are described.
 

@@ -37,7 +37,7 @@ async def open_step(pilot: Pilot[Any], name: str) -> None:
 
 
 def rows(pilot: Pilot[Any]) -> dict[str, FieldRow]:
-    return {row.field.path: row for row in pilot.app.screen.query(FieldRow)}
+    return {row.field.path: row for row in pilot.app.screen.query_one(ConfigForm).rows if row.is_attached}
 
 
 async def type_into(pilot: Pilot[Any], path: str, text: str) -> None:

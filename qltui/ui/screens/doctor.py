@@ -9,10 +9,11 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from qltui.ui import words
 from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from textual.binding import Binding
 from textual.containers import Center, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from qltui.ui.screens.page import HELP, Page
+from qltui.ui.widgets.footer import Footer
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

@@ -9,13 +9,14 @@ from textual.binding import Binding
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
 from engine.events import RunDirectory
 from qltui.runs.follow import Follower, Snapshot
 from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
+from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.line_chart import LineChart
 from qltui.ui.widgets.log_tail import ALL_RANKS, LogTail
 from qltui.ui.widgets.progress_line import ProgressLine

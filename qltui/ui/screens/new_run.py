@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from engine.config import FIELDS, ConfigError
 from engine.config.reading import load_yaml, localise, parse_assignment, read
@@ -25,6 +26,7 @@ from qltui.ui.widgets.column_mapping import ColumnMapping
 from qltui.ui.widgets.config_form import ConfigForm, problem_with
 from qltui.ui.widgets.findings_panel import FindingsPanel, counted
 from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
+from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.global_batch import GlobalBatch
 from qltui.ui.widgets.machine_choice import MachineChoice
 from qltui.ui.widgets.step_area import StepArea
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 HINT = Content.styled("○ marks what must be filled in, ✗ what cannot stay as it is", "$muted")
 WIDE_ENOUGH = 116
 """Columns from which the panel stands beside the form."""
+PAUSE = 0.05
+"""Seconds that a key gets to be painted before what it comes to is looked at."""
 STEPS_BACK = 100
 """Changes that can be undone."""
 
@@ -117,6 +121,7 @@ class NewRun(Page):
         self._before: list[dict[str, str]] = []
         self._here: Machine | None = None
         self._asked = 0
+        self._looking = self._unsaved = False
 
     @classmethod
     def from_preset(cls, name: str) -> NewRun:
@@ -321,27 +326,45 @@ class NewRun(Page):
         """Keep the draft, and look what it all comes to now."""
         self._mark_steps()
         self._say(HINT)
-        try:
-            draft.save(self.values, self.machine_text)
-        except OSError as error:
-            self.query_one(TitleBar).say("New run", f"▲ draft not saved: {words.plain(error.strerror)}")
-        else:
-            self.query_one(TitleBar).say("New run", "draft saved")
+        self._unsaved = True
         self._look()
 
     # What it comes to
 
     def _look(self) -> None:
         self._asked += 1
-        self._look_at(dict(self.values), self.machine_text, self._asked)
+        if not self._looking:
+            self._looking = True
+            self._keep_looking()
 
-    @work(thread=True, exclusive=True, group="look", exit_on_error=False)
+    @work(group="look", exit_on_error=False)
+    async def _keep_looking(self) -> None:
+        """Look in a thread, one at a time, until what was looked at is what is chosen."""
+        try:
+            number = 0
+            while number != self._asked:
+                if self._unsaved:
+                    self._unsaved = False
+                    self._tell_kept(await asyncio.to_thread(draft.keep, dict(self.values), self.machine_text))
+                await asyncio.sleep(PAUSE)
+                number = self._asked
+                await asyncio.to_thread(self._look_at, dict(self.values), self.machine_text, number)
+        finally:
+            self._looking = self._unsaved = False
+
+    def _tell_kept(self, problem: str) -> None:
+        told = f"▲ draft not saved: {words.plain(problem)}" if problem else "draft saved"
+        self.query_one(TitleBar).say("New run", told)
+
+    def on_unmount(self) -> None:
+        """Lose nothing of the last moment."""
+        if self._unsaved:
+            draft.keep(self.values, self.machine_text)
+
     def _look_at(self, values: dict[str, str], described: str, number: int) -> None:
         from qltui.facts import machine as machines
         from qltui.runs.store import runs_home
 
-        if number != self._asked:
-            return
         if described:
             try:
                 machine = machines.parse(described)

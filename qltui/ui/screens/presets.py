@@ -9,11 +9,12 @@ from textual.binding import Binding
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from qltui.ui import words
 from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.preset_detail import PresetDetail, standing
 from qltui.ui.widgets.title_bar import TitleBar
 

@@ -10,10 +10,11 @@ from rich.text import Text
 from textual import on, work
 from textual.binding import Binding
 from textual.message import Message
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from qltui.ui import words
 from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:

@@ -30,6 +30,9 @@ CHOSEN = ("choice", "flag")
 """Kinds of fields whose value is picked from a list; all others are typed."""
 NUMBERS = ("integer", "number")
 
+BETWEEN_ROWS = 0.03
+"""Seconds between fields that are made ready, in which keys are seen to."""
+
 FLAG_WORDS = {"true": "on", "false": "off"}
 """A flag's values and how they read. A list and not a tick box, whose tick is told by its colour alone."""
 
@@ -160,6 +163,45 @@ class FieldRow(Vertical):
             self._problem.update(f"✗ {problem}")
 
 
+class FormPage(Vertical):
+    """The fields of a step."""
+
+    DEFAULT_CSS = """
+    FormPage { height: auto; }
+    """
+
+    def __init__(self, front: list[Field], more: list[Field], values: dict[str, str]) -> None:
+        super().__init__()
+        self._front = [FieldRow(field, values.get(field.path, "")) for field in front]
+        self.more = [FieldRow(field, values.get(field.path, "")) for field in more]
+        """Those that are folded away."""
+
+    @property
+    def rows(self) -> list[FieldRow]:
+        """All of them."""
+        return [*self._front, *self.more]
+
+    async def build(self, pause: float) -> None:
+        """Make what is shown at first, with so many seconds between one field and the next."""
+        for row in self._front if pause else ():
+            await self.mount(row)
+            await asyncio.sleep(pause)
+        await self.mount(*(row for row in self._front if not row.is_attached))
+        if self.more:
+            buttons = Button(id="fold", compact=True), Button("F3 finds any field", id="find", compact=True)
+            await self.mount(Horizontal(*buttons, classes="buttons"))
+
+    async def fold(self, *, unfolded: bool) -> None:
+        """Show or hide what few people need."""
+        count = len(self.more)
+        mark = "▾" if unfolded else "▸"
+        self.query_one("#fold", Button).label = Content(f"{mark} {count} advanced field{'s' * (count != 1)}")
+        if unfolded and not self.more[0].is_attached:
+            await self.mount(*self.more)
+        for row in self.more:
+            row.display = unfolded
+
+
 class ConfigForm(VerticalScroll):
     """Fields with their texts, a line each; those few people need are folded away until asked for."""
 
@@ -199,9 +241,9 @@ class ConfigForm(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, can_focus=False)
-        self._rows: list[FieldRow] = []
-        self._more: list[FieldRow] = []
-        """Those of them that are folded away."""
+        self._pages: dict[tuple[str, ...], FormPage] = {}
+        """By the paths of their fields: to build one takes longer than a key may."""
+        self._page: FormPage | None = None
         self._findings: Sequence[Finding] = ()
         self.unfolded = False
         """Whether those are shown."""
@@ -211,33 +253,50 @@ class ConfigForm(VerticalScroll):
     async def show(self, front: Iterable[Field], more: Iterable[Field], values: dict[str, str]) -> None:
         """Show these fields, ``more`` folded away; ``values`` holds the texts of those not at their default."""
         async with self._filling:
-            front, more = list(front), list(more)
-            if [row.field.path for row in self._rows] == [field.path for field in (*front, *more)]:
-                for row in self._rows:
-                    row.set_text(values.get(row.field.path, ""))
-                if self._more:
-                    await self._fold()
-            else:
-                await self._build(front, more, values)
-
-    async def _build(self, front: list[Field], more: list[Field], values: dict[str, str]) -> None:
-        await self.remove_children()
-        rows = [FieldRow(field, values.get(field.path, "")) for field in front]
-        self._more = [FieldRow(field, values.get(field.path, "")) for field in more]
-        self._rows = [*rows, *self._more]
-        await self.mount(*rows)
-        if self._more:
-            buttons = Button(id="fold", compact=True), Button("F3 finds any field", id="find", compact=True)
-            await self.mount(Horizontal(*buttons, classes="buttons"))
+            page = await self._built(list(front), list(more), values)
+            for row in page.rows:
+                row.set_text(values.get(row.field.path, ""))
+            if page is not self._page:
+                if self._page is not None:
+                    if self.screen.focused is not None and self._page in self.screen.focused.ancestors:
+                        self.screen.set_focus(None)
+                    self._page.display = False
+                self._page = page
+                page.display = True
+                self.tell(self._findings)
+                self.scroll_home(animate=False)
             await self._fold()
-        self.tell(self._findings)
-        self.scroll_home(animate=False)
+
+    async def prepare(self, front: Iterable[Field], more: Iterable[Field], values: dict[str, str]) -> None:
+        """Build what will be shown, in small bits, so that it is there at once when it is."""
+        async with self._filling:
+            await self._built(list(front), list(more), values, pause=BETWEEN_ROWS)
+
+    async def _built(self, front: list[Field], more: list[Field], values: dict[str, str], pause: float = 0) -> FormPage:
+        paths = tuple(field.path for field in (*front, *more))
+        if (there := self._pages.get(paths)) is not None:
+            return there
+        page = FormPage(front, more, values)
+        page.display = False
+        await self.mount(page)
+        await page.build(pause)
+        self._pages[paths] = page
+        return page
+
+    @property
+    def rows(self) -> list[FieldRow]:
+        """Of the fields that :meth:`show` was asked for."""
+        return self._page.rows if self._page else []
+
+    @property
+    def _more(self) -> list[FieldRow]:
+        return self._page.more if self._page else []
 
     def tell(self, findings: Sequence[Finding]) -> None:
         """Mark the fields that findings are about; the gravest come first."""
         self._findings = findings
         about = {finding.field: finding for finding in reversed(findings)}
-        for row in self._rows:
+        for row in self.rows:
             if row.is_mounted:
                 row.mark(about.get(row.field.path))
 
@@ -245,18 +304,12 @@ class ConfigForm(VerticalScroll):
         """Show or hide what is folded away."""
         async with self._filling:
             self.unfolded = not self.unfolded
-            if self._more:
-                await self._fold()
+            await self._fold()
 
     async def _fold(self) -> None:
-        count = len(self._more)
-        mark = "▾" if self.unfolded else "▸"
-        self.query_one("#fold", Button).label = Content(f"{mark} {count} advanced field{'s' * (count != 1)}")
-        if self.unfolded and not self._more[0].is_attached:
-            await self.mount(*self._more)
+        if self._page is not None and self._page.more:
+            await self._page.fold(unfolded=self.unfolded)
             self.tell(self._findings)
-        for row in self._more:
-            row.display = self.unfolded
 
     @on(Button.Pressed, "#fold")
     async def _fold_pressed(self, event: Button.Pressed) -> None:
@@ -277,6 +330,6 @@ class ConfigForm(VerticalScroll):
         """Put the cursor into a field, unfolding it if need be."""
         if any(row.field.path == path for row in self._more) and not self.unfolded:
             await self.toggle_more()
-        for row in self._rows:
+        for row in self.rows:
             if row.field.path == path:
                 row.query_one("Input, Select").focus()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import on, work
 from textual.containers import Vertical
 
-from qltui.ui.steps import step_of
+from qltui.ui.steps import STEPS, step_of
 from qltui.ui.widgets.column_mapping import ColumnMapping
 from qltui.ui.widgets.config_form import ConfigForm, FieldRow
 from qltui.ui.widgets.data_preview import DataPreview
@@ -32,6 +33,8 @@ ABOVE = {"hardware": "#machine", "method": "#strategy", "training": "#batch"}
 """What stands above the form, by step."""
 FIRST = {"hardware": "#machine Input", "method": "#matrix"}
 """Where the cursor begins, if not in the first field."""
+SETTLED = 0.3
+"""Seconds on a step, after which the next is made ready."""
 BELOW = ("#facts", "#suggestions", "#mapping", "#preview")
 """What stands below it where there is something to tell."""
 
@@ -74,6 +77,13 @@ class StepArea(Vertical):
         else:
             self.call_after_refresh(self.query_one(FIRST[step.name]).focus)  # once it is shown
         self.suggest(step, next((field.path for field in step.front if field.path in PATHS), ""), values)
+        self._prepare_the_next(step, dict(values))
+
+    @work(exclusive=True, group="prepare", exit_on_error=False)
+    async def _prepare_the_next(self, step: Step, values: dict[str, str]) -> None:
+        await asyncio.sleep(SETTLED)
+        following = STEPS[(STEPS.index(step) + 1) % len(STEPS)]
+        await self.query_one(ConfigForm).prepare(following.front, following.more, values)
 
     async def fill(self, step: Step, values: dict[str, str]) -> None:
         """Show the values of a step that is open."""
