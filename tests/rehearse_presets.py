@@ -12,11 +12,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from support.stand_ins import stand_in
 
+from engine.config.ranks import ONE_RANK
 from engine.config.reading import read_file
-from engine.config.run_config import StrategyName
 from engine.versions import versions
 from qltui.configs import presets
 from qltui.facts import rehearsed
@@ -35,10 +36,14 @@ def main(wanted: list[str]) -> int:
         os.environ |= {"HF_HOME": folder, "HF_HUB_OFFLINE": "1", "QLTUI_HOME": f"{folder}/state"}
         os.environ["OMP_NUM_THREADS"] = "1"
         for name in wanted or sorted(files):
-            if wanted or not _is_settled(name, files[name]):
-                problem = _rehearse(name, files[name], Path(folder))
-                print(f"{name}: {problem or 'proven'}", flush=True)
-                failed += [name] if problem else []
+            if not wanted and _is_settled(name, files[name]):
+                continue
+            try:
+                _keep(name, rehearse(files[name], Path(folder)))
+                print(f"{name}: proven", flush=True)
+            except (Failed, rehearsal.RehearsalRefused) as error:
+                print(f"{name}: {error}", flush=True)
+                failed.append(name)
     return 1 if failed else 0
 
 
@@ -47,28 +52,35 @@ def _is_settled(name: str, file: Path) -> bool:
     return one is not None and one.content == presets.content(file) and one.versions == versions()
 
 
-def _rehearse(name: str, file: Path, folder: Path) -> str:
-    """Rehearse a preset and keep the result; why it failed, or nothing."""
+class Failed(Exception):
+    """A preset could not be rehearsed to the end; the message says why."""
+
+
+def rehearse(file: Path, folder: Path) -> dict[str, Any]:
+    """What a preset's rehearsal proved, as it is kept; what it takes from the hub is made in ``folder``.
+
+    Raises:
+        Failed: it did not go well.
+    """
     config = read_file(file)
     local = Path(config.model.path).is_dir()
     config = stand_in(config, folder)
     if problems := rehearsal.check(config):
-        return "; ".join(map(str, problems))
-    ranks = 1 if config.strategy.name in (StrategyName.SINGLE, StrategyName.PIPELINE) else RANKS
-    outcome = rehearsal.rehearse(config, ranks, lambda line: print(f"  {name}: {line}", flush=True))
+        raise Failed("; ".join(map(str, problems)))
+    ranks = 1 if config.strategy.name in ONE_RANK else RANKS
+    outcome = rehearsal.rehearse(config, ranks, lambda line: print(f"  {file.stem}: {line}", flush=True))
     if outcome.failure:
-        return f"{outcome.failure['message']} (phase {outcome.failure['phase']})"
-    _keep(name, {
+        raise Failed(f"{outcome.failure['message']} (phase {outcome.failure['phase']})")
+    return {
         "content": presets.content(file), "date": time.strftime("%Y-%m-%d"), "ranks": outcome.ranks,
         "versions": versions(),
         "model": "its own" if local else MODEL, "data": "its own" if local else DATA,
         "proven": [{"what": one.what, "detail": one.detail} for one in outcome.proven],
         "unproven": outcome.unproven, "audits": outcome.audits,
-    })  # fmt: skip
-    return ""
+    }  # fmt: skip
 
 
-def _keep(name: str, result: dict[str, object]) -> None:
+def _keep(name: str, result: dict[str, Any]) -> None:
     found = json.loads(rehearsed.FILE.read_bytes())["presets"] if rehearsed.FILE.is_file() else {}
     whole = {"schema_version": 1, "presets": dict(sorted({**found, name: result}.items()))}
     rehearsed.FILE.write_text(json.dumps(whole, indent=1) + "\n")

@@ -132,7 +132,9 @@ def _read(name: str, file: Path) -> Preset:
     try:
         return Preset(name, file, read_file(file), is_mine)
     except ConfigError as error:
-        return Preset(name, file, None, is_mine, "; ".join(_line(problem) for problem in error.problems))
+        first, *others = error.problems
+        told = [first, *(one._replace(where="") if one.where == first.where else one for one in others)]
+        return Preset(name, file, None, is_mine, " ".join(map(_line, told)))
 
 
 def _line(value: object) -> str:

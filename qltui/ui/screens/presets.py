@@ -177,6 +177,7 @@ class Presets(Page):
         self.query_one(PresetDetail).show(preset, self.outcomes.get(preset.name), self._rehearsed.get(preset.name))
         self._tell("")
         self.refresh_bindings()
+        self.call_after_refresh(self.query_one(OptionList).scroll_to_highlight)  # once the list is laid out
 
     @property
     def chosen(self) -> str | None:
