@@ -123,11 +123,6 @@ class NewRun(Page):
         self._asked = 0
         self._looking = self._unsaved = False
 
-    @classmethod
-    def from_preset(cls, name: str) -> NewRun:
-        """A form that begins with what a preset says."""
-        return cls(values_of_preset(name))
-
     def compose(self) -> ComposeResult:
         yield TitleBar("New run", "draft" if self.values else "")
         yield StepBar()
@@ -428,4 +423,4 @@ class NewRun(Page):
             return
         from qltui.ui.screens.review import Review
 
-        self.app.push_screen(Review(f"New run {config.name}", lambda: config))
+        self.app.push_screen(Review(f"New run {config.name}", lambda: config, machine=self.machine_text, wizard=self))
