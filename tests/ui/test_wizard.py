@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.screen import text_of, until, until_seen
-from textual.pilot import Pilot
+from support.wizard import LLAMA, choosing, to_the_matrix
 from textual.widgets import Input, OptionList, Static
 
-from qltui.ui.app import QltuiApp
-from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.review import Review
 from qltui.ui.widgets.data_preview import DataPreview
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 
 DEMO = Path(__file__).parents[2] / "presets" / "demo"
-LLAMA = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "rows.jsonl"}
-
-
-@asynccontextmanager
-async def choosing(
-    home: Path, size: tuple[int, int] = (120, 36), machine: str = "4xA40", **values: str
-) -> AsyncIterator[tuple[Pilot[Any], NewRun]]:
-    """The wizard with a draft, on a described machine."""
-    home.mkdir(exist_ok=True)
-    texts = {**LLAMA, **{path.replace("__", "."): text for path, text in values.items()}}
-    (home / "draft.json").write_text(json.dumps({"schema_version": 1, "values": texts, "machine": machine}))
-    async with QltuiApp(NewRun).run_test(size=size) as pilot:
-        screen = pilot.app.screen
-        assert isinstance(screen, NewRun)
-        await until(pilot, lambda: screen.outlook is not None, "what the choices come to")
-        yield pilot, screen
-
-
-async def to_the_matrix(pilot: Pilot[Any]) -> StrategyMatrix:
-    await pilot.press("pagedown", "pagedown", "pagedown")
-    matrix = pilot.app.screen.query_one(StrategyMatrix)
-    await until(pilot, lambda: pilot.app.focused is matrix, "the cursor in the matrix")
-    return matrix
 
 
 async def test_fit_and_findings_are_always_in_view(home: Path, size: tuple[int, int]) -> None:

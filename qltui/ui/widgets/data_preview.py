@@ -76,18 +76,27 @@ class DataPreview(VerticalScroll):
         await asyncio.sleep(PAUSE)
         try:
             self.answer = await self._inspection.preview(config)
-            self._tell(self.answer)
-            self.post_message(self.Answered(self.answer, config))
+        except Overtaken:
+            return
+        except Unanswered as error:
+            self.answer = None
+            self._refused("#source", error)
+            self.query_one("#rows", Static).update("")
+            self.query_one("#lengths", Static).update("")
+            self.post_message(self.Answered(None, config))
+            return
+        self._tell(self.answer)
+        self.post_message(self.Answered(self.answer, config))
+        try:
             async for answer in self._inspection.lengths(config):
                 self.query_one("#lengths", Static).update(lengths_text(answer, max(self.size.width - 4, 20)))
         except Overtaken:
             return
         except Unanswered as error:
-            self.answer = None
-            self.post_message(self.Answered(None, config))
-            self.query_one("#source", Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
-            self.query_one("#rows", Static).update("")
-            self.query_one("#lengths", Static).update("")
+            self._refused("#lengths", error)
+
+    def _refused(self, line: str, error: Unanswered) -> None:
+        self.query_one(line, Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
 
     def _tell(self, preview: Preview) -> None:
         found = preview.format.value if preview.format else "?"

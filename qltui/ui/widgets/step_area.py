@@ -70,8 +70,8 @@ class StepArea(Vertical):
             self.query_one(below).display = False
         for name in ("model", "data"):
             self.set_class(step.name == name, f"-{name}")
-        await self.fill(step, values)
         form = self.query_one(ConfigForm)
+        await form.show(step.front, step.more, values)
         if path or step.name not in FIRST:
             await form.go_to(path or step.front[0].path)
         else:
@@ -88,6 +88,7 @@ class StepArea(Vertical):
     async def fill(self, step: Step, values: dict[str, str]) -> None:
         """Show the values of a step that is open."""
         await self.query_one(ConfigForm).show(step.front, step.more, values)
+        self.suggest(step, self.query_one(Suggestions).path, values)
 
     def suggest(self, step: Step, path: str, values: Mapping[str, str]) -> None:
         """Offer what a field may mean, if it is one of those."""

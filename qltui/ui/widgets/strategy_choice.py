@@ -73,9 +73,8 @@ class StrategyChoice(Vertical):
         event.stop()
         matrix = self.query_one(StrategyMatrix)
         matrix.focus()
-        {"take": matrix.action_choose, "why": matrix.action_why, "evidence": matrix.action_evidence}[
-            event.button.id or ""
-        ]()
+        actions = {"take": matrix.action_choose, "why": matrix.action_why, "evidence": matrix.action_evidence}
+        matrix.call_later(actions[event.button.id or ""])  # as its own doing: what a parent posts does not bubble by it
 
     @on(StrategyMatrix.Explained)
     def _explain(self, event: StrategyMatrix.Explained) -> None:

@@ -64,7 +64,9 @@ class Suggestions(OptionList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
-        self._path = self._text = ""
+        self.path = ""
+        """The field that is suggested something for."""
+        self._text = ""
         self._cached: list[str] = []
         self._asked = ""
         """The model that the hub did not answer for: what is on disk is offered in its place."""
@@ -81,8 +83,8 @@ class Suggestions(OptionList):
     def _know(self, cached: list[str]) -> None:
         if cached != self._cached:
             self._cached = cached
-            if self._path:
-                self.show(self._path, self._text)
+            if self.path:
+                self.show(self.path, self._text)
 
     @property
     def cached(self) -> Sequence[str]:
@@ -92,11 +94,11 @@ class Suggestions(OptionList):
     def offer_what_is_here(self, name: str) -> None:
         """Offer models on disk in place of ``name``, which cannot be had."""
         self._asked = name
-        self.show(self._path, self._text)
+        self.show(self.path, self._text)
 
     def show(self, path: str, text: str) -> None:
         """Suggest values of the field ``path`` that go on with ``text``."""
-        self._path, self._text = path, text
+        self.path, self._text = path, text
         self.clear_options()
         found = list(dict.fromkeys(suggested(path, text, self._cached)))
         if path == "model.path" and text.strip() == self._asked and self._asked:
@@ -124,7 +126,7 @@ class Suggestions(OptionList):
         if event.option_id.startswith(ASK):
             self.post_message(self.AskHub(event.option_id.removeprefix(ASK)))
         else:
-            self.post_message(self.Taken(self._path, event.option_id))
+            self.post_message(self.Taken(self.path, event.option_id))
 
 
 def suggested(path: str, text: str, cached: Sequence[str] = ()) -> Iterable[Suggestion]:

@@ -1,0 +1,122 @@
+"""The Data step with the real helper process: columns mapped, and all that a path may turn out to be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.screen import text_of, until, until_seen
+from support.wizard import choosing, to_step
+from textual.widgets import Input, Select, Static
+
+from engine.config.reading import parse_assignment
+from qltui.ui.screens.new_run import NewRun
+from qltui.ui.widgets.column_mapping import ColumnMapping, Role, columns_text
+from qltui.ui.widgets.data_preview import DataPreview
+
+DEMO = Path(__file__).parents[2] / "presets" / "demo"
+MODEL = str(DEMO / "model")
+TEN_GB = 10 * 1000**3
+
+
+def shown(screen: NewRun) -> str:
+    """All lines of the preview, those out of sight too."""
+    return "\n".join(str(line.content) for line in screen.query_one(DataPreview).query(Static))
+
+
+def choices(screen: NewRun) -> dict[str, object]:
+    """What each of the format's columns is taken from."""
+    return {role.role: role.query_one(Select).value for role in screen.query(Role)}
+
+
+async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"question": "Where to?", "reply": "Gullhaven.", "other": "x"}\n' * 20)
+    async with choosing(home, size, machine="", model__path=MODEL, data__path=str(data)) as (pilot, screen):
+        await to_step(pilot, "data")
+        await until_seen(pilot, "columns: question, reply, other; choose a format")
+        assert "fit no format" in shown(screen)
+        await screen._set({"data.format": "prompt_completion"})
+        await until(pilot, lambda: list(choices(screen)) == ["prompt", "completion"], "the format's columns")
+        assert set(choices(screen).values()) == {Select.NULL}
+        for role, keys in (("prompt", ["down", "enter"]), ("completion", ["down", "down", "enter"])):
+            select = next(one for one in screen.query(Role) if one.role == role).query_one(Select)
+            select.focus()
+            await pilot.press("enter", *keys)
+            await until(pilot, lambda select=select: select.value is not Select.NULL, f"{role} chosen")
+        assert choices(screen) == {"prompt": "question", "completion": "reply"}
+        await until(pilot, lambda: screen.values.get("data.columns") == "{prompt: question, completion: reply}", "set")
+        await until(pilot, lambda: "[<|bos|>Where to?]" in shown(screen) and "Gullhaven." in shown(screen), "the rows")
+        assert pilot.app.focused is select, "the cursor stays"
+        await screen._set({"data.format": ""})
+        await until(pilot, lambda: "prompt_completion" in shown(screen), "found by its columns")
+        await pilot.press("f8", "f8")
+        await until(pilot, lambda: choices(screen)["completion"] is Select.NULL, "taken back")
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({}, ""),
+        ({"prompt": "question"}, "{prompt: question}"),
+        ({"prompt": "my: column", "completion": "a, b"}, '{"prompt": "my: column", "completion": "a, b"}'),
+        ({"prompt": "質問 🙂"}, '{"prompt": "質問 🙂"}'),
+        ({"prompt": "null"}, '{"prompt": "null"}'),
+        ({"prompt": "1"}, '{"prompt": "1"}'),
+    ],
+)
+def test_columns_are_written_as_one_would_type_them(columns: dict[str, str], text: str) -> None:
+    assert columns_text(columns) == text
+    if columns:
+        assert parse_assignment(f"data.columns={text}")[1] == columns
+
+
+async def test_whatever_a_path_turns_out_to_be_is_said_in_a_line(home: Path, tmp_path: Path) -> None:
+    binary, latin, wide, huge, gone, nothing = (
+        tmp_path / f"{name}.jsonl" for name in ("binary", "latin", "wide", "huge", "gone", "nothing")
+    )
+    row = '{"prompt": "Where?", "completion": "Gullhaven."}\n'
+    binary.write_bytes(os.urandom(4000))
+    latin.write_bytes('{"prompt": "Où?", "completion": "Là-bas."}\n'.encode("latin-1"))
+    wide.write_text('{"prompt": "どこへ？🙂👩‍👩‍👧", "completion": "港へ。🚢"}\n' * 3, "utf-8")
+    gone.write_text(row)
+    nothing.write_text("")
+    with huge.open("w") as file:
+        file.write(row * 2000)
+        file.truncate(TEN_GB)
+    async with choosing(home, (80, 24), machine="", model__path=MODEL, data__path=str(gone)) as (pilot, screen):
+        await to_step(pilot, "data")
+
+        async def at(path: Path | str, *expected: str) -> None:
+            await screen._set({"data.path": str(path)})
+            await until(pilot, lambda: all(part in shown(screen) for part in expected), f"{path}: {expected}")
+
+        await until(pilot, lambda: "Gullhaven." in shown(screen), "the rows")
+        gone.unlink()
+        entry = screen.query_one("#form Input", Input)
+        entry.focus()
+        await pilot.press("end", "x", "backspace")
+        await until(pilot, lambda: "✗ " in shown(screen) and "gone.jsonl" in shown(screen), "vanished while typed")
+        assert "Gullhaven." not in shown(screen)
+        assert not screen.query_one(ColumnMapping).display
+        await at(binary, "✗ ", "binary.jsonl")
+        await at(latin, "✗ ", "latin.jsonl")
+        await at(nothing, "✗ ", "nothing.jsonl")
+        await at(tmp_path / "gone.jsonl" / "below", "✗ ")
+        await at(tmp_path, "✗ ")
+        await at(wide, "どこへ？🙂", "港へ。🚢")
+        await until_seen(pilot, "prompt ←")
+        await at(huge, "Gullhaven.", "tokens")
+        assert "draft saved" in text_of(pilot)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
+async def test_a_folder_that_cannot_be_read_is_no_crash(home: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    async with choosing(home, machine="", model__path=MODEL, data__path=f"{closed}/rows.jsonl") as (pilot, screen):
+        await to_step(pilot, "data")
+        await until(pilot, lambda: "✗ " in shown(screen), "the reason")
+        await pilot.press("end", "x")
+        await until(pilot, lambda: "rows.jsonlx" in shown(screen), "typing goes on")
