@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 OTHER_RANKS_INTERVAL = 0.5
 """Seconds between step events of ranks above 0: their loss is rank 0's, only memory and pace are their own."""
 
-WORTH_TELLING = 1.02
-"""A phase of every step tells its memory again when its peak is more than this times the one told last."""
+
+WORTH_TELLING = 1 << 20
+"""Bytes by which the peak of a phase of every step must have grown to be told again."""
 
 
 class Reporter:
@@ -83,7 +84,7 @@ class Reporter:
             raise  # the phase stays, so that `failed` names it
         self.phase_name = before
         usage = meter.end(around)
-        if not quiet or usage.memory_peak > WORTH_TELLING * self._told.get(name, -1):
+        if not quiet or name not in self._told or usage.memory_peak > self._told[name] + WORTH_TELLING:
             self._tell_memory(name, usage)
 
     def _tell_memory(self, phase: str, usage: memory.Usage) -> None:

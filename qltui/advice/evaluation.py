@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from qltui.advice.findings import Finding
     from qltui.advice.memory import Fit
+    from qltui.advice.speed import StepTime
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
@@ -38,8 +39,13 @@ class Advice(NamedTuple):
     """The memory of each GPU it takes; None on CPU ranks, and for a model that is not known."""
     host: int
     """Bytes of a node's host memory that offload takes."""
-    seconds: float | None
+    time: StepTime | None
     """Of a step; None where ``fit`` is."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a step; None where ``fit`` is."""
+        return self.time.total if self.time else None
 
 
 def evaluate(setup: Setup) -> list[Finding]:
@@ -94,4 +100,4 @@ def advise(
         )  # fmt: skip
         findings = verdicts + [one for one in findings if not (verdicts and one.rule in COARSER)]
         findings.sort(key=lambda finding: finding.severity.order)
-    return Advice(findings, fitted, total(host_memory(job, machine.nodes)), step_time(job, used).total)
+    return Advice(findings, fitted, total(host_memory(job, machine.nodes)), step_time(job, used))

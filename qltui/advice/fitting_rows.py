@@ -9,7 +9,6 @@ from qltui.advice import fitting, planner
 from qltui.advice.findings import Finding, Severity
 from qltui.advice.memory import fit
 from qltui.advice.our_runs import used_cards
-from qltui.advice.speed import ERROR
 from qltui.advice.verdicts import DOES_NOT_FIT, NOTHING_FITS, ROWS_CUT, ROWS_PADDED
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def advise_on_rows(
     findings += _on_cutting(config, lengths)
     findings += _on_padding(config, architecture, used, lengths)
     findings.sort(key=lambda finding: finding.severity.order)
-    return advice._replace(findings=findings, fit=fitted, seconds=time.total)
+    return advice._replace(findings=findings, fit=fitted, time=time)
 
 
 def epoch(config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths) -> Epoch:
@@ -67,13 +66,14 @@ def epoch(config: RunConfig, architecture: Architecture, machine: Machine, lengt
     job = planner.job_of(config, architecture, used, lengths)
     steps = lengths.rows / planner.rows_of_a_step(config, architecture, used)
     longest = config.data.max_length
+    time = planner.time_of(job, used, lengths)
     return Epoch(
         lengths.rows,
         steps,
         lengths.rows * lengths.mean(longest),
         lengths.padding(longest, config.training.micro_batch_size),
-        steps * planner.time_of(job, used, lengths).total,
-        ERROR + lengths.error,
+        steps * time.total,
+        time.error + lengths.error,
     )
 
 

@@ -1,7 +1,8 @@
 """How long a step takes: arithmetic, memory traffic, launching kernels, and the links between GPUs.
 
-Its constants were set on the runs in ``tests/unit/test_speed.py``: Llama-3.1-8B under QLoRA on an H100, and a Llama of
-0.9 B on two H200, where launching kernels takes longer than computing.
+Its constants were set on runs of 0.1 to 8 B on an H100 and two H200 (``tests/points/timed.json``). In most of them
+launching kernels took longer than computing, and how long that takes is the host's: of three hosts the slowest took
+1.8 times what the fastest did. The constants lie between them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config.run_config import Method, StrategyName, Task
+from engine.config.run_config import Method, Optimizer, StrategyName, Task
 from qltui.advice.memory import activations, held
 
 if TYPE_CHECKING:
@@ -29,21 +30,29 @@ DEQUANTISED = 4.5
 """Bytes moved for each 4-bit weight made a 16-bit one: half a byte read, two written and read again."""
 STEP_TRAFFIC = 28
 """Bytes moved by AdamW for each trained weight."""
-LAUNCHING = {Method.FULL: 4e-3, Method.LORA: 5e-3, Method.INT8: 7e-3, Method.QLORA: 8e-3}
+LAUNCHING = 4e-3
 """Seconds the host takes to launch a layer's forward and backward."""
+LAUNCHING_ADAPTERS = {Method.LORA: 0.5e-3, Method.QLORA: 1.1e-3, Method.INT8: 1.35e-3}
+"""What each linear with adapters adds to it."""
 LAUNCHING_MORE = {
     StrategyName.FSDP2: 3e-3,
-    StrategyName.ZERO3: 15e-3,
+    StrategyName.ZERO3: 7e-3,
     StrategyName.ZERO1: 1e-3,
     StrategyName.ZERO2: 1e-3,
 }
 """What the strategy's hooks add to it."""
+LAUNCHED_AGAIN = 0.7
+"""Share of a layer's launching that recomputing it takes once more; what it saves goes through hooks of Python."""
+STEPPING_8BIT = 0.25e-3
+"""Seconds the host takes for each trained tensor under the 8-bit optimizers, which step them one by one."""
 EXPOSED = 0.5
 """Share of the traffic between GPUs that computing does not hide."""
+TENSORS_A_LAYER = 9
+"""That are trained in full: seven linears and two norms."""
 HOST_LINK = 20e9
 """Bytes/s between a GPU and host memory over PCIe, pinned."""
-ERROR = 0.25
-"""Share by which a prediction was wrong at worst."""
+ERROR_COMPUTING, ERROR_LAUNCHING = 0.25, 0.5
+"""Share by which a prediction was wrong at worst: where the GPU's work decides, and where the host's does."""
 
 
 class StepTime(NamedTuple):
@@ -56,10 +65,18 @@ class StepTime(NamedTuple):
     communicating: float
     """Between GPUs and with the host, what is not hidden."""
     stepping: float
+    waits: bool = False
+    """Whether the host waits for the GPU at every layer, so that neither hides the other."""
 
     @property
     def total(self) -> float:
-        return max(self.computing, self.launching) + self.communicating + self.stepping
+        together = self.computing + self.launching if self.waits else max(self.computing, self.launching)
+        return together + self.communicating + self.stepping
+
+    @property
+    def error(self) -> float:
+        """Share by which the total may be wrong."""
+        return ERROR_COMPUTING if self.computing > self.launching else ERROR_LAUNCHING
 
 
 def step_time(job: Job, machine: Machine) -> StepTime:
@@ -69,9 +86,10 @@ def step_time(job: Job, machine: Machine) -> StepTime:
     again = job.checkpointed / max(job.architecture.depth, 1)
     return StepTime(
         computing=micro_batches * (_arithmetic(job, again) / (card.flops * ARITHMETIC) + _traffic(job, again, card)),
-        launching=micro_batches * job.architecture.depth * _launching(job) * (1 + again / 3),
+        launching=micro_batches * _launching(job) * (1 + LAUNCHED_AGAIN * again),
         communicating=_communication(job, machine, micro_batches),
-        stepping=job.trained / job.world_size * STEP_TRAFFIC / (card.bandwidth * TRAFFIC),
+        stepping=max(job.trained / job.world_size * STEP_TRAFFIC / (card.bandwidth * TRAFFIC), _stepping_8bit(job)),
+        waits=job.method is Method.INT8,  # bitsandbytes looks for outliers before it multiplies
     )
 
 
@@ -109,7 +127,29 @@ def _traffic(job: Job, again: float, card: Card) -> float:
 
 
 def _launching(job: Job) -> float:
-    return LAUNCHING[job.method] + LAUNCHING_MORE.get(job.strategy, 0.0)
+    """Seconds the host takes for a micro batch's forward and backward through all layers."""
+    layers = job.architecture.depth * (LAUNCHING + LAUNCHING_MORE.get(job.strategy, 0.0))
+    return layers + (0.0 if job.full else _adapted(job) * LAUNCHING_ADAPTERS[job.method])
+
+
+def _stepping_8bit(job: Job) -> float:
+    """Seconds the host takes to step 8-bit states, which ZeRO keeps in one tensor."""
+    if job.config.training.optimizer is Optimizer.ADAMW or job.strategy in held.ZERO:
+        return 0.0
+    return STEPPING_8BIT * (TENSORS_A_LAYER * job.architecture.depth if job.full else 2 * _adapted(job))
+
+
+def _adapted(job: Job) -> int:
+    """Linears that have adapters beside them."""
+    return _adapted_linears(job.architecture, job.targets)
+
+
+@lru_cache(maxsize=64)
+def _adapted_linears(architecture: Architecture, targets: tuple[str, ...] | None) -> int:
+    return sum(
+        count * linear.count for count, linear in architecture.linears()
+        if (linear.module and targets is None) or linear.name in (targets or ())
+    )  # fmt: skip
 
 
 def _communication(job: Job, machine: Machine, micro_batches: int) -> float:

@@ -75,7 +75,7 @@ def test_a_phase_of_every_step_is_told_once_and_when_its_peak_has_grown(rank: Ra
         pass
     told = [event["memory_peak"] for event in rank.said("memory") if event["phase"] == "forward"]
     assert len(told) == 2
-    assert told[1] > 1.02 * told[0]
+    assert told[1] > told[0]
 
 
 def test_a_phase_that_fails_tells_its_memory_and_stays(rank: Rank) -> None:

@@ -23,7 +23,7 @@ from points.compare import Met, met
 from points.models import write_rows
 from points.run import folder_of, gpu_names, make_models
 
-RATIOS = (1.10, 1.05, 1.03, 1.02, 1.01, 1.005)
+RATIOS = (1.10, 1.05, 1.03, 1.02, 1.01)
 """Of the bytes the point had allocated at most, the widest first."""
 RESULTS = Path(__file__).with_name("capped.json")
 
@@ -46,24 +46,25 @@ def main() -> None:
         named = any(fnmatch.fnmatch(one.point.name, glob) for glob in options.only)
         if named and (one.point.name, options.fixed) not in done:
             found.append(narrowed(one, options))
-            write_json(options.out, found)
+            lines = ",\n".join(map(json.dumps, found))
+            options.out.write_text(f"[\n{lines}\n]\n", "utf-8")
             print(json.dumps(found[-1]), flush=True)
 
 
 def narrowed(one: Met, options: argparse.Namespace) -> dict[str, Any]:
-    """The ratios a point went through with, and what stopped it at the first it did not."""
+    """The bytes a point went through with, and those it did not, with what it said."""
     options.ranks = one.point.ranks
     make_models([one.point.model], options)
     write_rows(one.point, options.work)
-    passed, reason = [], ""
-    for ratio in RATIOS:
-        reason = runs_within(one, int(one.measured * ratio), options)
-        if reason:
+    passed, failed, reason = [], None, ""
+    for limit in (int(one.measured * ratio) for ratio in RATIOS):
+        if reason := runs_within(one, limit, options):
+            failed = limit
             break
-        passed.append(ratio)
+        passed.append(limit)
     return {
-        "name": one.point.name, "peak": one.measured, "fixed": options.fixed, "passed": passed,
-        "reason": reason, "devices": gpu_names()[: one.point.ranks], "versions": versions(),
+        "name": one.point.name, "peak": one.measured, "fixed": options.fixed, "passed": passed, "failed": failed,
+        "reason": reason.partition(". GPU")[0], "devices": gpu_names()[: one.point.ranks], "versions": versions(),
     }  # fmt: skip
 
 

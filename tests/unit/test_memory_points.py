@@ -6,11 +6,12 @@ import json
 import statistics
 
 import pytest
+from points.capped import RESULTS as CAPPED
 from points.compare import COMPARISON, Met, met
 from points.points import all_points, predicted
 
 from qltui.advice.memory import Phase, total
-from qltui.advice.memory.fit import COMPARED, CUDA_CONTEXT, ERROR, ERROR_ELSEWHERE, NCCL_BUFFERS
+from qltui.advice.memory.fit import COMPARED, CUDA_CONTEXT, ERROR, ERROR_ELSEWHERE, NCCL_BUFFERS, unusable
 from qltui.facts.architecture import find
 
 MIB = 1 << 20
@@ -53,6 +54,17 @@ def test_families_that_are_met_less_well_have_a_wider_error() -> None:
     others = [one for one in POINTS if family(one) not in COMPARED]
     assert others
     assert max(abs(error(one)) for one in others) < ERROR_ELSEWHERE
+
+
+def test_no_run_fails_in_memory_that_the_plan_calls_enough() -> None:
+    """Runs held to less and less memory, with segments that grow: those that failed had less than is planned."""
+    points = {point.name: point for point in all_points()}
+    held = [one for one in json.loads(CAPPED.read_text("utf-8")) if not one["fixed"]]
+    assert len(held) >= 12
+    assert any(one["failed"] for one in held)
+    for one in held:
+        peak = predicted(points[one["name"]]).peak
+        assert (one["failed"] or 0) < peak + unusable(peak), one["name"]
 
 
 def test_every_compared_family_was_measured() -> None:

@@ -181,7 +181,7 @@ def test_rows_that_were_read_set_memory_time_and_an_epoch(run_file: Path, capsys
     text = " ".join(capsys.readouterr().out.split())
     assert "800 rows of 90 tokens on average, estimated from their bytes" in text
     assert "tokens in 25 steps" in text
-    assert "give or take 55 %" in text
+    assert "give or take 80 %" in text  # launching decides, and the lengths are estimates
 
 
 def test_what_does_not_fit_at_max_length_fits_where_no_row_is_as_long(

@@ -12,7 +12,6 @@ from qltui.advice.evaluation import blocks
 from qltui.advice.findings import Severity
 from qltui.advice.fitting_rows import OF_FITTING, epoch
 from qltui.advice.our_runs import anywhere, usable_cards, used_cards
-from qltui.advice.speed import ERROR
 from qltui.advice.verdicts import ROWS_CUT, ROWS_PADDED
 from qltui.cli import exits, output
 from qltui.configs import hub, loading, row_lengths
@@ -157,7 +156,7 @@ def _rows(config: RunConfig, lengths: Lengths, epoch: Epoch) -> dict[str, Any]:
 
 
 def _lines(plan: Plan) -> list[str]:
-    config, fitted = plan.config, plan.fit
+    config, fitted, time = plan.config, plan.fit, plan.advice.time
     cards = ", ".join(f"{plan.machine.cards.count(card)} x {card.name}" for card in dict.fromkeys(plan.machine.cards))
     nodes = f" on each of {plan.machine.nodes} nodes" if plan.machine.nodes > 1 else ""
     known = "" if plan.architecture.known else ", an architecture estimated from its numbers"
@@ -171,7 +170,7 @@ def _lines(plan: Plan) -> list[str]:
             if plan.advice.host
             else []
         ),
-        f"  {_seconds(plan.advice.seconds or 0)} a step, give or take {words.share(ERROR)}",
+        *([f"  {_seconds(time.total)} a step, give or take {words.share(time.error)}"] if time else []),
         *(_epoch_lines(config, plan.lengths, plan.epoch) if plan.lengths and plan.epoch else []),
     ]
     said = [
