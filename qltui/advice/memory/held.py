@@ -192,7 +192,7 @@ def held(job: Job, moment: Moment) -> Parts:
         Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share // spread,
         Part.GRADIENTS: gradient_bytes(job, moment) // spread,
         Part.OPTIMIZER: optimizer_bytes(job) // spread,
-        Part.COMMUNICATION: buffer_bytes(job),
+        Part.COMMUNICATION: buffer_bytes(job, moment),
         Part.WORKSPACE: WORKSPACE,
     }
     if offload.offload_parameters:
@@ -233,10 +233,18 @@ def optimizer_bytes(job: Job) -> int:
     return int(states / job.share)
 
 
-def buffer_bytes(job: Job) -> int:
+def buffer_bytes(job: Job, moment: Moment) -> int:
     """Buffers that stay, which gradients are put together in to be reduced."""
     if job.strategy is StrategyName.DDP:
         return job.trained * FLOAT32
     if job.strategy is StrategyName.ZERO3:
         return (FULL_BUCKET if job.full else ADAPTER_BUCKET) * FLOAT32
+    if reduces_as_stage_2(job) and moment is not Moment.RESTING:  # stage 2 lets go of its two buckets by then
+        return 2 * FULL_BUCKET * job.width
     return 0
+
+
+def reduces_as_stage_2(job: Job) -> bool:
+    """Whether stage 1 runs on DeepSpeed's optimizer of stage 2 (bf16 in full without offload has one of its own)."""
+    own = job.compute is Compute.BF16 and not job.config.strategy.offload_optimizer
+    return job.strategy is StrategyName.ZERO1 and job.full and not own

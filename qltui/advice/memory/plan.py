@@ -185,7 +185,7 @@ def _reduced_at_once(job: Job) -> int:
     """
     bucket = min(FULL_BUCKET if job.full else ADAPTER_BUCKET, job.trained)
     wide = job.width if job.full else held.FLOAT32
-    if job.strategy is StrategyName.ZERO2:
+    if job.strategy is StrategyName.ZERO2 or held.reduces_as_stage_2(job):
         return bucket * (wide + 2 * held.FLOAT32)
     if job.strategy is StrategyName.ZERO3 and job.full:
         to_host = held.FLOAT32 // job.world_size if job.config.strategy.offload_optimizer else 0
