@@ -32,6 +32,11 @@ def size(count: float | None) -> str:
     return f"{value:.1f} GiB"
 
 
+def counted(count: int, thing: str) -> str:
+    """How many of a thing, as ``1 row`` and ``1,200 rows``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def number(value: float | None, form: str = ",.0f") -> str:
     """A number in the given format; a dash if unknown."""
     return UNKNOWN if value is None else format(value, form)
