@@ -211,9 +211,11 @@ def _epoch_lines(config: RunConfig, lengths: Lengths, epoch: Epoch) -> list[str]
     how = "counted with the model's tokenizer" if lengths.measured else "estimated from their bytes"
     read = f"{lengths.read:,} of them " if lengths.read < lengths.rows else ""
     padding = f", {words.share(epoch.padding)} of the computing is padding" if epoch.padding >= 0.01 else ""
+    steps = words.counted(max(1, round(epoch.steps)), "step")
     return [
-        f"  {words.counted(lengths.rows, 'row')} of {lengths.mean(config.data.max_length):.0f} tokens on average, {read}{how}",
-        f"  an epoch: {_tokens(epoch.tokens)} tokens in {words.counted(max(1, round(epoch.steps)), 'step')}{padding}; about"
+        f"  {words.counted(lengths.rows, 'row')} of {lengths.mean(config.data.max_length):.0f} tokens on average,"
+        f" {read}{how}",
+        f"  an epoch: {_tokens(epoch.tokens)} tokens in {steps}{padding}; about"
         f" {words.duration(epoch.seconds)}, give or take {words.share(epoch.error)}",
     ]
 
@@ -259,8 +261,8 @@ def _table(ranked: list[planner.Candidate], lengths: Lengths | None) -> list[str
         return f", {words.duration(one.seconds_per_row * lengths.rows)} an epoch" if lengths else ""
 
     return [
-        f"  {one.summary:{width}}  {words.size(one.fit.total):>9}  {_seconds(one.time.total):>8} for {words.counted(one.rows, 'row')}"
-        f"{epoch(one)}{host(one)}"
+        f"  {one.summary:{width}}  {words.size(one.fit.total):>9}  {_seconds(one.time.total):>8}"
+        f" for {words.counted(one.rows, 'row')}{epoch(one)}{host(one)}"
         for one in ranked
     ]
 
