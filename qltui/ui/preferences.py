@@ -72,7 +72,12 @@ def keymap(bindings: Mapping[str, Binding]) -> Keymap:
 
 
 def all_bindings() -> dict[str, Binding]:
-    """Every binding of the app's screens and widgets by its id. Imports them all."""
+    """Every binding by its id."""
+    return {binding.id: binding for binding in every_binding() if binding.id}
+
+
+def every_binding() -> list[Binding]:
+    """Those of the app, its screens and its widgets, all of which are imported for it."""
     from textual.binding import Binding
 
     import qltui.ui.screens
@@ -86,7 +91,7 @@ def all_bindings() -> dict[str, Binding]:
             for value in vars(module).values():
                 if isinstance(value, type) and value.__module__ == one.name:
                     found += vars(value).get("BINDINGS", [])
-    return {binding.id: binding for binding in found if isinstance(binding, Binding) and binding.id}
+    return [binding for binding in found if isinstance(binding, Binding)]
 
 
 def _problem(name: str, keys: object, bindings: Mapping[str, Binding]) -> str:

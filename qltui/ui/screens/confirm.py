@@ -21,7 +21,7 @@ class Confirm(ModalScreen[bool]):
     BINDINGS = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it"),
         Binding("n,escape,q", "answer(False)", "No", id="confirm.no", tooltip="Change nothing"),
-        Binding("left,right", "app.focus_next", show=False, id="confirm.other"),
+        Binding("left,right", "app.focus_next", show=False, id="confirm.other", tooltip="The other answer"),
     ]
 
     def __init__(self, question: str, detail: str, yes: str, no: str = "No, go on") -> None:

@@ -39,10 +39,10 @@ class StrategyMatrix(Widget, can_focus=True):
     StrategyMatrix { height: auto; width: auto; min-width: 70; }
     """
     BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
-        Binding("up", "move(-1, 0)", "up", show=False, id="matrix.up"),
-        Binding("down", "move(1, 0)", "down", show=False, id="matrix.down"),
-        Binding("left", "move(0, -1)", "left", show=False, id="matrix.left"),
-        Binding("right", "move(0, 1)", "right", show=False, id="matrix.right"),
+        Binding("up", "move(-1, 0)", "up", show=False, id="matrix.up", tooltip="Row above"),
+        Binding("down", "move(1, 0)", "down", show=False, id="matrix.down", tooltip="Row below"),
+        Binding("left", "move(0, -1)", "left", show=False, id="matrix.left", tooltip="Method before"),
+        Binding("right", "move(0, 1)", "right", show=False, id="matrix.right", tooltip="Next method"),
         Binding(
             "enter", "choose", "choose", show=False, id="matrix.choose", tooltip="Take the square under the cursor"
         ),
