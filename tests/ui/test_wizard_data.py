@@ -53,6 +53,11 @@ async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path, s
         await until(pilot, lambda: "prompt_completion" in shown(screen), "found by its columns")
         await pilot.press("f8", "f8")
         await until(pilot, lambda: choices(screen)["completion"] is Select.NULL, "taken back")
+        await screen._set({"data.loss_on": "all"})
+        await pilot.press("pagedown")
+        await until(pilot, lambda: screen.step.name == "hardware", "another step")
+        await pilot.pause(0.5)
+        assert not screen.query_one(ColumnMapping).display, "an answer that comes late shows nothing elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Role(Horizontal):
         self._columns, self._chosen, self._required = columns, chosen, required
 
     def compose(self) -> ComposeResult:
-        yield Static(f"{self.role} ←", classes="role", markup=False)
+        yield Static(f"{self.role} ←", classes="label", markup=False)
         options = [(Content(words.plain(column)), column) for column in self._columns]
         prompt = "choose" if self._required else "none"
         yield Select(options, value=self._chosen or Select.NULL, prompt=prompt, compact=True)
@@ -55,8 +55,7 @@ class ColumnMapping(Grid):
         grid-rows: 1;
         height: auto;
         & Role { height: 1; }
-        & Role:focus-within .role { color: $primary; text-style: bold; }
-        & .role { width: 13; }
+        & .label { width: 13; }
         & .hint { column-span: 2; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
         & Select { width: 1fr; }
         & SelectCurrent { background: $panel; padding: 0 1; }
@@ -93,7 +92,6 @@ class ColumnMapping(Grid):
         self._chosen = chosen
         shown = (tuple(roles), preview.columns)
         async with self._filling:
-            self.display = True
             if shown == self._shown:
                 self._choose(chosen)
                 return
@@ -106,7 +104,6 @@ class ColumnMapping(Grid):
     async def _say_what_there_is(self, preview: Preview) -> None:
         shown: tuple[object, ...] = ((), preview.columns)
         async with self._filling:
-            self.display = bool(preview.columns)
             if shown != self._shown:
                 self._shown = shown
                 await self.remove_children()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import on
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -202,17 +201,18 @@ class FormPage(Vertical):
             row.display = unfolded
 
 
-class ConfigForm(VerticalScroll):
-    """Fields with their texts, a line each; those few people need are folded away until asked for."""
+class ConfigForm(VerticalScroll, inherit_bindings=False):
+    """Fields with their texts, a line each; those few people need are folded away until asked for.
+
+    Arrows are left to who holds it: it scrolls with the cursor.
+    """
 
     DEFAULT_CSS = """
     ConfigForm {
         & .field { height: auto; }
         & .entry { height: 1; }
         & .label { width: 22; text-wrap: nowrap; text-overflow: ellipsis; }
-        & .field:focus-within .label { color: $primary; text-style: bold; }
         & Input { width: 1fr; background: $panel; padding: 0 1; height: 1; }
-        & Input:focus { background: $boost; }
         & .-number Input { width: 16; }
         & Select { width: 1fr; }
         & .-chosen Select { width: 34; }
@@ -226,10 +226,6 @@ class ConfigForm(VerticalScroll):
         & .buttons #find { color: $muted; margin-left: 2; }
     }
     """
-    BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
-        Binding("down", "app.focus_next", "next field", show=False, id="form.down", tooltip="Next field"),
-        Binding("up", "app.focus_previous", "field before", show=False, id="form.up", tooltip="Field before"),
-    ]
 
     class Changed(Message):
         """A field's text is another now; '' where it stands at its default."""

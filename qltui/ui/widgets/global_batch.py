@@ -28,9 +28,7 @@ class GlobalBatch(Vertical):
         margin-bottom: 1;
         & Horizontal { height: 1; }
         & .label { width: 22; }
-        &:focus-within .label { color: $primary; text-style: bold; }
         & Input { width: 16; background: $panel; padding: 0 1; height: 1; }
-        & Input:focus { background: $boost; }
         & .note { width: 1fr; padding-left: 1; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
         & #made-of { height: auto; padding-left: 22; }
     }

@@ -35,9 +35,7 @@ class MachineChoice(Vertical):
         margin-bottom: 1;
         & Horizontal { height: 1; }
         & .label { width: 22; }
-        &:focus-within .label { color: $primary; text-style: bold; }
         & Input { width: 1fr; background: $panel; padding: 0 1; height: 1; }
-        & Input:focus { background: $boost; }
         & #examples { height: auto; padding-left: 22; color: $muted; }
         & #meant { height: auto; margin-top: 1; }
     }

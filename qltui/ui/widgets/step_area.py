@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
+from textual.binding import Binding
 from textual.containers import Vertical
 
 from qltui.ui.steps import STEPS, step_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.widget import Widget
 
     from qltui.configs.hub import HubAnswer
     from qltui.runs.outlook import Outlook
@@ -46,10 +48,17 @@ class StepArea(Vertical):
     StepArea {
         width: 1fr;
         padding: 0 1;
+        & .label.-current { color: $primary; text-style: bold; }
+        & Input:focus { background: $primary 20%; }
         & ConfigForm { height: 1fr; }
         &.-model ConfigForm, &.-data ConfigForm { height: auto; max-height: 60%; }
     }
     """
+
+    BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
+        Binding("down", "down", show=False, id="step.down", tooltip="To what is suggested, else to the next field"),
+        Binding("up", "up", show=False, id="step.up", tooltip="To the field before"),
+    ]
 
     def compose(self) -> ComposeResult:
         yield MachineChoice(id="machine")
@@ -107,7 +116,7 @@ class StepArea(Vertical):
         preview.display = step.name == "data" and given and outlook.config is not None
         if preview.display and outlook.config is not None:
             preview.show(outlook.config)
-        self.query_one(ColumnMapping).display = preview.display and preview.answer is not None
+        self._show_mapping()
 
     def _tell_of_the_model(self, step: Step, outlook: Outlook, name: str) -> None:
         facts = self.query_one(ModelFacts)
@@ -124,12 +133,46 @@ class StepArea(Vertical):
     @on(DataPreview.Answered)
     async def _map(self, event: DataPreview.Answered) -> None:
         event.stop()
-        if event.preview is None:
-            self.query_one(ColumnMapping).display = False
-        else:
+        if event.preview is not None:
             await self.query_one(ColumnMapping).show(event.preview, event.config)
+        self._show_mapping()
+
+    def _show_mapping(self) -> None:
+        """Beside a preview alone: an answer may come when another step is open."""
+        preview = self.query_one(DataPreview)
+        has_columns = preview.answer is not None and bool(preview.answer.columns)
+        self.query_one(ColumnMapping).display = preview.display and has_columns
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Tell what the field with the cursor means."""
-        rows = (one for one in event.widget.ancestors_with_self if isinstance(one, FieldRow))
-        self.query_one(FieldHelp).show(next(rows, None))
+        """Set the label of what has the cursor apart, and tell what the field means."""
+        self.query(".label.-current").remove_class("-current")
+        for around in event.widget.ancestors:
+            if around is self:
+                break
+            if labels := around.query(".label"):
+                labels.first().add_class("-current")
+                break
+        self.query_one(FieldHelp).show(_row_of(event.widget))
+
+    def action_down(self) -> None:
+        """To what is suggested for the field with the cursor, else to the next field."""
+        suggestions, row = self.query_one(Suggestions), _row_of(self.screen.focused)
+        if suggestions.display and row is not None and row.field.path == suggestions.path:
+            suggestions.enter()
+        else:
+            self.screen.focus_next()
+
+    def action_up(self) -> None:
+        """To the field before."""
+        self.screen.focus_previous()
+
+    @on(Suggestions.Left)
+    async def _back(self, event: Suggestions.Left) -> None:
+        event.stop()
+        await self.query_one(ConfigForm).go_to(event.path)
+
+
+def _row_of(widget: Widget | None) -> FieldRow | None:
+    """The field that a widget is part of."""
+    around = widget.ancestors_with_self if widget else ()
+    return next((one for one in around if isinstance(one, FieldRow)), None)

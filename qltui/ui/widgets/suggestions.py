@@ -55,6 +55,13 @@ class Suggestions(OptionList):
             self.path = path
             self.value = value
 
+    class Left(Message):
+        """The cursor goes back to the field."""
+
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
     class AskHub(Message):
         """The hub is to be asked for a model."""
 
@@ -111,12 +118,17 @@ class Suggestions(OptionList):
         )
         self.display = bool(found)
 
+    def enter(self) -> None:
+        """Take the cursor, to the first one."""
+        self.highlighted = 0
+        self.focus()
+
     def action_up(self) -> None:
         """From the first one back to the field."""
         if self.highlighted:
             self.action_cursor_up()
         else:
-            self.screen.focus_previous()
+            self.post_message(self.Left(self.path))
 
     @on(OptionList.OptionSelected)
     def _take(self, event: OptionList.OptionSelected) -> None:
