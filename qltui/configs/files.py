@@ -27,19 +27,17 @@ def write_files(run: RunDirectory, config: RunConfig, ranks_per_node: int, gpus:
     Raises:
         OSError: the folder can't be written.
     """
+    for name, text in file_texts(config, ranks_per_node, gpus).items():
+        (run.path / name).write_text(text, "utf-8")
+
+
+def file_texts(config: RunConfig, ranks_per_node: int, gpus: Sequence[Gpu]) -> dict[str, str]:
+    """The text of each file :func:`write_files` writes, by name."""
     compute = _compute(config, gpus)
-    run.run_yaml.write_text(run_yaml(config), "utf-8")
-    run.accelerate_yaml.write_text(accelerate_yaml(config, ranks_per_node, gpus, compute), "utf-8")
+    texts = {"run.yaml": run_yaml(config), "accelerate.yaml": accelerate_yaml(config, ranks_per_node, gpus, compute)}
     if (text := deepspeed_json(config, compute)) is not None:
-        run.deepspeed_json.write_text(text, "utf-8")
-
-
-def file_names(config: RunConfig) -> list[str]:
-    """The files :func:`write_files` writes for this run."""
-    names = ["run.yaml", "accelerate.yaml"]
-    if config.strategy.name in STAGES and hidden_size(config.model.path, config.model.revision) is not None:
-        names.append("deepspeed.json")
-    return names
+        texts["deepspeed.json"] = text
+    return texts
 
 
 def _compute(config: RunConfig, gpus: Sequence[Gpu]) -> Compute:

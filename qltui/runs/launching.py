@@ -53,14 +53,9 @@ def create(config: RunConfig, plan: dict[str, Any] | None = None) -> RunDirector
         LaunchRefused: a live run has the name or the GPUs, there is no such parent, or the state folder can't be
             written.
     """
-    config = _with_parent_found(config)
+    config = with_parent_found(config)
     with _state_folder_locked():
-        live = _live_runs()
-        for one in live:
-            if one["name"] == config.name:
-                advice = f"Stop it, or give this one another name: --set name={config.name}-2"
-                raise LaunchRefused(f"A run named {config.name} is live: {one['id']}. {advice}")
-        leased = _lease(config, live)
+        leased = claim(config)
         run = RunDirectory(store.runs_home() / _free_id(config.name))
         temporary = RunDirectory(store.runs_home() / f".{os.urandom(8).hex()}")
         try:
@@ -78,8 +73,26 @@ def create(config: RunConfig, plan: dict[str, Any] | None = None) -> RunDirector
     return run
 
 
-def _with_parent_found(config: RunConfig) -> RunConfig:
-    """The configuration with its parent as the engine looks for it: the id of a run kept here, or an absolute path."""
+def claim(config: RunConfig) -> list[gpus.Gpu]:
+    """The GPUs that a launch now would take, none on CPU ranks; nobody is kept from taking them before it.
+
+    Raises:
+        LaunchRefused: a live run has the name or the GPUs.
+    """
+    live = _live_runs()
+    for one in live:
+        if one["name"] == config.name:
+            advice = f"Stop it, or give this one another name: --set name={config.name}-2"
+            raise LaunchRefused(f"A run named {config.name} is live: {one['id']}. {advice}")
+    return _lease(config, live)
+
+
+def with_parent_found(config: RunConfig) -> RunConfig:
+    """The configuration with its parent as the engine looks for it: the id of a run kept here, or an absolute path.
+
+    Raises:
+        LaunchRefused: there is no such run.
+    """
     if config.parent is None:
         return config
     try:

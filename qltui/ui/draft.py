@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config import FIELDS, get
+from engine.config.schema import as_text
 from engine.events import read_json, write_json
 from qltui.runs.store import runs_home
+from qltui.ui.steps import NOT_ASKED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from engine.config import RunConfig
 
 SCHEMA_VERSION = 1
 
@@ -44,3 +49,9 @@ def save(values: dict[str, str], machine: str = "") -> None:
     path = draft_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(path, {"schema_version": SCHEMA_VERSION, "values": values, "machine": machine})
+
+
+def values_of(config: RunConfig) -> dict[str, str]:
+    """What a configuration says otherwise than the defaults, as the form holds it."""
+    told = {path: get(config, path) for path in FIELDS if path not in NOT_ASKED}
+    return {path: as_text(value) for path, value in told.items() if value != FIELDS[path].default}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 
 def text_of(pilot: Pilot[Any]) -> str:
@@ -28,3 +29,8 @@ async def until(pilot: Pilot[Any], condition: Callable[[], Any], what: str) -> N
 async def until_seen(pilot: Pilot[Any], text: str) -> None:
     """Wait until a text is on screen."""
     await until(pilot, lambda: text in text_of(pilot), f"{text!r} on screen")
+
+
+async def until_on(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
+    """Wait until a screen of this kind is open."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, screen), f"screen {screen.__name__}")

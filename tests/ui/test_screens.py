@@ -6,49 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.screen import text_of, until, until_seen
+from support.screen import text_of, until_on, until_seen
 from support.written_runs import WrittenRun
 from textual.binding import Binding
-from textual.pilot import Pilot
 from textual.screen import Screen
 
-from engine.config import ConfigError, Problem, RunConfig
 from engine.events import read_json
-from qltui.configs.loading import load
-from qltui.runs import plan_file, status, store
-from qltui.runs.launching import request_stop
-from qltui.runs.state import LIVE
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
+from qltui.ui.screens.exporting import Exporting
 from qltui.ui.screens.help import Help
 from qltui.ui.screens.home import Home
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
+from qltui.ui.screens.rehearsing import Rehearsing
 from qltui.ui.screens.review import Review
 from qltui.ui.screens.runs import Runs
+from qltui.ui.screens.saving import Saving
 
-SCREENS = (Confirm, Doctor, Help, Home, Monitor, NewRun, Presets, Review, Runs)
+SCREENS = (Confirm, Doctor, Exporting, Help, Home, Monitor, NewRun, Presets, Rehearsing, Review, Runs, Saving)
 TAKEN = {"ctrl+a", "ctrl+b", "ctrl+s", "ctrl+j", "ctrl+z"}
 """Keys that tmux, screen, terminals and shells need."""
-
-
-async def until_on(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
-    await until(pilot, lambda: isinstance(pilot.app.screen, screen), f"screen {screen.__name__}")
-
-
-async def test_from_home_to_the_review_of_a_preset(size: tuple[int, int]) -> None:
-    async with QltuiApp().run_test(size=size) as pilot:
-        await pilot.press("p")
-        await until_seen(pilot, "demo-cpu")
-        await pilot.press("enter")
-        await until_on(pilot, Review)
-        await until_seen(pilot, "✓ ready")
-        for text in ("qlora · base in nf4", "ddp", "schema_version: 1", "qltui launch demo-cpu", "120 steps"):
-            assert text in text_of(pilot)
-        await pilot.press("escape", "escape")
-        await until_on(pilot, Home)
 
 
 async def test_a_preset_can_be_edited_first() -> None:
@@ -61,79 +41,6 @@ async def test_a_preset_can_be_edited_first() -> None:
         assert isinstance(screen, NewRun)
         assert screen.values["training.max_steps"].isdigit()
         assert Path(screen.values["data.path"]).is_file()
-
-
-async def test_a_refused_launch_says_why_and_leaves_nothing(home: Path) -> None:
-    home.write_text("a file where the state folder should be")
-    async with QltuiApp(lambda: Review.of_preset("demo-cpu")).run_test(size=(120, 36)) as pilot:
-        await until_seen(pilot, "✓ ready")
-        await pilot.press("l")
-        await until_seen(pilot, "✗ not launched")
-        assert "QLTUI_HOME" in text_of(pilot)
-    assert home.is_file()
-
-
-async def test_what_a_rule_blocks_is_not_launched(home: Path, size: tuple[int, int]) -> None:
-    def review() -> Review:
-        return Review("demo", lambda: load("demo-cpu", ["strategy=fsdp2", "training.optimizer=adamw_8bit"]))
-
-    async with QltuiApp(review).run_test(size=size) as pilot:
-        await until_seen(pilot, "✗ ")
-        seen = " ".join(text_of(pilot).split())
-        assert "adamw_8bit has no kernels for fsdp2's sharded parameters" in seen
-        assert "[engine-adamw-8bit-fsdp2]" in seen
-        await pilot.press("l")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, Review)
-    assert not home.exists()
-
-
-async def test_every_reason_can_be_read(home: Path, size: tuple[int, int]) -> None:
-    """However many there are: what has no room is scrolled to."""
-    problems = [Problem("", f"field.{number}", "is wrong for a reason that takes a line.") for number in range(30)]
-    async with QltuiApp(lambda: Review("many", lambda: refuse(problems))).run_test(size=size) as pilot:
-        await until_seen(pilot, "field.0")
-        area = pilot.app.screen.query_one("#verdicts")
-        assert area.max_scroll_y > 0
-        area.scroll_end(animate=False)
-        await until_seen(pilot, "field.29")
-
-
-def refuse(problems: list[Problem]) -> RunConfig:
-    raise ConfigError(problems)
-
-
-async def test_a_launch_from_the_review_leaves_its_plan(home: Path) -> None:
-    async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
-        await until_seen(pilot, "demo-cpu")
-        await pilot.press("enter")
-        await until_seen(pilot, "✓ ready")
-        assert "plan.json" in text_of(pilot)
-        await pilot.press("l")
-        await until_on(pilot, Monitor)
-        (run,) = store.directories()
-        request_stop(run, now=True)
-        plan = plan_file.read(run)
-        assert plan is not None
-        assert plan.memory is None
-        await until(pilot, lambda: status.read(run)["state"] not in LIVE, "the run's end")
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
-async def test_the_review_names_the_files_of_the_strategy(strategy: str) -> None:
-    def review() -> Review:
-        return Review("demo", lambda: load("demo-cpu", [f"strategy={strategy}"]))
-
-    async with QltuiApp(review).run_test(size=(120, 36)) as pilot:
-        await until_seen(pilot, "✓ ready")
-        await until_seen(pilot, "accelerate.yaml")
-        assert ("deepspeed.json" in text_of(pilot)) == (strategy == "zero3")
-
-
-async def test_a_preset_that_is_none_is_told_inline() -> None:
-    async with QltuiApp(lambda: Review.of_preset("demo-cpux")).run_test(size=(80, 24)) as pilot:
-        await until_seen(pilot, "✗ demo-cpux")
-        assert "Did you mean demo-cpu?" in text_of(pilot)
 
 
 async def test_the_menu_opens_places_and_runs(written_run: WrittenRun, size: tuple[int, int]) -> None:

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.schema import ConfigError, Problem
 from qltui.cli import exits, output
 from qltui.configs import loading, presets
 from qltui.configs.export.exporting import export
-from qltui.configs.writing import write_text
+from qltui.configs.export.placing import placed, write
 from qltui.runs import store
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
-
-    from qltui.configs.export.exporting import Exported
+    from pathlib import Path
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Print the file, or write it and what goes with it; what is another there is said on stderr."""
     try:
         source = _source(arguments.target)
-        out = Path(arguments.out).expanduser() if arguments.out else None
-        is_folder = out is not None and (out.is_dir() or arguments.out.endswith(os.sep))
-        folder = str(out.absolute()) if out and is_folder else None
-        exported = export(loading.load(source, arguments.assignments), arguments.to, folder)
-        if out is None:
-            print(exported.text, end="")
-        elif is_folder:
-            _write({out / exported.file: exported.text, **_beside(out, exported)}, source)
+        config = loading.load(source, arguments.assignments)
+        if arguments.out:
+            exported, files = placed(config, arguments.to, arguments.out)
+            _write(files, source)
         else:
-            _write({out: exported.text}, source)
+            exported = export(config, arguments.to)
+            print(exported.text, end="")
     except ConfigError as error:
         output.print_problems(error.problems)
         return exits.NO
@@ -57,10 +52,6 @@ def _source(target: str) -> str:
         raise exits.Refused(f"{target} is no preset and no file, and no run: {error}") from None
 
 
-def _beside(folder: Path, exported: Exported) -> dict[Path, str]:
-    return {folder / name: text for name, text in exported.companions.items()}
-
-
 def _write(texts: dict[Path, str], source: str) -> None:
     """Write all files, each whole or not at all.
 
@@ -73,8 +64,7 @@ def _write(texts: dict[Path, str], source: str) -> None:
             raise ConfigError([Problem("--out", "", f"{path} is the run's own file.", "Name another one.")])
     for path, text in texts.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, text)
+            write(path, text)
         except OSError as error:
             raise exits.Refused(f"--out: {path} can't be written ({error.strerror}). Name another place.") from None
         print(clean(f"wrote {path}"), file=sys.stderr)

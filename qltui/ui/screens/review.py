@@ -1,51 +1,90 @@
-"""What would run, before it runs: the files, the command, and everything that stands in the way."""
+"""What would run, before it runs: the files, the command, the plan, and everything that stands in the way."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual import on, work
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from qltui.ui import words
-from qltui.ui.screens.page import BACK, HELP, Page
+from engine.config import FIELDS
+from qltui.ui import clipboard, draft, words
+from qltui.ui.screens.page import Page
+from qltui.ui.steps import STEPS
 from qltui.ui.widgets.footer import Footer
+from qltui.ui.widgets.review_overview import ReviewOverview
+from qltui.ui.widgets.review_verdict import command_text, copied_text, job_line, problem_text, verdict_lines
+from qltui.ui.widgets.run_files import RunFiles
+from qltui.ui.widgets.step_bar import REVIEW, StepBar
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from textual import events
     from textual.app import ComposeResult
 
     from engine.config import Problem, RunConfig
+    from qltui.runs.assessment import Assessment
+    from qltui.runs.prospect import Prospect
+    from qltui.runs.rehearsal_job import RehearsalJob
+    from qltui.ui.clipboard import Copied
+    from qltui.ui.screens.new_run import NewRun
 
-LABEL = 11
-REFUSED = Content.styled("✗ ", "bold $error")
+OVERVIEW, COMMAND = "overview", "command"
+"""Tabs that are no file; the overview is one where it has no room beside the files."""
+WIDE_ENOUGH = 100
+"""Columns from which it has: those of the app's ``-wide``."""
+
+LOOK_SECONDS = 1.0
+"""How often it is told how a rehearsal goes."""
+HINT = Content.styled("← → next file   e edit it in the form   ? all keys", "$muted")
+
+
+class Known(NamedTuple):
+    """What is known of a run that can be read."""
+
+    planned: Assessment
+    """On the machine it is planned for."""
+    here: Assessment
+    """On this machine; the same where no other was described."""
+    prospect: Prospect
 
 
 class Review(Page):
-    """Shows a RunConfig that ``load`` makes, checks it, and launches it."""
+    """Shows a RunConfig that ``load`` makes, with all that is known of it, and launches it."""
 
     CSS_PATH = "review.tcss"
     BINDINGS = [
         Binding("l,enter", "launch", "launch", id="review.launch", tooltip="Start the run and open its monitor"),
-        HELP,
-        BACK,
-    ]
+        Binding("r", "rehearse", "rehearse", id="review.rehearse", tooltip="Try it first: a small model on CPU ranks"),
+        Binding("p", "save", "preset", id="review.save", tooltip="Keep it as a preset of yours"),
+        Binding("x", "export", "export", id="review.export", tooltip="Write it for TRL, Axolotl or LLaMA-Factory"),
+        Binding("y", "copy", "copy", id="review.copy", tooltip="Copy the file, or the command, that is shown"),
+        Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before"),
+        Binding("e", "edit", "edit", id="review.edit", show=False, tooltip="Change it in the form, at what stops it"),
+        Binding("right", "tab(1)", "next file", id="review.next", show=False, tooltip="Show the next file"),
+        Binding("left", "tab(-1)", "file before", id="review.previous", show=False, tooltip="Show the file before"),
+        Binding(
+            "pageup", "up", "up", id="review.up", show=False, priority=True,
+            tooltip="A page up; from the top back to the step before",
+        ),
+        Binding("question_mark,f1", "help", "help", id="help", key_display="?", show=False, tooltip="All keys"),
+    ]  # fmt: skip
 
     class Checked(Message):
-        """What would run is known, with all that stands in the way and what is warned of."""
+        """What would run is known; or why it cannot even be read."""
 
-        def __init__(self, config: RunConfig | None, problems: list[Problem], warnings: list[Problem]) -> None:
+        def __init__(self, known: Known | None, problems: Sequence[Problem] = ()) -> None:
             super().__init__()
-            self.config = config
-            self.problems = problems
-            self.warnings = warnings
+            self.known = known
+            self.problems = list(problems)
 
     class Launched(Message):
         """The run was started."""
@@ -61,14 +100,36 @@ class Review(Page):
             super().__init__()
             self.reason = reason
 
-    def __init__(self, title: str, load: Callable[[], RunConfig], command: str = "") -> None:
-        """Review what ``load`` gives; ``command`` does the same from a shell, if one does."""
+    class WasCopied(Message):
+        """A text was copied, one way or another."""
+
+        def __init__(self, name: str, copied: Copied) -> None:
+            super().__init__()
+            self.name = name
+            self.copied = copied
+
+    def __init__(
+        self, title: str, load: Callable[[], RunConfig], command: str = "", *, notes: Sequence[str] = (),
+        machine: str = "", wizard: NewRun | None = None,
+    ) -> None:  # fmt: skip
+        """Review what ``load`` gives.
+
+        Args:
+            command: does the same from a shell; without one it is ``qltui launch`` of a copy of run.yaml.
+            notes: lines told above all else, such as what was changed for this machine.
+            machine: GPUs it is planned for, as described; empty for those of this machine.
+            wizard: the form it comes from, one screen below: changes are made there.
+        """
         super().__init__()
         self._title = title
         self._load = load
         self._command = command
-        self._config: RunConfig | None = None
+        self._notes = list(notes)
+        self._machine = machine
+        self._wizard = wizard
+        self._known: Known | None = None
         self._launching = False
+        self._job: RehearsalJob | None = None
 
     @classmethod
     def of_preset(cls, name: str) -> Review:
@@ -79,86 +140,181 @@ class Review(Page):
 
             return load_target(name, [])
 
-        return cls(f"Preset {name}", load, f"qltui launch {name}")
+        return cls(f"Preset {name}", load, f"qltui launch {shlex.quote(name)}")
 
     def compose(self) -> ComposeResult:
         yield TitleBar(Content(f"Review · {self._title}"))
+        if self._wizard is not None:
+            yield StepBar()
         with VerticalScroll(id="verdicts"):
             yield Static("… checking model, data and machine", id="verdict", markup=False)
         with Horizontal(id="what"):
-            with VerticalScroll(id="summary", classes="panel") as summary:
-                summary.border_title = "What will run"
-                yield Static(id="facts", markup=False)
-            with VerticalScroll(id="file", classes="panel") as file:
-                file.border_title = "run.yaml"
-                yield Static(id="text", markup=False)
-        with Vertical(id="written", classes="panel") as written:
-            written.border_title = "What will be written"
-            yield Static(id="files", markup=False)
+            yield RunFiles(id="files", classes="panel")
+            yield ReviewOverview(id="overview")
+        yield Static(HINT, id="said", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
-        self.query_one("#file").focus()
+        self.query_one("#files").border_title = "What will be written"
+        if self._wizard is not None:
+            self.query_one(StepBar).show(REVIEW, {step.name: "done" for step in STEPS})
+        self.set_interval(LOOK_SECONDS, self._look_at_the_rehearsal)
         self._check()
+
+    async def on_resize(self, event: events.Resize) -> None:
+        """The overview stands beside the files where there is room, else behind a tab of its own."""
+        await self._show_files()
+
+    def on_screen_resume(self) -> None:
+        """A rehearsal may have gone on, or ended, meanwhile."""
+        self._tell()
+
+    def _look_at_the_rehearsal(self) -> None:
+        if self._job is not None and self._job.is_running and self.is_current:
+            self._tell()
+
+    # What is known
 
     @work(thread=True, group="check", exit_on_error=False)
     def _check(self) -> None:
         from engine.config import ConfigError
-        from qltui.runs.assessment import as_problem, assess
+        from qltui.advice.our_runs import anywhere
+        from qltui.facts import machine as machines
+        from qltui.runs.assessment import assess
+        from qltui.runs.prospect import prospect
 
         try:
             config = self._load()
         except ConfigError as error:
-            self.post_message(self.Checked(None, error.problems, []))
+            self.post_message(self.Checked(None, error.problems))
             return
-        assessed = assess(config)
-        self.post_message(self.Checked(config, assessed.refusals, [as_problem(one) for one in assessed.warnings]))
+        here = assess(config)
+        planned = assess(anywhere(config), machines.parse(self._machine)) if self._machine else here
+        self.post_message(self.Checked(Known(planned, here, prospect(planned))))
 
     @on(Checked)
-    def _show(self, event: Checked) -> None:
-        self._config = None if event.problems else event.config
-        self._say(
-            (
-                [problem_text(problem) for problem in event.problems]
-                or [Content.assemble(("✓ ready", "bold $success"), ("  press Enter or l to launch", "$muted"))]
-            )
-            + [problem_text(warning, Content.styled("! ", "bold $warning")) for warning in event.warnings]
-        )
-        if event.config:
-            from qltui.configs.writing import run_yaml
-
-            self.query_one("#facts", Static).update(Content("\n").join(facts(event.config)))
-            self.query_one("#text", Static).update(Content(run_yaml(event.config).rstrip()))
-            self.query_one("#files", Static).update(Content("\n").join(self._written(event.config)))
+    async def _show(self, event: Checked) -> None:
+        self._known = event.known
+        if event.known is None:
+            self.add_class("-unreadable")
+            self.query_one("#verdicts").focus()
+            self._say_verdict([problem_text(problem) for problem in event.problems])
+        else:
+            self.query_one(ReviewOverview).show(event.known.planned)
+            self._tell()
+            await self._show_files()
         self.refresh_bindings()
 
-    def _written(self, config: RunConfig) -> list[Content]:
-        from qltui.configs.files import file_names
-        from qltui.runs.store import runs_home
+    def _tell(self) -> None:
+        """Whether it can be launched, and what should be known before."""
+        if self._known is None:
+            return
+        known = self._known
+        lines = verdict_lines(known.planned, known.here, self._machine, known.prospect.refusal, self._notes)
+        if self._job is not None:
+            lines.append(job_line(self._job))
+        self._say_verdict(lines)
 
-        folder = f"{words.path(runs_home())}/{config.name}-DATE-TIME"
-        files = ", ".join([*file_names(config), "plan.json", "status.json; then attempts, checkpoints, the result"])
-        starts = f"python -P -m engine.launch {folder}"
-        lines = [_row("folder", Content(folder)), _row("files", Content(files)), _row("starts", Content(starts))]
-        if self._command:
-            lines.append(_row("same as", Content.styled(self._command, "bold $primary")))
-        return lines
-
-    def _say(self, lines: list[Content]) -> None:
+    def _say_verdict(self, lines: list[Content]) -> None:
         self.query_one("#verdict", Static).update(Content("\n").join(lines))
 
+    def _say(self, *parts: Content | str | tuple[str, str]) -> None:
+        self.query_one("#said", Static).update(Content.assemble(*parts))
+
+    # Files
+
+    async def _show_files(self) -> None:
+        if self._known is None:
+            return
+        prospect = self._known.prospect
+        aside = {OVERVIEW: ""} if self.app.size.width < WIDE_ENOUGH else {}
+        await self.query_one(RunFiles).show(
+            {
+                **aside,
+                **prospect.files,
+                COMMAND: command_text(prospect, self._shell_command, is_copied=not self._command),
+            }
+        )
+
+    @on(RunFiles.Turned)
+    def _turned(self, event: RunFiles.Turned) -> None:
+        self.set_class(event.name == OVERVIEW, "-overview")
+        self.query_one("#overview" if event.name == OVERVIEW else "#source").focus()
+
+    async def action_tab(self, by: int) -> None:
+        """Show the next file, or the one before."""
+        await self.query_one(RunFiles).turn(by)
+
+    @property
+    def _shell_command(self) -> str:
+        """What does the same from a shell; where nothing else does, from a copy of run.yaml."""
+        copy = clipboard.copied_folder() / self._run_name / "run.yaml"
+        return self._command or f"qltui launch {shlex.quote(str(copy))}"
+
+    @property
+    def _run_name(self) -> str:
+        assert self._known is not None
+        return self._known.planned.config.name
+
+    def action_copy(self) -> None:
+        """Copy the file that is shown; else the command."""
+        if self._known is None:
+            return
+        files, shown = self._known.prospect.files, self.query_one(RunFiles).shown
+        if shown in files:
+            self._copy(shown, files[shown], {f"{self._run_name}/{shown}": files[shown]})
+        else:
+            run_file = {} if self._command else {f"{self._run_name}/run.yaml": files["run.yaml"]}
+            self._copy(
+                "the command",
+                self._shell_command,
+                {f"{self._run_name}/command.sh": f"{self._shell_command}\n", **run_file},
+            )
+
+    @work(thread=True, group="copy", exit_on_error=False)
+    def _copy(self, name: str, text: str, files: dict[str, str]) -> None:
+        self.post_message(self.WasCopied(name, clipboard.copy(text, files)))
+
+    @on(WasCopied)
+    def _tell_of_the_copy(self, event: WasCopied) -> None:
+        if event.copied.sequence:
+            clipboard.send(self.app, event.copied.sequence)
+        self._say(copied_text(event.name, event.copied))
+
+    # What is done with it
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Launching is grey until there is something to launch."""
+        """Grey what cannot be done yet, or at all."""
         if action == "launch":
-            return True if self._config is not None and not self._launching else None
+            return True if self._may_launch else None
+        if action in ("rehearse", "save", "export", "copy", "edit"):
+            return True if self._known is not None else None
         return True
 
+    @property
+    def _may_launch(self) -> bool:
+        return self._known is not None and not self._known.here.refusals and not self._launching
+
     def action_launch(self) -> None:
-        """Start the run."""
-        if self._config is not None and not self._launching:
-            self._launching = True
-            self._say([Content("… launching")])
-            self._launch(self._config)
+        """Start the run; ask before one is started on another machine than it is planned for."""
+        if not self._may_launch or self._known is None:
+            return
+        config = self._known.here.config
+        if not self._machine:
+            self._start(config)
+            return
+        from qltui.ui.screens.confirm import Confirm
+
+        cards = self._known.here.machine.gpus
+        there = f"{cards} GPU{'s' if cards > 1 else ''}" if cards else "no GPU: it would run on CPU ranks"
+        question = Confirm("Launch it on this machine?", f"It is planned for {self._machine}; here: {there}.", "Launch")
+        self.app.push_screen(question, lambda agreed: self._start(config) if agreed else None)
+
+    def _start(self, config: RunConfig) -> None:
+        self._launching = True
+        self._say("… launching")
+        self.refresh_bindings()
+        self._launch(config)
 
     @work(thread=True, group="launch", exit_on_error=False)
     def _launch(self, config: RunConfig) -> None:
@@ -181,53 +337,75 @@ class Review(Page):
     @on(Refused)
     def _refuse(self, event: Refused) -> None:
         self._launching = False
-        self._say([Content.assemble(("✗ not launched  ", "bold $error"), words.plain(event.reason))])
+        self._say(("✗ not launched  ", "bold $error"), words.plain(event.reason))
         self.refresh_bindings()
 
+    def action_rehearse(self) -> None:
+        """Rehearse it, or show the rehearsal that was begun."""
+        from qltui.runs.rehearsal import RehearsalRefused
+        from qltui.runs.rehearsal_job import RehearsalJob
+        from qltui.ui.screens.rehearsing import Rehearsing
 
-def problem_text(problem: Problem, mark: Content = REFUSED) -> Content:
-    """A problem, its field first."""
-    place = words.plain(problem.field or problem.where)
-    return Content.assemble(
-        mark, (f"{place} " if place else "", "bold"), words.plain(problem.message),
-        (f"  {words.plain(problem.remedy)}" if problem.remedy else "", "$muted"),
-    )  # fmt: skip
+        assert self._known is not None
+        try:
+            self._job = self._job if self._job and self._job.is_running else RehearsalJob(self._known.planned.config)
+        except RehearsalRefused as error:
+            self._say(("✗ not rehearsed  ", "bold $error"), words.plain(error))
+            return
+        self.app.push_screen(Rehearsing(self._job))
 
+    def action_save(self) -> None:
+        """Keep it as a preset."""
+        from qltui.ui.screens.saving import Saving
 
-def facts(config: RunConfig) -> list[Content]:
-    """The choices that matter most, a line each."""
-    from engine.config.ranks import ONE_RANK
+        def saved(place: tuple[str, Path] | None) -> None:
+            if place:
+                self._say(("✓ saved as preset ", "bold $success"), place[0], (f"  {words.path(place[1])}", "$muted"))
 
-    method, training, lora = config.method, config.training, config.method.lora
-    name = method.name.value
-    adapters = f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.target_modules}" if name != "full" else "–"
-    base = {"qlora": f" · base in {method.quantization.type.value}", "int8": " · base in int8"}.get(name, "")
-    task = "" if config.model.task == "causal_lm" else f" · {config.model.task.value.replace('_', ' ')}"
-    ranks = config.hardware.ranks_per_node
-    steps = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs:g} epochs"
-    batch = f"{training.micro_batch_size} rows a rank"
-    if training.gradient_accumulation_steps > 1:
-        batch += f" × {training.gradient_accumulation_steps} added up"
-    spread = f"{ranks} ranks" if ranks else "as many ranks as GPUs"
-    if config.strategy.name in ONE_RANK:
-        spread = "1 rank"
-    rows = [
-        ("model", words.path(config.model.path)),
-        ("data", words.path(config.data.path)),
-        ("method", f"{name}{base}{task}"),
-        ("strategy", f"{config.strategy.name.value} · {config.hardware.device.value}, {spread}"),
-        ("steps", steps),
-        ("batch", batch),
-        ("adapters", adapters),
-        ("rate", f"{words.rate(training.learning_rate)}, {training.schedule.value}"),
-        ("length", f"up to {config.data.max_length:,} tokens"),
-        ("precision", config.precision.compute.value),
-        ("evaluation", words.path(config.data.eval_path) if config.data.eval_path else "–"),
-        ("seed", str(training.seed)),
-        ("name", config.name),
-    ]
-    return [_row(label, Content(words.plain(value))) for label, value in rows]
+        assert self._known is not None
+        self.app.push_screen(Saving(self._known.here.config, self._machine), saved)
 
+    def action_export(self) -> None:
+        """Write it for another program."""
+        from qltui.ui.screens.exporting import Exporting
 
-def _row(label: str, value: Content) -> Content:
-    return Content.styled(label.ljust(LABEL), "$muted") + value
+        assert self._known is not None
+        self.app.push_screen(Exporting(self._known.planned.config))
+
+    # Back to the form
+
+    def action_up(self) -> None:
+        """A page up; from the top of what is read, back to the step before."""
+        read = self.focused
+        if isinstance(read, VerticalScroll) and read.scroll_y > 0:
+            read.scroll_page_up(animate=False)
+        else:
+            self._back_to(STEPS[-1].name)
+
+    @on(StepBar.Asked)
+    def _asked_back(self, event: StepBar.Asked) -> None:
+        if event.step != REVIEW:
+            self._back_to(event.step)
+
+    def _back_to(self, step: str) -> None:
+        """Go back to a step of the form, if this comes from one."""
+        if self._wizard is not None:
+            self.app.pop_screen()
+            self._wizard.post_message(StepBar.Asked(step))
+
+    async def action_edit(self) -> None:
+        """Open the form, at the field that stops the run if one does."""
+        assert self._known is not None
+        field = next(
+            (one.field for one in self._known.planned.refusals + self._known.here.refusals if one.field in FIELDS), ""
+        )
+        if self._wizard is not None:
+            self.app.pop_screen()
+            form = self._wizard
+        else:
+            from qltui.ui.screens.new_run import NewRun
+
+            form = NewRun(draft.values_of(self._known.here.config), self._machine)
+            await self.app.switch_screen(form)
+        if field:
+            form.call_after_refresh(form.go_to, field)

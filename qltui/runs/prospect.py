@@ -1,0 +1,59 @@
+"""What a launch would write and start, told before it does: headless, and nothing is written or taken."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
+from qltui.configs.files import file_texts
+from qltui.facts.gpus import Gpu
+from qltui.runs import launching, plan_file, store
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from qltui.facts.machine import Machine
+    from qltui.runs.assessment import Assessment
+
+MOMENT = "DATE-TIME"
+"""Stands for the time of the launch in the name of its folder."""
+
+
+class Prospect(NamedTuple):
+    """A launch that has not happened."""
+
+    folder: str
+    """Where the run will lie."""
+    files: dict[str, str]
+    """The text of each file in it, by name."""
+    argv: list[str]
+    """What starts its ranks, as ``launch.json`` will say."""
+    refusal: str
+    """Why another run, or a missing one, stands in the way now; empty where none does."""
+
+
+def prospect(assessed: Assessment) -> Prospect:
+    """The launch of a run on the machine it was assessed for."""
+    config, machine, refusal = assessed.config, assessed.machine, ""
+    try:
+        config = launching.with_parent_found(config)
+        gpus = launching.claim(config) if machine.devices or not machine.cards else _of(machine, config)
+    except launching.LaunchRefused as error:
+        gpus, refusal = _of(machine, config), str(error)
+    folder = str(store.runs_home() / f"{config.name}-{MOMENT}")
+    files = file_texts(config, ranks_per_node(config, len(gpus)), gpus)
+    files["plan.json"] = json.dumps(plan_file.document(assessed), ensure_ascii=False, indent=1) + "\n"
+    argv = [sys.executable, "-P", "-m", "engine.launch", folder]
+    return Prospect(folder, files, argv + (["--gpus", ",".join(gpu.uuid for gpu in gpus)] if gpus else []), refusal)
+
+
+def _of(machine: Machine, config: RunConfig) -> list[Gpu]:
+    """The first of its GPUs, as many as the run takes; of a machine that was described, numbers stand for UUIDs."""
+    if not uses_gpu(config, len(machine.cards)):
+        return []
+    gpus = list(machine.devices) or [
+        Gpu(number, str(number), card.name, card.memory_bytes, card.capability)
+        for number, card in enumerate(machine.cards)
+    ]
+    return gpus[: gpus_per_node(config, len(gpus))]

@@ -1,0 +1,135 @@
+"""What speaks for a run and what against it, in one column: the plan, findings in full, and what will run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.config.ranks import ONE_RANK
+from engine.config.schema import as_text
+from qltui.advice.findings import Severity
+from qltui.runs.assessment import REFUSED
+from qltui.runs.outlook import Outlook
+from qltui.ui import words
+from qltui.ui.widgets.findings_panel import MARKS, counted
+from qltui.ui.widgets.fit_panel import FitPanel
+from qltui.words import UNKNOWN
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from engine.config import RunConfig
+    from qltui.advice.findings import Finding
+    from qltui.advice.fitting_rows import Epoch
+    from qltui.runs.assessment import Assessment
+
+LABEL = 11
+
+
+class ReviewOverview(VerticalScroll):
+    """Three panels, one below the other."""
+
+    DEFAULT_CSS = """
+    ReviewOverview {
+        height: 1fr;
+        scrollbar-gutter: stable;
+        & .panel { height: auto; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield FitPanel(id="fit")
+        yield Static("… checking", id="findings", classes="panel", markup=False)
+        yield Static(id="facts", classes="panel", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#fit").add_class("panel")
+        for panel, title in (("#findings", "Findings"), ("#fit", "Fit · per GPU"), ("#facts", "What will run")):
+            self.query_one(panel).border_title = title
+
+    def show(self, assessed: Assessment) -> None:
+        """Show what is known of a run."""
+        advice = assessed.advice
+        findings = self.query_one("#findings", Static)
+        findings.border_title = f"Findings · {counted(advice.findings)}"
+        findings.update(
+            Content("\n\n").join(finding_text(one) for one in advice.findings)
+            if advice.findings
+            else Content.styled("✓ nothing found", "$success")
+        )
+        self.query_one(FitPanel).show(
+            Outlook(assessed.config, [], assessed.machine, assessed.architecture, advice, [], None)
+        )
+        told = [*facts(assessed.config), *([row("epoch", epoch_text(epoch))] if (epoch := assessed.epoch) else [])]
+        self.query_one("#facts", Static).update(Content("\n").join(told))
+
+
+def epoch_text(epoch: Epoch) -> Content:
+    """What a pass over the rows is, and takes."""
+    takes = f"about {words.duration(epoch.seconds)}, give or take {epoch.error:.0%}"
+    return Content(f"{takes}: {epoch.rows:,} rows, {epoch.tokens:,.0f} tokens")
+
+
+def finding_text(finding: Finding) -> Content:
+    """A finding with all that is known of it."""
+    mark, colour = MARKS[finding.severity]
+    lines = [
+        Content.assemble((f"{mark} {finding.severity.value}  ", f"bold {colour}"), (finding.rule, "bold")),
+        Content(words.plain(finding.message)),
+        row("why", Content(words.plain(finding.why))),
+        row("source", Content(words.plain(finding.source))),
+    ]
+    if finding.fix:
+        fix = ", ".join(f"{path}={as_text(value)}" for path, value in finding.fix.items())
+        lines.append(row("fix", Content.styled(words.plain(fix), "bold")))
+    if finding.severity is Severity.BLOCK:
+        lines.append(row("force", Content(forcing(finding))))
+    return Content("\n").join(lines)
+
+
+def forcing(finding: Finding) -> str:
+    """How a run is launched all the same."""
+    if finding.rule in REFUSED:
+        return "cannot be forced: the engine itself refuses it"
+    return f"`--force {finding.rule}` launches it all the same"
+
+
+def facts(config: RunConfig) -> list[Content]:
+    """The choices that matter most, a line each."""
+    method, training, lora = config.method, config.training, config.method.lora
+    name = method.name.value
+    adapters = f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.target_modules}" if name != "full" else UNKNOWN
+    base = {"qlora": f" · base in {method.quantization.type.value}", "int8": " · base in int8"}.get(name, "")
+    task = "" if config.model.task == "causal_lm" else f" · {config.model.task.value.replace('_', ' ')}"
+    ranks = config.hardware.ranks_per_node
+    steps = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs:g} epochs"
+    batch = f"{training.micro_batch_size} rows a rank"
+    if training.gradient_accumulation_steps > 1:
+        batch += f" × {training.gradient_accumulation_steps} added up"
+    spread = f"{ranks} ranks" if ranks else "as many ranks as GPUs"
+    if config.strategy.name in ONE_RANK:
+        spread = "1 rank"
+    rows = [
+        ("model", words.path(config.model.path)),
+        ("data", words.path(config.data.path)),
+        ("method", f"{name}{base}{task}"),
+        ("strategy", f"{config.strategy.name.value} · {config.hardware.device.value}, {spread}"),
+        ("steps", steps),
+        ("batch", batch),
+        ("adapters", adapters),
+        ("rate", f"{words.rate(training.learning_rate)}, {training.schedule.value}"),
+        ("length", f"up to {config.data.max_length:,} tokens"),
+        ("precision", config.precision.compute.value),
+        ("evaluation", words.path(config.data.eval_path) if config.data.eval_path else UNKNOWN),
+        ("seed", str(training.seed)),
+        ("name", config.name),
+    ]
+    return [row(label, Content(words.plain(value))) for label, value in rows]
+
+
+def row(label: str, value: Content) -> Content:
+    """A line with its label before it."""
+    return Content.styled(label.ljust(LABEL), "$muted") + value
