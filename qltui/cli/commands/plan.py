@@ -80,7 +80,9 @@ def _plan(config: RunConfig, described: str | None) -> Plan:
     config = config if described is None else anywhere(config)
     if not used_cards(config, machine):
         none = "there is none here" if described is None else f"--gpus {described} describes none"
-        raise exits.Refused(f"plan: memory is planned for GPUs, and {none}; say which you mean, as in --gpus 4xA40.")
+        meant = config.hardware.planned_for
+        meant = meant if meant not in ("", "cpu") else "4xA40"
+        raise exits.Refused(f"plan: memory is planned for GPUs, and {none}; say which you mean, as in --gpus {meant}.")
     try:
         fetched = hub.cached_model(config.model.path, config.model.revision)
         architecture = architectures.find(config.model.path, fetched)

@@ -61,11 +61,17 @@ class Presets(Page):
     ]  # fmt: skip
 
     class Read(Message):
-        """The presets are known, and which of them were rehearsed as they are."""
+        """The presets are known."""
 
-        def __init__(self, presets: list[Preset], rehearsed: dict[str, Rehearsed], machine: str) -> None:
+        def __init__(self, presets: list[Preset]) -> None:
             super().__init__()
             self.presets = presets
+
+    class Surveyed(Message):
+        """This machine is known, and which presets were rehearsed as they are."""
+
+        def __init__(self, rehearsed: dict[str, Rehearsed], machine: str) -> None:
+            super().__init__()
             self.rehearsed = rehearsed
             self.machine = machine
 
@@ -129,13 +135,14 @@ class Presets(Page):
         from qltui.runs.store import runs_home
 
         found = presets.presets()
+        self.post_message(self.Read(found))
         here = machines.here(runs_home())
         proven = rehearsed()
-        current = {
+        as_they_are = {
             one.name: proven[one.name] for one in found
             if one.name in proven and not one.is_mine and presets.content(one.path) == proven[one.name].content
         }  # fmt: skip
-        self.post_message(self.Read(found, current, _in_words(here)))
+        self.post_message(self.Surveyed(as_they_are, _in_words(here)))
         for one in found:
             if one.config is not None:
                 self.post_message(self.Judged(one.name, outcome(one.config, here)))
@@ -143,11 +150,15 @@ class Presets(Page):
     @on(Read)
     def _list(self, event: Read) -> None:
         self.presets = {one.name: one for one in event.presets}
-        self._rehearsed = event.rehearsed
-        self.query_one(TitleBar).say("Presets", event.machine)
         menu = self.query_one(OptionList)
         menu.set_options([Option(self._line(name), id=name) for name in self.presets])
         menu.highlighted = 0 if self.presets else None
+
+    @on(Surveyed)
+    def _survey(self, event: Surveyed) -> None:
+        self._rehearsed = event.rehearsed
+        self.query_one(TitleBar).say("Presets", event.machine)
+        self._show()
 
     @on(Judged)
     def _judge(self, event: Judged) -> None:
@@ -169,13 +180,17 @@ class Presets(Page):
         )  # fmt: skip
 
     @on(OptionList.OptionHighlighted)
+    def _move(self) -> None:
+        self._tell("")
+        self._show()
+
     def _show(self) -> None:
+        """What the chosen preset is, as far as it is known."""
         preset = self.presets.get(self.chosen or "")
         if preset is None:
             return
         self.query_one("#about").border_title = words.plain(preset.name)
         self.query_one(PresetDetail).show(preset, self.outcomes.get(preset.name), self._rehearsed.get(preset.name))
-        self._tell("")
         self.refresh_bindings()
         self.call_after_refresh(self.query_one(OptionList).scroll_to_highlight)  # once the list is laid out
 
