@@ -7,9 +7,12 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
+from qltui.advice.our_runs import anywhere
 from qltui.configs.files import file_texts
+from qltui.facts import machine as machines
 from qltui.facts.gpus import Gpu
 from qltui.runs import launching, plan_file, store
+from qltui.runs.assessment import assess
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -31,6 +34,27 @@ class Prospect(NamedTuple):
     """What starts its ranks, as ``launch.json`` will say."""
     refusal: str
     """Why another run, or a missing one, stands in the way now; empty where none does."""
+
+
+class Foresight(NamedTuple):
+    """All that is known of a launch before it."""
+
+    planned: Assessment
+    """On the machine it is planned for."""
+    here: Assessment
+    """On this machine; the same where no other was described."""
+    prospect: Prospect
+
+
+def foresee(config: RunConfig, described: str = "") -> Foresight:
+    """What is known of a launch that is planned for GPUs as ``described``, or for those of this machine.
+
+    Raises:
+        UnknownMachine: the description is none.
+    """
+    here = assess(config)
+    planned = assess(anywhere(config), machines.parse(described)) if described else here
+    return Foresight(planned, here, prospect(planned))
 
 
 def prospect(assessed: Assessment) -> Prospect:

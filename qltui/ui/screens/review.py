@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.binding import Binding
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from engine.config import Problem, RunConfig
-    from qltui.runs.assessment import Assessment
-    from qltui.runs.prospect import Prospect
+    from qltui.runs.prospect import Foresight
     from qltui.runs.rehearsal_job import RehearsalJob
     from qltui.ui.clipboard import Copied
     from qltui.ui.screens.new_run import NewRun
@@ -45,16 +44,6 @@ WIDE_ENOUGH = 100
 LOOK_SECONDS = 1.0
 """How often it is told how a rehearsal goes."""
 HINT = Content.styled("← → next file   e edit it in the form   ? all keys", "$muted")
-
-
-class Known(NamedTuple):
-    """What is known of a run that can be read."""
-
-    planned: Assessment
-    """On the machine it is planned for."""
-    here: Assessment
-    """On this machine; the same where no other was described."""
-    prospect: Prospect
 
 
 class Review(Page):
@@ -81,7 +70,7 @@ class Review(Page):
     class Checked(Message):
         """What would run is known; or why it cannot even be read."""
 
-        def __init__(self, known: Known | None, problems: Sequence[Problem] = ()) -> None:
+        def __init__(self, known: Foresight | None, problems: Sequence[Problem] = ()) -> None:
             super().__init__()
             self.known = known
             self.problems = list(problems)
@@ -127,7 +116,7 @@ class Review(Page):
         self._notes = list(notes)
         self._machine = machine
         self._wizard = wizard
-        self._known: Known | None = None
+        self._known: Foresight | None = None
         self._launching = False
         self._job: RehearsalJob | None = None
 
@@ -178,19 +167,12 @@ class Review(Page):
     @work(thread=True, group="check", exit_on_error=False)
     def _check(self) -> None:
         from engine.config import ConfigError
-        from qltui.advice.our_runs import anywhere
-        from qltui.facts import machine as machines
-        from qltui.runs.assessment import assess
-        from qltui.runs.prospect import prospect
+        from qltui.runs.prospect import foresee
 
         try:
-            config = self._load()
+            self.post_message(self.Checked(foresee(self._load(), self._machine)))
         except ConfigError as error:
             self.post_message(self.Checked(None, error.problems))
-            return
-        here = assess(config)
-        planned = assess(anywhere(config), machines.parse(self._machine)) if self._machine else here
-        self.post_message(self.Checked(Known(planned, here, prospect(planned))))
 
     @on(Checked)
     async def _show(self, event: Checked) -> None:
