@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST_ARGUMENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format app screenshots benchmarks docs demo-model demo-accuracy clean
+.PHONY: help demo test lint format app screenshots snapshots benchmarks docs demo-model demo-accuracy clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ format: $(VENV)/installed-dev  ## format the code
 
 screenshots: $(VENV)/installed-dev  ## make the pictures in screenshots/ from the real app
 	@$(BIN)/python screenshots/make.py
+
+snapshots: $(VENV)/installed-dev  ## take every screen as it is now for right; look at the difference
+	@QLTUI_UPDATE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/snapshots
+	@git diff --stat tests/snapshots
 
 benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 	@$(BIN)/python tests/benchmarks/startup.py

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.painted import Painted
 from support.terminal import Terminal
 from support.written_runs import WrittenRun
 
@@ -71,6 +72,25 @@ def test_bytes_that_are_no_utf8_do_no_harm(open_app: Open) -> None:
     terminal.send("d")
     terminal.read_until("look again")
     assert b"UnicodeDecodeError" not in terminal.output
+
+
+def test_constant_resizing_does_no_harm(open_app: Open) -> None:
+    terminal = open_app("from qltui.ui.app import run_app; run_app()")
+    terminal.read_until("Presets")
+    terminal.send("n")
+    for number in range(60):
+        terminal.resize(*((120, 36), (40, 10), (1, 1), (80, 24), (300, 90))[number % 5])
+        terminal.read_for(0.02)
+    terminal.resize(40, 10)
+    terminal.read_until("needed: 72 x 20")
+    screen = Painted(80, 24)
+    terminal.output = b""
+    terminal.resize(80, 24)
+    terminal.read_until("review")
+    screen.feed(terminal.output)
+    assert "▸Model◂" in screen.text
+    assert "needed" not in screen.text
+    assert b"Traceback" not in terminal.output
 
 
 def test_a_lost_terminal_ends_the_app_at_once(open_app: Open) -> None:

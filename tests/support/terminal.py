@@ -25,7 +25,7 @@ class Terminal:
                 os.execvpe(command[0], command, {"TERM": "xterm-256color", **environment})
             finally:
                 os._exit(127)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.resize(columns, rows)
 
     def read_for(self, seconds: float) -> bytes:
         """Read what comes in this time, as a living terminal does."""
@@ -48,6 +48,10 @@ class Terminal:
         while text.encode() not in self.output:
             assert time.monotonic() < deadline, f"{text!r} never came; last output: {self.output[-2000:]!r}"
             self.read_for(0.2)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Another size; the program is told by SIGWINCH."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def send(self, keys: str) -> None:
         os.write(self.master, keys.encode())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.written_runs import WrittenRun
 from textual import events
@@ -89,7 +89,7 @@ async def live(steps: list[tuple[str, Any]]) -> None:
             for kind, what in steps:
                 if not app.is_running or app._exit:
                     break
-                note(f"{kind} {what!r} on {app.screen}")
+                print(f"{kind} {what!r} on {app.screen}")
                 await do(pilot, kind, what)
         assert app.return_code in (0, None)
 
