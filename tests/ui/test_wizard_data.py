@@ -30,10 +30,10 @@ def choices(screen: NewRun) -> dict[str, object]:
     return {role.role: role.query_one(Select).value for role in screen.query(Role)}
 
 
-async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text('{"question": "Where to?", "reply": "Gullhaven.", "other": "x"}\n' * 20)
-    async with choosing(home, size, machine="", model__path=MODEL, data__path=str(data)) as (pilot, screen):
+    async with choosing(home, (80, 24), machine="", model__path=MODEL, data__path=str(data)) as (pilot, screen):
         await to_step(pilot, "data")
         await until_seen(pilot, "columns: question, reply, other; choose a format")
         assert "fit no format" in shown(screen)

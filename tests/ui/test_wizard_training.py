@@ -26,6 +26,8 @@ from qltui.ui.widgets.config_form import FieldRow
 from qltui.ui.widgets.field_help import FieldHelp
 from qltui.ui.widgets.model_facts import ModelFacts
 
+NARROW = (80, 24)
+"""Where there is least room."""
 ROWS = '{"prompt": "a", "completion": "b"}\n'
 
 
@@ -118,7 +120,7 @@ async def test_what_ranks_cannot_divide_is_taken_as_near_as_it_goes(home: Path) 
 
 
 async def test_any_field_is_found_by_a_word(home: Path) -> None:
-    async with choosing(home, (80, 24)) as (pilot, screen):
+    async with choosing(home, NARROW) as (pilot, screen):
         await pilot.press("f3", *"clip")
         await until_seen(pilot, "training.max_grad_norm")
         await pilot.press("enter")
@@ -151,10 +153,8 @@ def focused_field(pilot: Pilot[Any]) -> str:
     return next((one.field.path for one in around if isinstance(one, FieldRow)), "")
 
 
-async def test_the_field_with_the_cursor_is_explained_and_keeps_it_when_mended(
-    home: Path, size: tuple[int, int]
-) -> None:
-    async with choosing(home, size, data__max_length="999999") as (pilot, screen):
+async def test_the_field_with_the_cursor_is_explained_and_keeps_it_when_mended(home: Path) -> None:
+    async with choosing(home, NARROW, data__max_length="999999") as (pilot, screen):
         await to_step(pilot, "training")
         await screen.go_to("data.max_length")
         await until_seen(pilot, "default 2048 · at least 8 · data.max_length or max_length")
@@ -187,8 +187,8 @@ def test_every_field_tells_its_values_and_bounds() -> None:
     assert declared.names(FIELDS["training.max_steps"]) == "training.max_steps or max_steps"
 
 
-async def test_the_matrix_says_why_not_shows_evidence_and_help(home: Path, size: tuple[int, int]) -> None:
-    async with choosing(home, size, method__name="full", training__optimizer="adamw_8bit") as (pilot, screen):
+async def test_the_matrix_says_why_not_shows_evidence_and_help(home: Path) -> None:
+    async with choosing(home, NARROW, method__name="full", training__optimizer="adamw_8bit") as (pilot, screen):
         matrix = await to_the_matrix(pilot)
         await until(pilot, lambda: matrix.square is not None, "squares")
 
@@ -226,7 +226,7 @@ def test_all_that_the_app_shows_as_measured_was_measured() -> None:
 
 
 async def test_nodes_are_told(home: Path) -> None:
-    async with choosing(home, (80, 24), machine="2n8xH100-80") as (pilot, screen):
+    async with choosing(home, NARROW, machine="2n8xH100-80") as (pilot, screen):
         await to_step(pilot, "hardware")
         await until_seen(pilot, "described: 2 nodes of 8 x H100 SXM, 16 GPUs")
         assert "a launch over 2 nodes is not built yet" in text_of(pilot)
@@ -256,7 +256,7 @@ async def test_models_on_disk_are_suggested_first_and_told(home: Path, cache: Pa
 async def test_the_hub_is_asked_when_told_to_and_else_what_is_here_is_offered(
     home: Path, cache: Path, hub: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with choosing(home, (80, 24), model__path="someone/known") as (pilot, screen):
+    async with choosing(home, NARROW, model__path="someone/known") as (pilot, screen):
         assert "the hub has it" not in facts(screen), "nobody asked for it"
         await ask(pilot, screen)
         await until(pilot, lambda: "✓ the hub has it, for those who accepted" in facts(screen), "there")

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from engine.config import FIELDS
 from qltui.ui import declared, words
 from qltui.ui.steps import NOT_ASKED, step_of
+from qltui.ui.widgets.config_form import FLAG_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ class FieldSearch(ModalScreen[str]):
     FieldSearch {
         & Input { background: $panel; padding: 0 1; height: 1; margin-bottom: 1; }
         & OptionList { height: auto; max-height: 16; background: $surface; border: none; padding: 0; }
+        &.-short OptionList { max-height: 9; }
         & #about { height: 3; margin-top: 1; }
         & .dialog { width: 84; }
     }
@@ -111,7 +113,8 @@ def matching(text: str) -> list[Field]:
 def line(field: Field, values: Mapping[str, str]) -> Content:
     """A field in a line: what it is called, what it is, where it stands."""
     value = values.get(field.path, "")
-    shown = words.plain(value or field.default_text)[: VALUE - 2].ljust(VALUE)
+    text = value or field.default_text
+    shown = words.plain(FLAG_WORDS.get(text, text))[: VALUE - 2].ljust(VALUE)
     return Content.assemble(
         (field.label.ljust(LABEL), "bold"), (shown, "$accent" if value else "$muted"), (field.path, "$muted")
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BYTES = 2
 """Of a parameter as models are published."""
+MANY = 10**8
+"""Parameters from which they are counted in billions."""
 NAMED = 3
 """Models on disk that are named where the chosen one is not."""
 
@@ -50,7 +52,8 @@ class ModelFacts(Static):
         if model is None:
             return Content.styled("? not known on this machine: give a folder with its config.json", "$muted")
         known = "" if model.known else ", estimated from its numbers"
-        told = f"{model.parameters / 1e9:.2f} B parameters{known}, {model.depth} layers"
+        count = f"{model.parameters / 1e9:.2f} B" if model.parameters >= MANY else f"{model.parameters / 1e6:.2f} M"
+        told = f"{count} parameters{known}, {model.depth} layers"
         return Content.assemble(("✓ ", "$success"), f"{told}, up to {model.context_length:,} tokens")
 
     def _where(self, outlook: Outlook, name: str, revision: str | None, cached: Sequence[str]) -> Content:
@@ -60,13 +63,16 @@ class ModelFacts(Static):
             return Content.assemble(("● on disk", "$success"), (", in the hub's cache", "$muted"))
         answer = self._answers.get(name)
         if problems := missing(name, "model.path", "model"):
-            told = Content.assemble(("✗ ", "$error"), words.plain(f"{problems[0].message} {problems[0].remedy}"))
+            told = Content.assemble(
+                ("✗ ", "$error"), words.plain(f"{problems[0].message} {problems[0].remedy}".rstrip("."))
+            )
         elif answer is not None:
             mark, colour = {True: ("✓", "$success"), False: ("✗", "$error"), None: ("▲", "$warning")}[answer.is_there]
             told = Content.assemble(("○ not on disk; ", "$muted"), (f"{mark} ", colour), words.plain(answer.told))
         else:
-            size = f" about {words.size(outlook.architecture.parameters * BYTES)}" if outlook.architecture else " it"
-            return Content.styled(f"○ not on disk: a launch fetches{size} from the hub", "$muted")
+            model = outlook.architecture
+            size = f"fetches about {words.size(model.parameters * BYTES)} from" if model else "would look for it on"
+            return Content.styled(f"○ not on disk: a launch {size} the hub", "$muted")
         if answer is not None and answer.is_there:
             return told
         others = ", ".join(cached[:NAMED]) + (", …" if len(cached) > NAMED else "")

@@ -41,7 +41,14 @@ class Suggestions(OptionList):
     """Values for one field."""
 
     DEFAULT_CSS = """
-    Suggestions { height: 1fr; min-height: 4; border: none; border-top: solid $rule; padding: 0 1; }
+    Suggestions {
+        height: 1fr;
+        min-height: 4;
+        border: none;
+        border-top: solid $rule;
+        padding: 0 1;
+        &:focus { border: none; border-top: solid $primary; }
+    }
     """
     BINDINGS: ClassVar[list[Binding | tuple[str, str] | tuple[str, str, str]]] = [
         Binding("up", "up", show=False, id="suggestions.up", tooltip="One before; from the first, back to the field"),
@@ -121,7 +128,7 @@ class Suggestions(OptionList):
     def enter(self) -> None:
         """Take the cursor, to the first one."""
         self.highlighted = 0
-        self.focus()
+        self.screen.set_focus(self)  # now: the next key may be here already
 
     def action_up(self) -> None:
         """From the first one back to the field."""
@@ -146,7 +153,7 @@ def suggested(path: str, text: str, cached: Sequence[str] = ()) -> Iterable[Sugg
     text = text.strip()
     if path == "model.path":
         yield from matching_models(text, cached)
-    if path in PATHS and (path != "model.path" or text.startswith((".", "/", "~"))):
+    if path in PATHS and (path != "model.path" or "/" in text or text.startswith((".", "~"))):
         for name in matching_files(text, folders_alone=path == "model.path"):
             yield Suggestion(name)
     if path == "model.path" and "/" in text and hub.is_hub_id(text) and text not in cached and not os.path.isdir(text):
