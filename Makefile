@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST_ARGUMENTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format app screenshots snapshots benchmarks docs demo-model demo-accuracy clean
@@ -31,7 +30,8 @@ app: $(VENV)/installed  ## open the app
 	@$(BIN)/qltui
 
 test: $(VENV)/installed-dev lint  ## lint and run all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest tests/unit tests/ui --numprocesses logical --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest tests/engine tests/pty
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
 	@$(BIN)/ruff check .
