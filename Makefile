@@ -30,7 +30,7 @@ app: $(VENV)/installed  ## open the app
 	@$(BIN)/qltui
 
 test: $(VENV)/installed-dev lint  ## lint and run all tests
-	@$(BIN)/python -m pytest tests/unit tests/ui --numprocesses logical --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty --numprocesses logical --maxprocesses 4 --dist loadfile
 	@$(BIN)/python -m pytest tests/engine tests/pty
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
