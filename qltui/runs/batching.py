@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.config.ranks import ONE_RANK, ranks_per_node
 from qltui.advice import planner
 from qltui.advice.evaluation import blocks
-from qltui.advice.our_runs import used_cards
+from qltui.advice.our_runs import anywhere, used_cards
 from qltui.configs import row_lengths
-from qltui.runs.assessment import versions_here
+from qltui.runs.assessment import find_architecture, versions_here
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from qltui.advice.lengths import Lengths
-    from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
 KEPT = 8
@@ -73,12 +72,14 @@ def batch(config: RunConfig, machine: Machine) -> Batch:
     return Batch(training.micro_batch_size, training.gradient_accumulation_steps, ranks, rows, tokens)
 
 
-def divided(config: RunConfig, machine: Machine, architecture: Architecture | None, rows: int) -> dict[str, Any]:
+def divided(config: RunConfig, machine: Machine, rows: int, *, described: bool) -> dict[str, Any]:
     """Values by dotted path with which a step takes ``rows``, or as near to it as ranks divide it.
 
     The planner chooses them for the strategy that is set; where it cannot tell what fits, the micro batch stays where
     it divides the rows of a rank.
     """
+    config = anywhere(config) if described else config
+    architecture = find_architecture(config.model.path, config.model.revision)
     cards = used_cards(config, machine)
     if architecture is not None and cards:
         versions = versions_here()

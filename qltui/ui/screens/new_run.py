@@ -18,7 +18,7 @@ from engine.config.reading import load_yaml, localise, parse_assignment, read
 from engine.config.schema import as_text, flatten
 from qltui.configs import hub
 from qltui.runs.batching import divided
-from qltui.runs.outlook import mended, outlook
+from qltui.runs.outlook import mended, outlook, read_choices
 from qltui.ui import draft, words
 from qltui.ui.screens.page import Page
 from qltui.ui.steps import NOT_ASKED, STEPS, step_of
@@ -238,13 +238,16 @@ class NewRun(Page):
 
     @on(GlobalBatch.Wanted)
     def _want(self, event: GlobalBatch.Wanted) -> None:
-        if self.outlook is not None and self.outlook.config is not None:
-            self._divide(self.outlook, event.rows)
+        if self.outlook is not None:
+            self._divide(dict(self.values), self.outlook.machine, event.rows)
 
     @work(thread=True, exclusive=True, group="divide", exit_on_error=False)
-    def _divide(self, outlook: Outlook, rows: int) -> None:
-        assert outlook.config is not None
-        found = divided(outlook.config, outlook.machine, outlook.architecture, rows)
+    def _divide(self, values: dict[str, str], machine: Machine, rows: int) -> None:
+        try:
+            config = read_choices(values, Path.cwd())
+        except ConfigError:
+            return  # told where it is typed
+        found = divided(config, machine, rows, described=bool(self.machine_text))
         self.post_message(self.Divided({path: as_text(value) for path, value in found.items()}))
 
     @on(Divided)
