@@ -232,7 +232,10 @@ class MethodConfig(Section, frozen=True, kw_only=True):
 
 
 class StrategyConfig(Section, frozen=True, kw_only=True):
-    name: Annotated[StrategyName, about("Strategy", "How the work is spread over ranks.")] = StrategyName.SINGLE
+    name: Annotated[
+        StrategyName,
+        about("Strategy", "How the work is spread over ranks; pipeline is what device_map=auto does elsewhere."),
+    ] = StrategyName.SINGLE
     offload_optimizer: Annotated[
         bool, about("Offload optimizer", "Keep optimizer states in host memory.", advanced=True)
     ] = False

@@ -167,7 +167,7 @@ def _whys(
         step = f"a step takes {best.rows} rows instead of {rows}, as near as {count} GPUs come"
     is_first = best is choice.ranked[0]
     strategy = _clause(choice.why.partition(". ")[0]) if is_first else f"{name.value} surely fits"
-    host = "it fits no other way, and a part of it waits in host memory, which is slow"
+    host = "it does not surely fit without, and a part of it waits in host memory, which is slow"
     offload = host if adapted.strategy.offload_parameters or adapted.strategy.offload_optimizer else "it fits without"
     return {
         "hardware.nodes": f"there {'is 1 machine' if machine.nodes == 1 else f'are {machine.nodes} machines'}",

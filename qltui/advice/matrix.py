@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from qltui.advice.findings import Finding
     from qltui.advice.memory import Fit
+    from qltui.advice.planner import Candidate
     from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
 
@@ -70,6 +71,13 @@ class Square(NamedTuple):
         takes += f" {words.size(self.fit.error)}"
         ends = {Mark.TOO_LARGE: "it does not fit.", Mark.TIGHT: "it may just fit."}
         return f"{takes}: {ends.get(self.mark, 'it fits.')}"
+
+
+def planned(square: Square, way: Candidate) -> Square:
+    """The square of the planner's way: as it stands where it surely fits so, else with all that the planner sets."""
+    if square.mark is Mark.FITS:
+        return square
+    return square._replace(mark=_mark(way.fit, []), fit=way.fit, patch={**square.patch, **way.patch})
 
 
 def row_name(strategy: StrategyName, *, offload: bool) -> str:

@@ -96,7 +96,7 @@ class Choice(NamedTuple):
     """All ways, best first."""
 
     ranked: list[Candidate]
-    """The best of each strategy, fastest first."""
+    """The best of each strategy: those that surely fit before those that may, of each the fastest first."""
     rejected: list[Rejected]
     why: str
     """Why the first is first, in two sentences; empty where nothing fits."""
@@ -124,7 +124,7 @@ def choose(
             rejected.append(found)
     if not best:
         return Choice([], rejected, "")
-    fastest = min(best, key=lambda one: one.seconds_per_row)
+    fastest = min(best, key=lambda one: (not one.fit.is_safe, one.seconds_per_row))
     ranked = sorted(best, key=lambda one: _rank(one, fastest))
     return Choice(ranked, rejected, _why(ranked[0], rejected))
 
@@ -158,18 +158,19 @@ def smallest(
     return next(filter(runs_it, machines), None)
 
 
-def _rank(candidate: Candidate, fastest: Candidate) -> tuple[int, float]:
-    """As good as the fastest: by simplicity; else by time."""
+def _rank(candidate: Candidate, fastest: Candidate) -> tuple[bool, int, float]:
+    """What surely fits first; there as good as the fastest: by simplicity; else by time."""
+    unsure = not candidate.fit.is_safe
     if candidate.seconds_per_row <= fastest.seconds_per_row * (1 + TIE):
-        return (0, SIMPLEST_FIRST.index(candidate.config.strategy.name))
-    return (1, candidate.seconds_per_row)
+        return (unsure, 0, SIMPLEST_FIRST.index(candidate.config.strategy.name))
+    return (unsure, 1, candidate.seconds_per_row)
 
 
 def _best_of(
     strategy: StrategyName, config: RunConfig, architecture: Architecture, machine: Machine,
     lengths: Lengths | None, rows: int, blocks: Blocks, *, offload: bool = True,
 ) -> Candidate | Rejected:  # fmt: skip
-    """The fastest way with one strategy that fits safely, or else one that fits; offload only where none does.
+    """The fastest way with one strategy that fits safely, or else one that fits; offload only where none does safely.
 
     The smallest micro batch is tried first: where it does not fit, no other does.
     """
@@ -177,6 +178,7 @@ def _best_of(
         return Rejected(strategy, TOO_FEW_GPUS, None)
     least: int | None = None
     blocked = ""
+    tight: Candidate | None = None
     for places in offloads(strategy, config.method.name) if offload else (NO_OFFLOAD,):
         base = with_values(config, {"strategy.name": strategy, **places, "hardware.ranks_per_node": None})
         if rules := [*_refusals(base), *blocks(base)]:
@@ -191,10 +193,13 @@ def _best_of(
             fitting.append(candidate)
         for candidate in sorted(fitting, key=lambda one: (not one.fit.is_safe, one.seconds_per_row)):
             rules = blocks(candidate.config)
-            if not rules:
+            if not rules and candidate.fit.is_safe:
                 return candidate
+            if not rules:
+                tight = tight or candidate
+                break
             blocked = blocked or rules[0]
-    return Rejected(strategy, blocked if least is None else DOES_NOT_FIT, least)
+    return tight or Rejected(strategy, blocked if least is None else DOES_NOT_FIT, least)
 
 
 def offloads(strategy: StrategyName, method: Method) -> Iterator[dict[str, Any]]:
@@ -297,7 +302,7 @@ def _why(winner: Candidate, rejected: list[Rejected]) -> str:
     strategy, job = winner.config.strategy, winner.job
     too_large = {one.strategy: one.total for one in rejected if one.rule == DOES_NOT_FIT}
     if strategy.offload_parameters or strategy.offload_optimizer:
-        first = "It fits no other way, so a part of it waits in host memory, which is slow"
+        first = "It does not surely fit without offload, so a part of it waits in host memory, which is slow"
     elif strategy.name is StrategyName.SINGLE:
         first = "It fits on one GPU, and that is all it needs"
     elif strategy.name is StrategyName.DDP:

@@ -16,15 +16,20 @@ from qltui.facts.cards import AMD, BRIDGES, CARDS, STAND_INS, Known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MIB, GB_PER_SECOND, TERA = 1024**2, 1e9, 1e12
+MIB, GIB, GB_PER_SECOND, TERA = 1024**2, 1024**3, 1e9, 1e12
 NETWORK = 12.5e9
 """Bytes/s between nodes where nobody says otherwise: 100 Gbit/s."""
 
 SIZE = re.compile(r"[-_\s]+([0-9]{1,9})\s*(?:g|gb|gib)\b|[-_\s]+([0-9]{1,9})$", re.IGNORECASE)
 """The 80 of ``H100-80``, ``A100 80GB SXM`` and ``A100-80G``."""
 
+HOST = re.compile(
+    r"[\s,;]+host\b[\s=:]*(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(?:g|gb|gib)|(.*))$", re.IGNORECASE | re.DOTALL
+)
+"""The end of ``4xA40,host=16G``: GiB of host memory, or something else."""
+
 MOST_NODES, MOST_GPUS, MOST_GIGABYTES = 1024, 64, 1024
-EXAMPLES = "4xA40, 8xH100-80, 2x24G, 2n8xH100-80 (two nodes), 1xA40+1x24G or cpu"
+EXAMPLES = "4xA40, 8xH100-80, 2x24G, 2n8xH100-80 (two nodes), 4xA40,host=16G, 1xA40+1x24G or cpu"
 
 
 class UnknownMachine(ValueError):
@@ -97,16 +102,18 @@ class Machine(NamedTuple):
 def parse(text: str) -> Machine:
     """The machine that ``text`` describes; raises UnknownMachine.
 
-    ``[NODESn][COUNTx]CARD[-GIGABYTES]``, where CARD is a name or a size as ``24G``; unlike ones are joined by ``+``.
+    ``[NODESn][COUNTx]CARD[-GIGABYTES][,host=GIGABYTESG]``, where CARD is a name or a size as ``24G``; unlike ones are
+    joined by ``+``. The host's memory is that of each node, all of it free.
     """
-    stripped = text.strip()
+    host_memory = _host_memory(text)
+    stripped = HOST.sub("", text).strip()
     if not stripped:
         raise UnknownMachine(text, "nothing is named")
     counted = re.fullmatch(r"([0-9]+)\s*n(?:odes?)?\s*(.*)", stripped, re.IGNORECASE | re.DOTALL)
     nodes = _count(text, counted[1], "nodes", MOST_NODES) if counted else 1
     node = counted[2] if counted else stripped
     if node.lower() == "cpu":
-        return Machine(nodes, ())
+        return Machine(nodes, (), host_memory)
     rows: list[Known | None] = []
     cards: list[Card] = []
     notes: dict[str, None] = {}
@@ -120,7 +127,17 @@ def parse(text: str) -> Machine:
             notes[note] = None
     if len(rows) > MOST_GPUS:
         raise UnknownMachine(text, f"{len(rows)} GPUs in a node are more than {MOST_GPUS}")
-    return Machine(nodes, tuple(cards), peer_access=_peers(rows), notes=tuple(notes))
+    return Machine(nodes, tuple(cards), host_memory, peer_access=_peers(rows), notes=tuple(notes))
+
+
+def _host_memory(text: str) -> int | None:
+    """Bytes of host memory that the description names; None if it names none."""
+    named = HOST.search(text)
+    if named is None:
+        return None
+    if named[1] is None or float(named[1]) < 1:
+        raise UnknownMachine(text, "the host's memory is written as host=64G")
+    return int(float(named[1]) * GIB)
 
 
 def _count(text: str, digits: str, what: str, most: int) -> int:

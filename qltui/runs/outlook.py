@@ -9,7 +9,7 @@ from engine.config.reading import parse_assignment, read
 from engine.config.schema import as_text
 from qltui.advice import planner
 from qltui.advice.evaluation import advise, blocks
-from qltui.advice.matrix import matrix, row_name
+from qltui.advice.matrix import matrix, planned, row_name
 from qltui.advice.our_runs import anywhere, usable_cards
 from qltui.runs.assessment import find_architecture, versions_here
 from qltui.runs.batching import batch
@@ -43,7 +43,7 @@ class Outlook(NamedTuple):
     """None where the model is not given, or not known."""
     advice: Advice | None
     squares: list[list[Square]]
-    """The matrix; empty where ``config`` is None."""
+    """The matrix; empty where ``config`` is None. The planner's first choice stands in it as it would be run."""
     choice: Choice | None
     """The planner's ranking for the method; None without a known model and GPUs."""
     batch: Batch | None = None
@@ -57,10 +57,7 @@ class Outlook(NamedTuple):
     @property
     def best(self) -> str | None:
         """The strategy that the planner would take, by its name in the matrix."""
-        if self.choice is None or not self.choice.ranked:
-            return None
-        first = self.choice.ranked[0].config.strategy
-        return row_name(first.name, offload=first.offload_parameters)
+        return _row_of_the_first(self.choice)
 
 
 def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, base: Path) -> Outlook:
@@ -80,8 +77,8 @@ def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, bas
     architecture = find_architecture(config.model.path, config.model.revision) if known else None
     versions = versions_here()
     advice = advise(config, machine, architecture, versions)
-    squares = matrix(config, machine, architecture, versions)
     choice = _choice(config, machine, architecture, versions)
+    squares = _with_the_planners_way(matrix(config, machine, architecture, versions), config, choice)
     return Outlook(config, [], machine, architecture, advice, squares, choice, batch(config, machine))
 
 
@@ -110,6 +107,26 @@ def _choice(
     )  # fmt: skip
 
 
+def _row_of_the_first(choice: Choice | None) -> str | None:
+    if choice is None or not choice.ranked:
+        return None
+    first = choice.ranked[0].config.strategy
+    return row_name(first.name, offload=first.offload_parameters)
+
+
+def _with_the_planners_way(squares: list[list[Square]], config: RunConfig, choice: Choice | None) -> list[list[Square]]:
+    """The squares; that of the planner's first choice sets what it takes to fit."""
+    if choice is None or not choice.ranked:
+        return squares
+    place = _row_of_the_first(choice), config.method.name.value
+    return [[planned(one, choice.ranked[0]) if one.place == place else one for one in row] for row in squares]
+
+
 def mended(values: Mapping[str, str], finding: Finding) -> dict[str, str]:
     """The texts with a finding's fix in them."""
-    return {**values, **{path: as_text(value) for path, value in finding.fix.items()}}
+    return {**values, **texts_of(finding.fix)}
+
+
+def texts_of(patch: Mapping[str, Any]) -> dict[str, str]:
+    """A patch as one types it; what is to be left to the program is empty."""
+    return {path: "" if value is None else as_text(value) for path, value in patch.items()}

@@ -60,6 +60,23 @@ def test_a_machine_is_described_in_a_few_characters(text: str, nodes: int, names
 
 
 @pytest.mark.parametrize(
+    ("text", "nodes", "gpus", "gigabytes"),
+    [
+        ("4xA40,host=16G", 1, 4, 16),
+        ("2n8xH100-80, host=1000 GiB", 2, 16, 1000),
+        ("1xA40+1x24G; HOST: 15.5gb", 1, 2, 15.5),
+        ("cpu host 8G", 1, 0, 8),
+        ("4xA40", 1, 4, None),
+    ],
+)
+def test_the_memory_of_the_host_is_described(text: str, nodes: int, gpus: int, gigabytes: float | None) -> None:
+    found = parse(text)
+    assert (found.nodes, found.gpus) == (nodes, gpus)
+    assert found.host_memory == (gigabytes and gigabytes * GIB)
+    assert found.host_available is None
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "nothing is named"),
@@ -81,6 +98,10 @@ def test_a_machine_is_described_in_a_few_characters(text: str, nodes: int, names
         ("2x9999G", "a card has 1 to 1024 GB, not 9999"),
         ("4xcpu", "cpu stands alone"),
         ("cpu+1xA40", "cpu stands alone"),
+        ("4xA40,host=16", "the host's memory is written as host=64G"),
+        ("4xA40 host", "the host's memory is written as host=64G"),
+        ("4xA40,host=0G", "the host's memory is written as host=64G"),
+        (" host=16G", "nothing is named"),
         ("8xMI300X", "MI300X runs no CUDA, which training needs here; for its memory alone give 192G"),
     ],
 )
@@ -95,7 +116,7 @@ def test_what_is_no_machine_gets_one_clear_line(text: str, said: str) -> None:
     assert raised.value.text == text
 
 
-@given(st.text(alphabet="0123456789nxXG-+. \tAa40HRTcpu×²٣", max_size=30) | st.text(max_size=30))
+@given(st.text(alphabet="0123456789nxXG-+. \tAa40HRTcpu×²٣,host=", max_size=30) | st.text(max_size=30))
 def test_any_text_is_a_machine_or_refused(text: str) -> None:
     try:
         found = parse(text)

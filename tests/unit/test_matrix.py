@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from engine.config import StrategyName
+from qltui.advice.findings import Severity
 from qltui.advice.matrix import METHODS, Mark, matrix, rows
 from qltui.advice.memory import fit, job_on
 from qltui.facts.architecture import find
 from qltui.facts.machine import parse
 from qltui.runs.assessment import versions_here
-from qltui.runs.outlook import MISSING, mended, outlook, read_choices
+from qltui.runs.outlook import MISSING, mended, outlook, read_choices, texts_of
 
 MODEL = "meta-llama/Llama-3.1-8B"
+STRATEGY = ("strategy.name", "strategy.offload_parameters", "strategy.offload_optimizer")
 CHOSEN = {"model.path": MODEL, "data.path": "rows.jsonl"}
 
 
@@ -101,3 +103,28 @@ def test_a_fix_mends_what_was_found() -> None:
     assert "engine-pipeline-full" not in {one.rule for one in again.findings}
     assert again.config is not None
     assert again.config.strategy.name is not StrategyName.PIPELINE
+
+
+def test_the_planners_square_sets_what_it_takes_to_fit() -> None:
+    values = {
+        "model.path": "zai-org/GLM-4-9B-0414", "data.path": "rows.jsonl", "method.name": "lora",
+        "strategy.name": "zero2", "data.max_length": "8192",
+    }  # fmt: skip
+    machine = parse("4x24G")
+    found = outlook(values, machine, described=True, base=Path("/"))
+    assert found.best is not None
+    square = next(one for row in found.squares for one in row if one.place == (found.best, "lora"))
+    assert square.mark is Mark.FITS
+    again = outlook({**values, **texts_of(square.patch)}, machine, described=True, base=Path("/"))
+    assert again.advice is not None
+    assert again.advice.fit == square.fit
+    assert {one.severity for one in again.findings} <= {Severity.INFO}
+    chosen = next(one for row in again.squares for one in row if one.place == square.place)
+    assert set(chosen.patch) == {*STRATEGY, "method.name"}, "it fits as it is now"
+
+
+def test_a_field_that_is_left_to_the_program_is_mended_to_nothing() -> None:
+    values = {**CHOSEN, "strategy.name": "ddp", "hardware.ranks_per_node": "4"}
+    found = outlook(values, parse("2xA40"), described=True, base=Path("/")).findings
+    many = next(one for one in found if one.rule == "more-ranks-than-gpus")
+    assert mended(values, many)["hardware.ranks_per_node"] == ""

@@ -13,7 +13,7 @@ from engine.config.reading import read
 from qltui.advice import planner
 from qltui.advice.lengths import Lengths, of_rows
 from qltui.advice.planner import Choice
-from qltui.facts.architecture import Architecture, of_config
+from qltui.facts.architecture import Architecture, find, of_config
 from qltui.facts.machine import parse
 
 NUMBERS: dict[str, Any] = {
@@ -149,3 +149,26 @@ def test_the_batch_is_chosen_by_the_rows_that_come(tmp_path: Path) -> None:
     assert second.config.training.micro_batch_size < first.config.training.micro_batch_size
     assert second.seconds_per_row > first.seconds_per_row
     assert {candidate.rows for choice in choices for candidate in choice.ranked} == {512}
+
+
+def test_what_surely_fits_comes_before_what_may(tmp_path: Path) -> None:
+    choice = choose(tmp_path, LLAMA_8B, "4x24G", "qlora", 12288, rows=4)
+    standing = {one.config.strategy.name.value: one.fit.is_safe for one in choice.ranked}
+    assert standing == {"pipeline": True, "zero3": False}
+    assert choice.ranked[0].seconds_per_row > choice.ranked[1].seconds_per_row
+    assert "so pipeline splits it over 4" in choice.why
+
+
+def test_offload_is_taken_where_it_may_fit_without_but_not_surely(tmp_path: Path) -> None:
+    glm = find("zai-org/GLM-4-9B-0414")
+    assert glm is not None
+    choice = choose(tmp_path, glm, "4x24G", "lora", 8192, rows=4)
+    first = choice.ranked[0]
+    assert first.fit.is_safe
+    assert first.config.strategy.offload_parameters
+    assert choice.why.startswith("It does not surely fit without offload")
+    without = planner.with_values(first.config, {**planner.NO_OFFLOAD, "strategy.name": StrategyName.ZERO3})
+    machine = parse("4x24G")
+    tight = planner.fit(planner.job_on(without, glm, machine), machine)
+    assert tight.fits
+    assert not tight.is_safe

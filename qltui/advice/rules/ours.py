@@ -9,6 +9,7 @@ from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
 from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
 from engine.config.run_config import FIELDS, Compute
 from engine.config.schema import as_text
+from qltui import words
 from qltui.advice.findings import Severity
 from qltui.advice.rule import Concerns, Rule
 
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 
 CELLS = "engine/config/cells.py, reproduced in tests/engine/test_upstream_limits.py"
 GIB = 2**30
+RANK_BYTES = 1.6 * GIB
+"""The least that a rank on a GPU was seen to take of host memory, whatever its model: docs/memory.md."""
 NO_OFFLOAD = {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
+DAMAGED = (
+    "Guides for FSDP with QLoRA set the storage to the model's own 16-bit type. On CUDA fsdp2 rewrites some bytes of"
+    " such weights as it gathers them, and the loss stays plausible. Stored as float32 they are only copied; each run"
+    " checks that by a checksum of every layer."
+)
+WHYS = {"storage-fsdp2": DAMAGED}
+"""What is to be said of a refusal beyond that the engine refuses it, by its id."""
 INSTEAD: dict[str, Any] = {"strategy.name": "zero3", "precision.compute": "auto"}
 """What mends a field where its default would not be meant: every method runs under zero3."""
 
@@ -39,8 +49,8 @@ def _refused(refusal: Refusal) -> Rule:
 
     def message(setup: Setup) -> str:
         config = _config(setup)
-        words = {"strategy": config.strategy.name.value, "method": config.method.name.value}
-        text = refusal.message.format(value=as_text(get(config, refusal.field)), **words)
+        chosen = {"strategy": config.strategy.name.value, "method": config.method.name.value}
+        text = refusal.message.format(value=as_text(get(config, refusal.field)), **chosen)
         return f"{refusal.field}={as_text(get(config, refusal.field))}: {text}"
 
     return Rule(
@@ -51,7 +61,7 @@ def _refused(refusal: Refusal) -> Rule:
         f"a run of ours that the engine refuses: {in_general.rstrip('.')}",
         message,
         refusal.remedy,
-        "The engine refuses to start such a run.",
+        WHYS.get(refusal.id, "The engine refuses to start such a run."),
         CELLS,
         _mended(refusal.field),
         concerns=Concerns.OURS,
@@ -124,18 +134,20 @@ def _gpus_shown(setup: Setup) -> str:
 
 
 def _exceeds_host(setup: Setup) -> bool:
-    """Whether offload needs more than the host has free, or has at all where that alone is known."""
+    """Whether offload and the ranks need more than the host has free, or has at all where that alone is known."""
     if setup.machine is None or not setup.est_host_ram_gb:
         return False
     room = setup.machine.host_available or setup.machine.host_memory
-    return room is not None and setup.est_host_ram_gb * GIB > room
+    return room is not None and setup.est_host_ram_gb * GIB + _ranks(setup) * RANK_BYTES > room
 
 
 def _too_much_for_host(setup: Setup) -> str:
     assert setup.machine is not None, "it was compared with one"
     free = setup.machine.host_available
     room = f"{(free or setup.machine.host_memory or 0) / GIB:.1f} GiB are {'free' if free else 'there'}"
-    return f"Offload would put at least {setup.est_host_ram_gb:.1f} GiB into host memory, and {room}."
+    ranks = words.counted(_ranks(setup), "rank")
+    offloaded = f"Offload would put at least {setup.est_host_ram_gb:.1f} GiB into host memory"
+    return f"{offloaded}, beside {_ranks(setup) * RANK_BYTES / GIB:.1f} GiB of {ranks}, and {room}."
 
 
 RULES = (
