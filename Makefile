@@ -63,6 +63,7 @@ docs: $(VENV)/installed-dev  ## write what pages show of declarations, rules and
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md docs/verified.md
 	@PYTHONPATH=tests $(BIN)/python -m points.compare
 	@PYTHONPATH=tests $(BIN)/python -m points.table tests/points/comparison.json docs/memory.md
+	@PYTHONPATH=tests $(BIN)/python -m points.near
 	@PYTHONPATH=tests $(BIN)/python -m points.plot tests/points/comparison.json docs/memory-plan.svg
 
 demo-model: $(VENV)/installed-dev  ## make the demo's base model and data again
