@@ -16,17 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.events import EventReader, RunDirectory, identity, write_json
 from qltui.configs import presets
+from qltui.configs.loading import load
 from qltui.runs import store
+from qltui.runs.rehearsal_job import RehearsalJob
 from qltui.runs.state import RunState
 from qltui.runs.status import ranks_of
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.rehearsing import Rehearsing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,7 +136,9 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "finished": (lambda: Monitor(run_dir), []),
         "home": (None, []),
         "presets": (None, ["p"]),
-        "review": (None, ["p", "enter"]),
+        "review": (lambda: NewRun(CHOSEN, MACHINE), ["f2", *["f13"] * READS]),
+        "review-file": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["f2", *["f13"] * READS, "right", "right"]),
+        "rehearsal": (lambda: Rehearsing(rehearsal()), []),
         "new-run": (lambda: NewRun(CHOSEN, MACHINE), []),
         "data": (lambda: NewRun(DEMO, MACHINE), ["pagedown", *["f13"] * READS]),
         "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown", "down"]),
@@ -140,6 +146,15 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "runs": (None, ["r"]),
         "doctor": (None, ["d"]),
     }
+
+
+@cache
+def rehearsal() -> RehearsalJob:
+    """A rehearsal of ``demo-cpu``, done now and waited for."""
+    job = RehearsalJob(load("demo-cpu", []))
+    while job.is_running:
+        time.sleep(SETTLE_SECONDS)
+    return job
 
 
 def demo_run() -> Path:

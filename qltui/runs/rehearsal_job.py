@@ -30,6 +30,7 @@ class RehearsalJob:
         Raises:
             RehearsalRefused: the state folder can't be written, or no process started.
         """
+        self.name = config.name
         home = runs_home().parent / "rehearsals"
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qltui.runs.rehearsal_job import RehearsalJob
 
 LOOK_SECONDS = 0.25
-MOST_COLUMNS = 20
+MOST_COLUMNS = 26
 """What names are padded to, so that what is said of them stands below each other."""
 
 
@@ -42,7 +42,9 @@ class Rehearsing(Page):
         self._job = job
 
     def compose(self) -> ComposeResult:
-        yield TitleBar("Rehearsal", "a small model of the same architecture, on CPU ranks")
+        yield TitleBar(
+            f"Rehearsal · {words.plain(self._job.name)}", "a small model, on CPU ranks"
+        )
         yield Static(id="verdict", markup=False)
         with VerticalScroll(id="said", classes="panel") as said:
             said.border_title = "Steps"
@@ -54,8 +56,8 @@ class Rehearsing(Page):
 
     def on_mount(self) -> None:
         self.query_one("#result").display = False
-        self._look()
         self._timer = self.set_interval(LOOK_SECONDS, self._look)
+        self._look()
 
     def _look(self) -> None:
         is_running = self._job.is_running

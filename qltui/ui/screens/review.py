@@ -58,8 +58,13 @@ class Review(Page):
         Binding("y", "copy", "copy", id="review.copy", tooltip="Copy the file, or the command, that is shown"),
         Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before"),
         Binding("e", "edit", "edit", id="review.edit", show=False, tooltip="Change it in the form, at what stops it"),
-        Binding("right", "tab(1)", "next file", id="review.next", show=False, tooltip="Show the next file"),
-        Binding("left", "tab(-1)", "file before", id="review.previous", show=False, tooltip="Show the file before"),
+        Binding(
+            "right", "tab(1)", "next file", id="review.next", show=False, priority=True, tooltip="Show the next file"
+        ),
+        Binding(
+            "left", "tab(-1)", "file before", id="review.previous", show=False, priority=True,
+            tooltip="Show the file before",
+        ),
         Binding(
             "pageup", "up", "up", id="review.up", show=False, priority=True,
             tooltip="A page up; from the top back to the step before",

@@ -76,18 +76,14 @@ def epoch_text(epoch: Epoch) -> Content:
 def finding_text(finding: Finding) -> Content:
     """A finding with all that is known of it."""
     mark, colour = MARKS[finding.severity]
-    lines = [
-        Content.assemble((f"{mark} {finding.severity.value}  ", f"bold {colour}"), (finding.rule, "bold")),
-        Content(words.plain(finding.message)),
-        row("why", Content(words.plain(finding.why))),
-        row("source", Content(words.plain(finding.source))),
-    ]
+    head = Content.assemble((f"{mark} {finding.severity.value}  ", f"bold {colour}"), (finding.rule, "bold"))
+    told = [("why", finding.why), ("source", finding.source)]
     if finding.fix:
-        fix = ", ".join(f"{path}={as_text(value)}" for path, value in finding.fix.items())
-        lines.append(row("fix", Content.styled(words.plain(fix), "bold")))
+        told.append(("fix", ", ".join(f"{path}={as_text(value)}" for path, value in finding.fix.items())))
     if finding.severity is Severity.BLOCK:
-        lines.append(row("force", Content(forcing(finding))))
-    return Content("\n").join(lines)
+        told.append(("force", forcing(finding)))
+    lines = [Content.assemble((f"{label}  ", "$muted"), words.plain(text)) for label, text in told]
+    return Content("\n").join([head, Content(words.plain(finding.message)), *lines])
 
 
 def forcing(finding: Finding) -> str:
@@ -105,8 +101,9 @@ def facts(config: RunConfig) -> list[Content]:
     base = {"qlora": f" · base in {method.quantization.type.value}", "int8": " · base in int8"}.get(name, "")
     task = "" if config.model.task == "causal_lm" else f" · {config.model.task.value.replace('_', ' ')}"
     ranks = config.hardware.ranks_per_node
-    steps = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs:g} epochs"
-    batch = f"{training.micro_batch_size} rows a rank"
+    epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:g} epochs"
+    steps = f"{training.max_steps:,} steps" if training.max_steps else epochs
+    batch = "1 row a rank" if training.micro_batch_size == 1 else f"{training.micro_batch_size} rows a rank"
     if training.gradient_accumulation_steps > 1:
         batch += f" × {training.gradient_accumulation_steps} added up"
     spread = f"{ranks} ranks" if ranks else "as many ranks as GPUs"
