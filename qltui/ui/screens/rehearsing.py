@@ -42,9 +42,7 @@ class Rehearsing(Page):
         self._job = job
 
     def compose(self) -> ComposeResult:
-        yield TitleBar(
-            f"Rehearsal · {words.plain(self._job.name)}", "a small model, on CPU ranks"
-        )
+        yield TitleBar(f"Rehearsal · {words.plain(self._job.name)}", "a small model, on CPU ranks")
         yield Static(id="verdict", markup=False)
         with VerticalScroll(id="said", classes="panel") as said:
             said.border_title = "Steps"
