@@ -195,6 +195,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of the pictures to make")
     arguments = parser.parse_args()
     run_dir = arguments.run_dir.resolve() if arguments.run_dir else None
+    out = arguments.out.resolve()
     # A home of their own, so that the pictures show no runs and no paths of whoever makes them.
     home = Path(tempfile.gettempdir()) / "you"
     home.mkdir()
@@ -202,9 +203,10 @@ def main() -> int:
         shutil.copytree(presets.folder(), home / "qltui" / "presets")
         presets.PACKAGE = home / "qltui" / "qltui"
         os.environ["HOME"] = str(home)
+        os.chdir(home / "qltui")
         for name in ("QLTUI_HOME", "XDG_STATE_HOME"):
             os.environ.pop(name, None)
-        make(run_dir, arguments.out.resolve(), arguments.only)
+        make(run_dir, out, arguments.only)
     finally:
         shutil.rmtree(home)
     return 0
