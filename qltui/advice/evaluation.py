@@ -26,8 +26,11 @@ OTHERS = tuple(rule for rule in RULES if rule.concerns is not Concerns.OURS)
 
 COARSER = {"replicated-does-not-fit"}
 """Rules that say by the weights alone what the memory plan says of all a run takes."""
-ROOMIER = {"sharding-needless"}
-"""Rules that offer ddp by the weights alone: kept only where all that it takes would fit, as far as that is known."""
+ROOMIER = {
+    "sharding-needless": StrategyName.DDP, "gpus-idle": StrategyName.DDP,
+    "pipeline-one-gpu-at-a-time": StrategyName.ZERO3,
+}  # fmt: skip
+"""Rules that offer another strategy, not knowing all that it takes: kept only where it would surely fit."""
 
 
 class Advice(NamedTuple):
@@ -90,9 +93,13 @@ def advise(
     used = machine._replace(cards=cards)
     job = job_on(config, architecture, used)
     fitted = fit(job, used)
-    replicated = planner.with_values(config, {"strategy.name": StrategyName.DDP, **planner.NO_OFFLOAD})
-    if any(one.rule in ROOMIER for one in findings) and not fit(job_on(replicated, architecture, used), used).is_safe:
-        findings = [one for one in findings if one.rule not in ROOMIER]
+
+    def has_room(strategy: StrategyName) -> bool:
+        other = planner.with_values(config, {"strategy.name": strategy, **planner.NO_OFFLOAD})
+        there = machine._replace(cards=used_cards(other, machine))
+        return fit(job_on(other, architecture, there), there).is_safe
+
+    findings = [one for one in findings if one.rule not in ROOMIER or has_room(ROOMIER[one.rule])]
     if not _blocking(findings, forced):
         verdicts = fitting.judge(
             config, architecture, machine, fitted,

@@ -57,8 +57,11 @@ def judge(
 
 
 def _does_not_fit(config: RunConfig, fitted: Fit, capacity: int, choice: planner.Choice, *, surely: bool) -> Finding:
-    takes = f"{words.size(fitted.total)}, give or take {words.size(fitted.error)}"
+    at_load = " while the model loads" if fitted.is_at_load else ""
+    takes = f"{words.size(fitted.total)}{at_load}, give or take {words.size(fitted.error)}"
     message = f"{'Each' if surely else 'It may not fit: each'} GPU would take {takes}, and has {words.size(capacity)}."
+    if at_load:
+        message += " Quantised weights are whole on each GPU before they are sharded."
     safe = next((one for one in choice.ranked if one.fit.is_safe), None)
     best = safe or (choice.ranked[0] if surely else None)
     patch = _changes(config, best.patch) if best else {}

@@ -67,7 +67,8 @@ class Square(NamedTuple):
             return self.blocks[0].message
         if self.fit is None or self.fit.capacity is None:
             return "Its memory is not known yet."
-        takes = f"{words.size(self.fit.total)} of {words.size(self.fit.capacity)} on each GPU, give or take"
+        at_load = " while the model loads" if self.fit.is_at_load else ""
+        takes = f"{words.size(self.fit.total)} of {words.size(self.fit.capacity)} on each GPU{at_load}, give or take"
         takes += f" {words.size(self.fit.error)}"
         ends = {Mark.TOO_LARGE: "it does not fit.", Mark.TIGHT: "it may just fit."}
         return f"{takes}: {ends.get(self.mark, 'it fits.')}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.screen import text_of, until, until_seen
 from support.wizard import LLAMA, choosing, to_the_matrix
+from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from qltui.ui.screens.review import Review
@@ -65,6 +67,27 @@ async def test_a_square_is_chosen_by_the_mouse(home: Path) -> None:
         assert "strategy.name" not in screen.values, "the first click moves the cursor"
         await pilot.click(StrategyMatrix, offset=(17 + 3 * 13 + 2, 4), times=1)
         await until(pilot, lambda: screen.values.get("strategy.name") == "fsdp2", "the strategy set")
+
+
+async def test_the_cursor_goes_with_what_a_fix_chooses_unless_it_looked_elsewhere(home: Path) -> None:
+    async with choosing(home, strategy__name="zero1") as (pilot, screen):
+        matrix = await to_the_matrix(pilot)
+
+        def stands_on(strategy: str) -> bool:
+            return matrix.square is not None and matrix.square.place == (strategy, "qlora")
+
+        await until(pilot, lambda: stands_on("zero1"), "the chosen square")
+        await pilot.press("f5")
+        await until(pilot, lambda: stands_on("ddp"), "the square that the fix chose")
+        await pilot.press("down", "f8")
+        await until(pilot, lambda: "◂" in row_of(pilot, "zero1"), "taken back")
+        assert screen.values["strategy.name"] == "zero1"
+        assert stands_on("pipeline")
+
+
+def row_of(pilot: Pilot[Any], name: str) -> str:
+    """The line of the matrix that begins with a name."""
+    return next(line for line in text_of(pilot).splitlines() if line.split()[:1] == [name])
 
 
 async def test_a_blocked_square_says_why_and_is_not_taken(home: Path) -> None:

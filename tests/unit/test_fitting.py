@@ -210,6 +210,24 @@ def test_ddp_is_offered_only_where_it_fits() -> None:
     assert "sharding-needless" in planned
 
 
+def test_zero3_is_offered_to_a_pipeline_only_where_it_fits() -> None:
+    pipeline = {"strategy.name": "pipeline"}
+    assert "pipeline-one-gpu-at-a-time" in {one.rule for one in advice(run(QWEN, **pipeline), "4xA40").findings}
+    large = run("meta-llama/Llama-3.1-405B", **pipeline)
+    found = advice(large, "8xA100-80")
+    assert found.fit is not None and found.fit.is_safe
+    assert "pipeline-one-gpu-at-a-time" not in {one.rule for one in found.findings}
+
+
+def test_of_weights_that_are_whole_while_they_load_it_is_said() -> None:
+    large = run("meta-llama/Llama-3.1-405B", **{"strategy.name": "zero3"})
+    (finding,) = verdicts(large, "8xA100-80")
+    assert "while the model loads" in finding.message
+    assert "Quantised weights are whole on each GPU before they are sharded." in finding.message
+    (finding,) = verdicts(run(LLAMA, "lora", **{"strategy.name": "zero3"}), "8x48G")
+    assert "while the model loads" not in finding.message, "16-bit weights wait on the host"
+
+
 def test_only_the_gpus_that_a_run_takes_count() -> None:
     config = run(QWEN)
     mixed = parse("1xRTX 3070+1xA40")

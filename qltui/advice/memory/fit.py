@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.config.ranks import ONE_RANK, compute_type, ranks_per_node
 from engine.config.run_config import StrategyName
 from qltui.advice.memory.held import Job
-from qltui.advice.memory.parts import Part, Parts, total
+from qltui.advice.memory.parts import Part, Parts, Phase, total
 from qltui.advice.memory.plan import MemoryPlan, plan_memory
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Fit(NamedTuple):
         if self.fits:
             return "fits" if self.is_safe else "may just fit"
         return "does not fit" if self.surely_exceeds else "may not fit"
+
+    @property
+    def is_at_load(self) -> bool:
+        """Whether the peak is while the model loads: of quantised weights that are sharded once they are all there."""
+        return self.plan.highest is Phase.LOAD
 
     @property
     def is_safe(self) -> bool:

@@ -18,7 +18,7 @@ from engine.config.reading import load_yaml, localise, parse_assignment, read
 from engine.config.schema import as_text, flatten
 from qltui.configs import hub
 from qltui.runs.batching import divided
-from qltui.runs.outlook import mended, outlook, read_choices
+from qltui.runs.outlook import mended, outlook, read_choices, texts_of
 from qltui.ui import draft, words
 from qltui.ui.screens.page import Page
 from qltui.ui.steps import NOT_ASKED, STEPS, step_of
@@ -247,8 +247,7 @@ class NewRun(Page):
             config = read_choices(values, Path.cwd())
         except ConfigError:
             return  # told where it is typed
-        found = divided(config, machine, rows, described=bool(self.machine_text))
-        self.post_message(self.Divided({path: as_text(value) for path, value in found.items()}))
+        self.post_message(self.Divided(texts_of(divided(config, machine, rows, described=bool(self.machine_text)))))
 
     @on(Divided)
     async def _divided(self, event: Divided) -> None:
@@ -260,7 +259,11 @@ class NewRun(Page):
         if event.square.blocks:
             self._say(Content.assemble(("✗ ", "bold $error"), words.plain(event.square.why)))
             return
-        await self._set({path: as_text(value) for path, value in event.square.patch.items()})
+        texts = texts_of(event.square.patch)
+        changes = {path: text for path, text in texts.items() if text != self._text_of(path)}
+        if changes:
+            await self._set(changes)
+            self._say_set(changes)
 
     @on(MachineChoice.Changed)
     def _describe(self, event: MachineChoice.Changed) -> None:
@@ -287,8 +290,12 @@ class NewRun(Page):
         await self._set(changes)
         self._say_set(changes)
 
+    def _text_of(self, path: str) -> str:
+        """What a field stands at, typed or by default."""
+        return self.values.get(path, FIELDS[path].default_text)
+
     def _say_set(self, changes: dict[str, str]) -> None:
-        told = ", ".join(f"{path}={text}" for path, text in changes.items())
+        told = ", ".join(f"{path}={text}" if text else f"{path} empty" for path, text in changes.items())
         self._say(Content.assemble(("✓ set ", "bold $success"), words.plain(told), ("  F8 takes it back", "$muted")))
 
     async def _set(self, changes: dict[str, str]) -> None:
@@ -392,8 +399,9 @@ class NewRun(Page):
         """Fit and findings in a line, for where they have no room."""
         fitted = outlook.advice.fit if outlook.advice else None
         line = verdict(fitted) if fitted and fitted.capacity else Content.styled(why_not(outlook)[0], "$muted")
-        counts = (("  ·  findings: ", "$muted"), counted(outlook.findings), ("  F4 for more", "$muted"))
-        self.query_one("#folded", Static).update(Content.assemble(line, *counts))
+        found = counted(outlook.findings) if outlook.findings else "nothing found"
+        parts = (line, ("  ·  ", "$muted"), found, ("  F4 more", "$muted"))
+        self.query_one("#folded", Static).update(Content.assemble(*parts))
 
     def action_aside(self) -> None:
         """Unfold fit and findings where they have no room beside the form, or fold them."""
@@ -426,4 +434,4 @@ class NewRun(Page):
             return
         from qltui.ui.screens.review import Review
 
-        self.app.push_screen(Review(f"New run {config.name}", lambda: config, machine=self.machine_text, wizard=self))
+        self.app.push_screen(Review(config.name, lambda: config, machine=self.machine_text, wizard=self))

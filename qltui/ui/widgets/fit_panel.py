@@ -59,6 +59,8 @@ def lines(outlook: Outlook, width: int) -> list[Content]:
     more = [f"a step takes about {words.duration(seconds)}" if seconds and seconds >= 1 else ""]
     if seconds and seconds < 1:
         more = [f"a step takes about {seconds:.2f} s"]
+    if fitted.is_at_load:
+        more.insert(0, "highest while the model loads")
     if outlook.advice and outlook.advice.host:
         more.append(f"host memory {words.size(outlook.advice.host)}")
     return [*plan_lines(fitted, width), Content.styled(", ".join(filter(None, more)), "$muted")]

@@ -118,7 +118,9 @@ def _point(one: Measurement) -> Content:
 
 
 def proven(square: Square) -> str:
-    """Where it was proven by running it, in a line."""
+    """Where it was proven by running it, in a line; nothing of a square that would not run as it stands."""
+    if square.blocks:
+        return ""
     option = "offload" if square.offload else ""
     for session in verified.sessions():
         for proof in session.proofs:
@@ -126,4 +128,4 @@ def proven(square: Square) -> str:
             if same and proof.option == option and proof.result == "passed" and proof.task == "causal_lm":
                 version = session.versions.get("torch", "").partition("+")[0]
                 return f"verified on {session.used_by(proof.strategy)}, torch {version}, {session.date}"
-    return "not verified by a run yet" if not square.blocks else ""
+    return "not verified by a run yet"

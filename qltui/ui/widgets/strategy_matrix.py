@@ -80,9 +80,13 @@ class StrategyMatrix(Widget, can_focus=True):
         self._cursor: tuple[int, int] | None = None
 
     def show(self, squares: list[list[Square]], best: tuple[str, str] | None, chosen: tuple[str, str] | None) -> None:
-        """Show the squares; ``best`` and ``chosen`` are (row, column) in words. The cursor begins on the chosen one."""
+        """Show the squares; ``best`` and ``chosen`` are (row, column) in words.
+
+        The cursor begins on the chosen one, and goes with it where a fix or an undo chooses another.
+        """
+        is_new = self.square is None or (self.square.place == self._chosen != chosen)
         self._squares, self._best, self._chosen = squares, best, chosen
-        if self._cursor is None and squares:
+        if is_new and squares:
             places = {square.place: (y, x) for y, row in enumerate(squares) for x, square in enumerate(row)}
             self._cursor = places.get(chosen or ("", ""), (0, 0))
         self.refresh(layout=True)
