@@ -319,6 +319,8 @@ def _of_architecture(
     found: dict[str, Any] = {"tied": architecture.tied, "checkpoint_dtype": architecture.dtype}
     if machine is not None and machine.host_memory is not None:
         found["est_host_ram_per_rank_gb"] = sizes.model_gib(architecture, "lora")
+        if values.get("cpu_offload_params") and method in sizes.METHODS:
+            found["est_host_ram_gb"] = sizes.model_gib(architecture, method) / machine.nodes
     if machine is not None and machine.cards and method in sizes.METHODS:
         found["est_quant_model_gb"] = sizes.model_gib(architecture, method)
     return {name: value for name, value in found.items() if name not in values}
