@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ class Session(NamedTuple):
         return self._replace(devices=self.devices[:1]).hardware if strategy == "single" else self.hardware
 
 
+@cache
 def sessions(file: Path = FILE) -> list[Session]:
     """All sessions: those with most GPUs first, CPU ranks last, newer before older."""
     found = [_session(run) for run in json.loads(file.read_bytes())["runs"]]

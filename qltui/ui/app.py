@@ -47,8 +47,8 @@ class QltuiApp(App[None]):
         self.animation_level = "none"
         self.register_theme(QLTUI_THEME)
         self.theme = _theme_to_begin_with(self)
-        self._pressed = 0.0
-        """When the last key was pressed, on the monotonic clock."""
+        self._pressed = time.monotonic()
+        """When the last key was pressed."""
 
     def on_mount(self) -> None:
         self.screen_change_signal.subscribe(self, lambda _screen: self._cover(self.size))

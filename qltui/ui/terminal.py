@@ -15,8 +15,8 @@ SWITCH_SECONDS = 0.0005
 """After which a thread that computes gives way to the event loop. Python's 5 ms, waited for again and again between a
 key and its paint, can be seen."""
 
-GARBAGE_WHILE_TYPING = 200_000
-"""Objects that may come up before a collection can no more wait for a moment without keys."""
+GARBAGE_WHILE_TYPING = 10_000
+"""Objects that may come up before they are looked through though keys are pressed: a few milliseconds."""
 
 WORTH_COLLECTING = 5_000
 LONG_SECONDS = 60
@@ -34,7 +34,7 @@ def before_import() -> None:
 def ready() -> None:
     """The first paint is done."""
     gc.freeze()  # what is there by now stays; collections need not go through it again and again
-    gc.set_threshold(GARBAGE_WHILE_TYPING, 100, 1000)
+    gc.set_threshold(GARBAGE_WHILE_TYPING, 50, 1000)
     gc.enable()
 
 

@@ -39,6 +39,11 @@ DRAFT = {
     "method.name": "int8", "strategy.name": "fsdp2", "training.optimizer": "adamw_8bit",
 }  # fmt: skip
 MACHINE = "4xA40"
+STEPS = {
+    "Model": "model.path", "Data": "data.path", "Hardware": "Plan for GPUs", "Method": "QLoRA",
+    "Training": "Global batch",
+}  # fmt: skip
+"""By the title of each step, what is seen on it alone."""
 FIELDS = {"Model": ("-8B", "-Instruct-of-another-maker"), "Training": ("", "7391846")}
 """By step: the end of what its first field holds, and what is typed there and taken back."""
 
@@ -103,6 +108,11 @@ class Typist:
         self.wait(shown, f"{kind} {keys!r}")
         if kind:
             self.taken.setdefault(kind, []).append((time.monotonic() - begin) * 1000)
+
+    def shows(self, title: str) -> bool:
+        """Whether a step is on screen with its own."""
+        text = self.screen.text
+        return f"▸{title}" in text and STEPS[title] in text
 
     def says(self, text: str) -> Callable[[], bool]:
         return lambda: text in self.screen.text
@@ -185,8 +195,8 @@ def walk(typist: Typist, columns: int) -> None:
     typist.rest(0.3)
     type_in(typist, "Model")
     tab(typist, 1, 0.2, form)
-    for title in ("Data", "Hardware", "Method", "Training"):
-        typist.press(PGDN, typist.says(f"▸{title}"), "pgdn")
+    for title in list(STEPS)[1:]:
+        typist.press(PGDN, lambda title=title: typist.shows(title), "pgdn")
         typist.rest(0.7)
         if title == "Method":
             typist.wait(typist.says("fsdp2 · int8"), "the matrix")
@@ -194,8 +204,8 @@ def walk(typist: Typist, columns: int) -> None:
         if title == "Training":
             type_in(typist, title)
             tab(typist, 5, 0.2, form)
-    for title in ("Method", "Hardware", "Data", "Model"):
-        typist.press(PGUP, typist.says(f"▸{title}"), "pgup")
+    for title in list(STEPS)[-2::-1]:
+        typist.press(PGUP, lambda title=title: typist.shows(title), "pgup")
         typist.rest(0.7)
 
 

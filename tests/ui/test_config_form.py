@@ -18,6 +18,7 @@ from qltui.ui.app import QltuiApp
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.review import Review
 from qltui.ui.steps import NOT_ASKED, STEPS
+from qltui.ui.widgets.choice import Choice
 from qltui.ui.widgets.config_form import ConfigForm, FieldRow, problem_with
 
 
@@ -89,7 +90,7 @@ def test_a_step_shows_all_that_it_asks_for_once_and_may_show_what_others_ask() -
 
 
 async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
-    kinds = {"choice": Select, "flag": Select}
+    kinds = {"choice": Choice, "flag": Choice}
     async with filling_in() as pilot:
         form = pilot.app.screen.query_one(ConfigForm)
         form.unfolded = True

@@ -28,6 +28,7 @@ from qltui.ui.widgets.findings_panel import FindingsPanel, counted
 from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.global_batch import GlobalBatch
+from qltui.ui.widgets.line import Line
 from qltui.ui.widgets.machine_choice import MachineChoice
 from qltui.ui.widgets.step_area import StepArea
 from qltui.ui.widgets.step_bar import REVIEW, StepBar
@@ -135,8 +136,8 @@ class NewRun(Page):
                 with Vertical(id="findings-area", classes="panel") as findings_area:
                     findings_area.border_title = "Findings"
                     yield FindingsPanel(id="findings")
-        yield Static(id="folded", markup=False)
-        yield Static(id="verdict", markup=False)
+        yield Line(id="folded", markup=False)
+        yield Line(id="verdict", markup=False)
         yield Footer()
 
     async def on_mount(self) -> None:

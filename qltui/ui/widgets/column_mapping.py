@@ -17,6 +17,7 @@ from engine.config.formats import ROW_FORMATS
 from engine.config.run_config import DataFormat
 from engine.config.schema import as_text
 from qltui.ui import words
+from qltui.ui.widgets.choice import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ class Role(Horizontal):
         yield Static(f"{self.role} ←", classes="label", markup=False)
         options = [(Content(words.plain(column)), column) for column in self._columns]
         prompt = "choose" if self._required else "none"
-        yield Select(options, value=self._chosen or Select.NULL, prompt=prompt, compact=True)
+        yield Choice(options, value=self._chosen or Select.NULL, prompt=prompt, compact=True)
 
 
 class ColumnMapping(Grid):

@@ -15,6 +15,7 @@ from engine.config.cells import not_built
 from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Field, as_text, convert
 from qltui.ui import declared, words
+from qltui.ui.widgets.choice import Choice
 from qltui.ui.widgets.findings_panel import MARKS
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class FieldRow(Vertical):
             choices = self._choices()
             chosen = text if text in choices else field.default_text
             options = [(word, value) for value, word in choices.items()]
-            return Select(options, value=chosen, allow_blank=False, compact=True)
+            return Choice(options, value=chosen, allow_blank=False, compact=True)
         placeholder = "required" if field.required else field.default_text
         entry = Input(text, placeholder=placeholder, compact=True, select_on_focus=False)
         entry.cursor_blink = False  # every blink travels over the line

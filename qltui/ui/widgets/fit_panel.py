@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.widgets import Static
 
 from qltui.ui import words
+from qltui.ui.widgets.line import Line
 
 if TYPE_CHECKING:
     from qltui.advice.memory import Fit
@@ -24,7 +24,7 @@ VERDICTS = {
 """Mark and colour of each verdict of the plan."""
 
 
-class FitPanel(Static):
+class FitPanel(Line):
     """Whether it fits, in a few lines."""
 
     DEFAULT_CSS = """

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.widgets import Static
 
 from qltui.configs import hub
 from qltui.configs.model_files import missing
 from qltui.ui import words
+from qltui.ui.widgets.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ NAMED = 3
 """Models on disk that are named where the chosen one is not."""
 
 
-class ModelFacts(Static):
+class ModelFacts(Line):
     """One line of facts, one of where it is."""
 
     DEFAULT_CSS = """

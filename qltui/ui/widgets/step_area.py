@@ -39,6 +39,8 @@ SETTLED = 0.3
 """Seconds on a step, after which the next is made ready."""
 BELOW = ("#facts", "#suggestions", "#mapping", "#preview")
 """What stands below it where there is something to tell."""
+WITH_MORE_BELOW = ("model", "data")
+"""Steps whose form leaves room for that."""
 
 
 class StepArea(Vertical):
@@ -51,7 +53,6 @@ class StepArea(Vertical):
         & .label.-current { color: $primary; text-style: bold; }
         & Input:focus { background: $primary 20%; }
         & ConfigForm { height: 1fr; }
-        &.-model ConfigForm, &.-data ConfigForm { height: auto; max-height: 60%; }
     }
     """
 
@@ -77,9 +78,10 @@ class StepArea(Vertical):
             self.query_one(above).display = step.name == name
         for below in BELOW:
             self.query_one(below).display = False
-        for name in ("model", "data"):
-            self.set_class(step.name == name, f"-{name}")
         form = self.query_one(ConfigForm)
+        # No class: with one, every field of every step would be styled anew, a quarter of a second.
+        shares_room = step.name in WITH_MORE_BELOW
+        form.styles.height, form.styles.max_height = ("auto", "60%") if shares_room else ("1fr", None)
         await form.show(step.front, step.more, values)
         if path or step.name not in FIRST:
             await form.go_to(path or step.front[0].path)
@@ -106,9 +108,12 @@ class StepArea(Vertical):
 
     def show(self, step: Step, outlook: Outlook, values: Mapping[str, str], *, described: bool) -> None:
         """Tell what the choices come to."""
-        self.query_one(StrategyChoice).show(outlook)
-        self.query_one(MachineChoice).show(outlook.machine, described=described)
-        self.query_one(GlobalBatch).show(outlook.batch)
+        if step.name == "method":
+            self.query_one(StrategyChoice).show(outlook)
+        elif step.name == "hardware":
+            self.query_one(MachineChoice).show(outlook.machine, described=described)
+        elif step.name == "training":
+            self.query_one(GlobalBatch).show(outlook.batch)
         self.query_one(ConfigForm).tell(outlook.findings)
         self._tell_of_the_model(step, outlook, values.get("model.path", ""))
         preview = self.query_one(DataPreview)

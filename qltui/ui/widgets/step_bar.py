@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from qltui.ui.steps import STEPS
+from qltui.ui.widgets.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ MARKS = {"done": ("✓", "$success"), "missing": ("○", "$accent"), "wrong": ("
 """Mark and colour by how a step stands."""
 
 
-class StepTitle(Static):
+class StepTitle(Line):
     """One step; a click goes there."""
 
     def __init__(self, name: str) -> None:

@@ -11,6 +11,7 @@ from textual.widgets import Button, Static
 
 from qltui.advice.matrix import row_name
 from qltui.ui import words
+from qltui.ui.widgets.line import Line
 from qltui.ui.widgets.square_words import evidence_lines, name, proven, why_lines
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 
@@ -39,7 +40,7 @@ class StrategyChoice(Vertical):
 
     def compose(self) -> ComposeResult:
         yield StrategyMatrix(id="matrix")
-        yield Static(id="told", markup=False)
+        yield Line(id="told", markup=False)
         with Horizontal(id="explain"):
             yield Button("⏎ take it", id="take", compact=True)
             yield Button("w why not this?", id="why", compact=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from qltui.ui.widgets.line import Line
+
 if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.content import Content
@@ -32,8 +34,8 @@ class TitleBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("QLTUI", id="brand", markup=False)
-        yield Static(self._place, id="place", markup=False)
-        yield Static(self._right, id="aside", markup=False)
+        yield Line(self._place, id="place", markup=False)
+        yield Line(self._right, id="aside", markup=False)
 
     def say(self, place: Content | str, right: Content | str) -> None:
         """Replace both texts."""
