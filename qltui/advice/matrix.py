@@ -10,9 +10,10 @@ import msgspec
 from engine.config import Method, StrategyName
 from engine.config.cells import OFFLOADS_PARAMETERS
 from qltui import words
+from qltui.advice import planner
 from qltui.advice.evaluation import evaluate
 from qltui.advice.findings import Severity
-from qltui.advice.memory import fit, job_on
+from qltui.advice.memory import fit
 from qltui.advice.our_runs import used_cards
 from qltui.advice.setup import Setup
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from qltui.advice.findings import Finding
+    from qltui.advice.lengths import Lengths
     from qltui.advice.memory import Fit
     from qltui.advice.planner import Candidate
     from qltui.facts.architecture import Architecture
@@ -93,18 +95,22 @@ def rows() -> list[tuple[StrategyName, bool]]:
 
 
 def matrix(
-    config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str]
-) -> list[list[Square]]:
-    """Rows of squares, in the order of :func:`rows` and ``METHODS``."""
+    config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str],
+    lengths: Lengths | None = None,
+) -> list[list[Square]]:  # fmt: skip
+    """Rows of squares, in the order of :func:`rows` and ``METHODS``; for rows of these lengths where they are known."""
     return [
-        [_square(config, machine, architecture, versions, strategy, method, offload=offload) for method in METHODS]
+        [
+            _square(config, machine, architecture, versions, lengths, strategy, method, offload=offload)
+            for method in METHODS
+        ]
         for strategy, offload in rows()
     ]
 
 
 def _square(
     config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str],
-    strategy: StrategyName, method: Method, *, offload: bool,
+    lengths: Lengths | None, strategy: StrategyName, method: Method, *, offload: bool,
 ) -> Square:  # fmt: skip
     patch = {
         "strategy.name": strategy, "method.name": method,
@@ -123,7 +129,7 @@ def _square(
     cards = used_cards(changed, machine)
     if architecture is not None and cards and not blocks:
         used = machine._replace(cards=cards)
-        fitted = fit(job_on(changed, architecture, used), used)
+        fitted = fit(planner.job_of(changed, architecture, used, lengths), used)
     return Square(strategy, method, offload, _mark(fitted, blocks), fitted, blocks, patch)
 
 

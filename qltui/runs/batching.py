@@ -65,7 +65,7 @@ def batch(config: RunConfig, machine: Machine) -> Batch:
     """What a step takes on ``machine``; of a data file that is here the beginning is read, once."""
     training = config.training
     ranks = _ranks(config, machine)
-    lengths = _estimated(config)
+    lengths = lengths_of(config)
     longest = config.data.max_length
     tokens = lengths.mean(longest) if lengths else longest
     rows = lengths.rows if lengths else None
@@ -85,8 +85,9 @@ def divided(config: RunConfig, machine: Machine, rows: int, *, described: bool) 
         versions = versions_here()
         used = machine._replace(cards=cards)
         choice = planner.choose(
-            config, architecture, used, rows=rows, blocks=lambda one: blocks(one, machine, architecture, versions)
-        )
+            config, architecture, used, lengths=lengths_of(config), rows=rows,
+            blocks=lambda one: blocks(one, machine, architecture, versions),
+        )  # fmt: skip
         wanted = config.strategy.name, config.strategy.offload_parameters
         for way in choice.ranked:
             if (way.config.strategy.name, way.config.strategy.offload_parameters) == wanted:
@@ -103,8 +104,11 @@ def _ranks(config: RunConfig, machine: Machine) -> int:
     return ranks_per_node(config, len(machine.cards)) * max(machine.nodes, config.hardware.nodes)
 
 
-def _estimated(config: RunConfig) -> Lengths | None:
-    """Lengths of the rows, kept as long as neither the file nor how it is read changes."""
+def lengths_of(config: RunConfig) -> Lengths | None:
+    """Lengths of the rows, estimated from the beginning of a data file that is here; None where none is.
+
+    Kept as long as neither the file nor how it is read changes.
+    """
     data = config.data
     if not os.path.isfile(data.path):
         return None

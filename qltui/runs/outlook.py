@@ -8,11 +8,11 @@ from engine.config import ConfigError, RunConfig
 from engine.config.reading import parse_assignment, read
 from engine.config.schema import as_text
 from qltui.advice import planner
-from qltui.advice.evaluation import advise, blocks
+from qltui.advice.evaluation import blocks
 from qltui.advice.matrix import matrix, planned, row_name
 from qltui.advice.our_runs import anywhere, usable_cards
-from qltui.runs.assessment import find_architecture, versions_here
-from qltui.runs.batching import batch
+from qltui.runs.assessment import advise_for, find_architecture, versions_here
+from qltui.runs.batching import batch, lengths_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.config import Problem
     from qltui.advice.evaluation import Advice
     from qltui.advice.findings import Finding
+    from qltui.advice.lengths import Lengths
     from qltui.advice.matrix import Square
     from qltui.advice.planner import Choice
     from qltui.facts.architecture import Architecture
@@ -76,9 +77,10 @@ def outlook(values: Mapping[str, str], machine: Machine, *, described: bool, bas
     known = config.model.path != MISSING["model.path"]
     architecture = find_architecture(config.model.path, config.model.revision) if known else None
     versions = versions_here()
-    advice = advise(config, machine, architecture, versions)
-    choice = _choice(config, machine, architecture, versions)
-    squares = _with_the_planners_way(matrix(config, machine, architecture, versions), config, choice)
+    lengths = lengths_of(config)
+    advice = advise_for(config, machine, architecture, lengths)
+    choice = _choice(config, machine, architecture, versions, lengths)
+    squares = _with_the_planners_way(matrix(config, machine, architecture, versions, lengths), config, choice)
     return Outlook(config, [], machine, architecture, advice, squares, choice, batch(config, machine))
 
 
@@ -96,15 +98,16 @@ def read_choices(values: Mapping[str, str], base: Path) -> RunConfig:
 
 
 def _choice(
-    config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str]
-) -> Choice | None:
+    config: RunConfig, machine: Machine, architecture: Architecture | None, versions: Mapping[str, str],
+    lengths: Lengths | None,
+) -> Choice | None:  # fmt: skip
     cards = usable_cards(config, machine)
     if architecture is None or not cards:
         return None
     usable = machine._replace(cards=cards)
     return planner.choose(
-        config, architecture, usable, blocks=lambda one: blocks(one, machine, architecture, versions)
-    )  # fmt: skip
+        config, architecture, usable, lengths=lengths, blocks=lambda one: blocks(one, machine, architecture, versions)
+    )
 
 
 def _row_of_the_first(choice: Choice | None) -> str | None:

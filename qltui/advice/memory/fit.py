@@ -43,6 +43,8 @@ class Fit(NamedTuple):
     """Bytes of that GPU; None on CPU ranks."""
     error: int
     """Bytes by which the total may be wrong."""
+    sequence: int
+    """Tokens of the longest row it is for."""
 
     @property
     def total(self) -> int:
@@ -98,7 +100,7 @@ def fit(job: Job, machine: Machine) -> Fit:
     parts[Part.CONTEXT] = _outside(job)
     parts[Part.FRAGMENTATION] = unusable(allocated)
     capacity = min((card.memory_bytes for card in machine.cards), default=None)
-    return Fit(plan, parts, capacity, int(allocated * error_share(job.architecture)))
+    return Fit(plan, parts, capacity, int(allocated * error_share(job.architecture)), job.sequence)
 
 
 def unusable(allocated: int) -> int:

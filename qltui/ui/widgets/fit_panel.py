@@ -56,9 +56,9 @@ def lines(outlook: Outlook, width: int) -> list[Content]:
     if fitted is None or fitted.capacity is None:
         return [Content.styled(text, "$muted") for text in why_not(outlook)]
     seconds = outlook.advice.seconds if outlook.advice else None
-    more = [f"a step takes about {words.duration(seconds)}" if seconds and seconds >= 1 else ""]
-    if seconds and seconds < 1:
-        more = [f"a step takes about {seconds:.2f} s"]
+    more = [f"for rows of up to {fitted.sequence:,} tokens"]
+    if seconds:
+        more.append(f"a step takes about {words.duration(seconds) if seconds >= 1 else f'{seconds:.2f} s'}")
     if fitted.is_at_load:
         more.insert(0, "highest while the model loads")
     if outlook.advice and outlook.advice.host:
