@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import json
 import math
 import os
 import time
@@ -79,7 +80,7 @@ class Inspector:
             _, tokenizer = self._tokenizer(config)
             encoder = _encoder(config, tokenizer, rows, _longest_text(config))
         except BadInput as error:
-            return replace(seen, problem=str(error))
+            return replace(seen, problem=str(error), rows=[_as_in_file(one, request) for one in rows.numbered])
         shown = [_shown(one, request, encoder, tokenizer, rows.label) for one in rows.numbered]
         return replace(seen, template=encoder.description, rows=shown)
 
@@ -212,6 +213,14 @@ def _shown(numbered: NumberedRow, request: PreviewRequest, encoder: Encoder, tok
         is_shown_whole=is_whole,
         label=label_name(row[config.data.columns.get("label", "label")]) if is_classified else None,
     )
+
+
+def _as_in_file(numbered: NumberedRow, request: PreviewRequest) -> PreviewRow:
+    """A row without a tokenizer to show it with."""
+    number, row = numbered
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    shown = Segment(text[: request.characters], trained=False)
+    return PreviewRow(number=number, segments=[shown], is_raw=True, is_shown_whole=len(text) <= request.characters)
 
 
 def _segments(tokenizer: Any, ids: list[int], labels: list[int], characters: int) -> tuple[list[Segment], bool]:

@@ -96,6 +96,8 @@ class PreviewRow(Struct, frozen=True, kw_only=True):
     """All that is kept is among the segments."""
     label: str | None = None
     """Its class."""
+    is_raw: bool = False
+    """It stands there as in the file, since there is no tokenizer to show it as the model will see it."""
 
     @property
     def is_cut(self) -> bool:

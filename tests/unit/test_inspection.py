@@ -290,7 +290,9 @@ async def test_without_network_it_is_said_within_seconds(
     begin = time.monotonic()
     with pytest.raises(InspectionRefused, match=r"org/data: is nothing local, and the hub cannot be reached"):
         await inspection.preview(config("org/data"))
-    problem = (await inspection.preview(config(**{"model.path": "org/model"}))).problem
+    found = await inspection.preview(config(**{"model.path": "org/model"}))
+    problem = found.problem
+    assert found.rows and found.rows[0].is_raw and found.rows[0].segments[0].text.startswith("{"), "rows as in the file"
     assert problem is not None and problem.startswith("org/model: is nothing local, and the hub cannot be reached")
     assert time.monotonic() - begin < 20  # the hub's libraries try for 23 and 47 s
 

@@ -94,6 +94,8 @@ def _rows(preview: Preview, config: RunConfig) -> list[str]:
 def _heading(row: PreviewRow, config: RunConfig) -> str:
     if row.problem:
         return f"Row {row.number} {row.problem}"
+    if row.is_raw:
+        return f"Row {row.number}: as in the file"
     about = "about " if row.is_estimated else ""
     parts = [f"Row {row.number}: {about}{row.tokens:,} tokens"]
     if row.is_cut:

@@ -93,7 +93,8 @@ class DataPreview(VerticalScroll):
         except Overtaken:
             return
         except Unanswered as error:
-            self._refused("#lengths", error)
+            if str(error) != self.answer.problem:  # which is told already
+                self._refused("#lengths", error)
 
     def _refused(self, line: str, error: Unanswered) -> None:
         self.query_one(line, Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
@@ -120,10 +121,12 @@ def row_text(row: PreviewRow) -> Content:
     told = f"{about}{row.tokens:,} tokens, {row.trained:,} learnt" if row.label is None else f"class {row.label}"
     if row.is_cut:
         told += f", cut to {row.kept:,}"
+    if row.is_raw:
+        told = "as in the file"
     text = Content.assemble((f"\n{row.number}  ", "bold"), (words.plain(told), "$muted"), "\n")
     for segment in row.segments:
         shown = words.plain(segment.text)
-        text += Content(shown) if segment.trained else Content.styled(f"[{shown}]", "$faint")
+        text += Content(shown) if segment.trained or row.is_raw else Content.styled(f"[{shown}]", "$faint")
     return text if row.is_shown_whole else text + Content.styled(" …", "$muted")
 
 
