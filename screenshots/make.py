@@ -43,7 +43,7 @@ HALF_WAY = 0.55
 SETTLE_SECONDS = 1.5
 """Time a screen gets to read what it shows."""
 
-CHOSEN = {"model.path": "meta-llama/Llama-3.1-8B", "data.path": "presets/demo/data/train.jsonl"}
+CHOSEN = {"model.path": "meta-llama/Llama-3.1-8B-Instruct", "data.path": "HuggingFaceH4/deita-10k-v0-sft"}
 DEMO = {"model.path": "presets/demo/model", "data.path": "presets/demo/data/train.jsonl"}
 READS = 8
 """Pauses, by a key that does nothing, in which rows are read."""

@@ -26,6 +26,8 @@ MUCH_CUT, MUCH_PADDING = 0.05, 0.3
 GAIN = 0.1
 """Share of the time that a smaller micro batch must save to be worth naming."""
 OF_FITTING = {DOES_NOT_FIT.id, NOTHING_FITS.id}
+OF_LENGTH = "beyond-context-length"
+"""A rule that goes by how long rows may be, not by how long they are."""
 
 
 class Epoch(NamedTuple):
@@ -51,7 +53,10 @@ def advise_on_rows(
     used = machine._replace(cards=used_cards(config, machine))
     job = planner.job_of(config, architecture, used, lengths)
     fitted, time = fit(job, used), planner.time_of(job, used, lengths)
-    findings = [one for one in advice.findings if one.rule not in OF_FITTING]
+    settled = {*OF_FITTING}
+    if lengths.longest_row(config.data.max_length) <= architecture.context_length:
+        settled.add(OF_LENGTH)
+    findings = [one for one in advice.findings if one.rule not in settled]
     if not any(one.severity is Severity.BLOCK and one.rule not in forced for one in findings):
         findings += fitting.judge(config, architecture, machine, fitted, blocks_on, lengths)
     findings += _on_cutting(config, lengths)

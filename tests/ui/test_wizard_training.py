@@ -154,7 +154,7 @@ def focused_field(pilot: Pilot[Any]) -> str:
 
 
 async def test_the_field_with_the_cursor_is_explained_and_keeps_it_when_mended(home: Path) -> None:
-    async with choosing(home, NARROW, data__max_length="999999") as (pilot, screen):
+    async with choosing(home, NARROW, data__path="org/rows", data__max_length="999999") as (pilot, screen):
         await to_step(pilot, "training")
         await screen.go_to("data.max_length")
         await until_seen(pilot, "default 2048 · at least 8 · data.max_length or max_length")

@@ -194,6 +194,15 @@ def test_what_does_not_fit_at_max_length_fits_where_no_row_is_as_long(
     assert (code, found["fits"], found["findings"]) == (0, True, [])
 
 
+def test_rows_shorter_than_the_model_takes_are_no_longer_than_it_was_made_for(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = ["--gpus", "4xA40", "--set", "max_length=100000"]
+    assert "beyond-context-length" in {one["rule"] for one in plan(capsys, run_file, *wide)[1]["findings"]}
+    write_rows(run_file.parent, *[10] * 20)
+    assert "beyond-context-length" not in {one["rule"] for one in plan(capsys, run_file, *wide)[1]["findings"]}
+
+
 def test_rows_that_are_cut_and_padding_are_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(run_file.parent, *[2] * 80, *[100] * 20)
     options = ["--gpus", "4xA40", "--set", "max_length=512", "--set", "micro_batch_size=8"]
