@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CPU_PARAMETERS = 1e9
 """A model with more is not offered CPU ranks: they would take days for what a GPU does in minutes."""
 ON_CPU: dict[str, Any] = {
-    "hardware.device": Device.CPU, "hardware.ranks_per_node": None, "hardware.nodes": 1,
+    "hardware.device": Device.CPU, "hardware.gpus": [], "hardware.ranks_per_node": None, "hardware.nodes": 1,
     "strategy.name": StrategyName.SINGLE, **planner.NO_OFFLOAD,
 }  # fmt: skip
 
@@ -105,7 +105,7 @@ def adapt(
 def rows_of_a_step(config: RunConfig, machine: Machine) -> int:
     """Rows of one optimizer step as it was planned, over all ranks."""
     training = config.training
-    ranks = 1 if config.strategy.name in ONE_RANK else config.hardware.ranks_per_node or machine.gpus_per_node
+    ranks = 1 if config.strategy.name in ONE_RANK else config.hardware.ranks_per_node or machine.gpus_per_node or 1
     return training.micro_batch_size * training.gradient_accumulation_steps * ranks * config.hardware.nodes
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from support.nvml import Nvml, h200
@@ -18,9 +17,6 @@ from qltui.facts import gpus
 from qltui.facts import machine as machines
 from qltui.runs.adaptation import adapted_to, as_assignments
 from qltui.runs.assessment import assess
-
-if TYPE_CHECKING:
-    from engine.config import RunConfig
 
 GPU_PRESETS = [name for name in presets.bundled() if name != "demo-cpu"]
 A40 = {"name": "NVIDIA A40", "total": 46068, "reserved": 450, "capability": (8, 6)}
@@ -105,20 +101,24 @@ def test_without_gpus_a_large_model_cannot_run() -> None:
     assert "8.0 B parameters are too many for CPU ranks" in found.reason
 
 
-def small(tmp_path: Path) -> RunConfig:
-    """The demo as one would plan it for four GPUs."""
-    return loading.load(
-        "demo-cpu", ["hardware.device=cuda", "hardware.ranks_per_node=4", "strategy=fsdp2", "micro_batch_size=4"]
-    )  # fmt: skip
+SMALL_ON_GPUS = ("hardware.device=cuda", "strategy=fsdp2", "micro_batch_size=4")
+"""The demo as one would plan it for GPUs."""
 
 
-def test_without_gpus_a_small_model_is_one_process(tmp_path: Path) -> None:
-    found = adapted_to(small(tmp_path), machines.parse("cpu"))
+def test_without_gpus_a_small_model_is_one_process() -> None:
+    found = on("demo-cpu", "cpu", *SMALL_ON_GPUS, "hardware.ranks_per_node=4", 'hardware.gpus=["0"]')
     assert found.standing is Standing.ADAPTED
     assert changed(found) == {
-        "hardware.device": ("cuda", "cpu"), "hardware.ranks_per_node": ("4", "null"),
+        "hardware.device": ("cuda", "cpu"), "hardware.gpus": ("[0]", "[]"),
+        "hardware.ranks_per_node": ("4", "null"),
         "strategy.name": ("fsdp2", "single"), "training.gradient_accumulation_steps": ("1", "4"),
     }  # fmt: skip
+
+
+def test_as_many_ranks_as_gpus_are_one_where_there_is_none() -> None:
+    found = on("demo-cpu", "cpu", *SMALL_ON_GPUS, "hardware.ranks_per_node=null")
+    assert found.config.training.gradient_accumulation_steps == 1
+    assert loading.load("demo-cpu", [*SMALL_ON_GPUS, *as_assignments(found)]).training == found.config.training
 
 
 def test_a_run_on_cpu_ranks_is_not_adapted() -> None:
@@ -154,6 +154,14 @@ def test_launch_refuses_with_the_command_that_would_run(capsys: pytest.CaptureFi
     assert f"{command} --adapt" in told.err
     by_hand = "--set hardware.ranks_per_node=2 --set training.gradient_accumulation_steps=8"
     assert f"{command} {by_hand}" in told.err
+
+
+@pytest.mark.usefixtures("two_a40")
+def test_the_command_that_is_offered_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a run.yaml"
+    file.write_bytes(presets.path("llama3-8b-qlora-fsdp2-4xa40").read_bytes())
+    assert main(["launch", str(file), "--name", "other", "--force", "port-in-use", "--dry-run"]) == 1
+    assert f"qltui launch '{file}' --name other --force port-in-use --adapt\n" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("two_a40")

@@ -15,6 +15,7 @@ from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from engine.events import RunDirectory
 
@@ -70,16 +71,22 @@ def _offer(assessed: Assessment, arguments: argparse.Namespace) -> None:
     if found.standing is Standing.NOTHING and found.reason not in {one.message for one in assessed.blocks}:
         _say(f"No other way either: {found.reason}")
     if not assessed.machine.cards and found.standing is Standing.NOTHING:
-        _say(f"What can be tried without GPUs: qltui rehearse {arguments.target}")
+        _say(f"What can be tried without GPUs: qltui rehearse {shlex.quote(arguments.target)}")
     if found.standing is not Standing.ADAPTED:
         return
     _say("Adapted to this machine it would run:")
     for change in found.changes:
         _say(f"  {change}")
-    given = [arguments.target, *(f"--set {shlex.quote(one)}" for one in arguments.assignments)]
-    command = " ".join(["qltui launch", *given])
-    _say(f"Launch it so:      {command} --adapt")
-    _say(f"The same by hand:  {command} {' '.join(f'--set {shlex.quote(one)}' for one in as_assignments(found))}")
+    command = ["qltui", "launch", arguments.target]
+    command += ["--name", arguments.name] if arguments.name is not None else []
+    command += _each("--set", arguments.assignments) + _each("--force", arguments.forced)
+    _say(f"Launch it so:      {shlex.join([*command, '--adapt'])}")
+    _say(f"The same by hand:  {shlex.join(command + _each('--set', as_assignments(found)))}")
+
+
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    """An option that is given once for each value."""
+    return [word for value in values for word in (option, value)]
 
 
 def _print_findings(assessed: Assessment, *, all_of_them: bool) -> None:
