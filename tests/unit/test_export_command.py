@@ -9,6 +9,7 @@ import pytest
 from support.samples import make_config
 
 from qltui.cli.main import main
+from qltui.configs import presets
 from qltui.configs.writing import run_yaml
 from qltui.runs import launching
 
@@ -78,6 +79,14 @@ def test_the_runs_own_file_is_never_overwritten(run_file: Path, capsys: pytest.C
     assert "is the run's own file. Name another one." in capsys.readouterr().err
 
 
+def test_a_preset_is_never_overwritten(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = presets.save("kept", make_config(tmp_path), "", "")
+    before = file.read_text()
+    assert main(["export", "kept", "--to", "trl", "--out", str(file)]) == 1
+    assert file.read_text() == before
+
+
 def test_an_export_can_be_made_again(run_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "trl.yaml"
     out.write_text("old")
@@ -95,6 +104,7 @@ def test_an_export_can_be_made_again(run_file: Path, tmp_path: Path) -> None:
         (["{file}", "--to", "llamafactory", "--set", "strategy.name=pipeline"], "--to llamafactory: strategy.name: "),
         (["{file}", "--to", "trl", "--set", "training.speed=2"], "training.speed"),
         (["{file}", "--to", "trl", "--out", "{file}/in/a/file"], "{file}"),
+        (["{file}", "--to", "trl", "--out", f"{'long' * 99}.yaml"], "File name too long"),
     ],
 )
 def test_no_is_one_line_and_exit_code_1(
@@ -107,6 +117,14 @@ def test_no_is_one_line_and_exit_code_1(
     assert printed.out == ""
     (line,) = printed.err.splitlines()
     assert said.format(**names) in line
+
+
+def test_a_place_of_a_user_there_is_not_is_a_name_as_any_other(
+    run_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run_file), "--to", "trl", "--out", "~nobody-here/trl.yaml"]) == 0
+    assert (tmp_path / "~nobody-here" / "trl.yaml").is_file()
 
 
 @pytest.mark.parametrize("words", [["demo-cpu"], ["demo-cpu", "--to", "trainer"], ["--to", "trl"]])

@@ -26,7 +26,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         config = loading.load(source, arguments.assignments)
         if arguments.out:
             exported, files = placed(config, arguments.to, arguments.out)
-            _write(files, source)
+            _write(files, loading.locate(source))
         else:
             exported = export(config, arguments.to)
             print(exported.text, end="")
@@ -52,15 +52,15 @@ def _source(target: str) -> str:
         raise exits.Refused(f"{target} is no preset and no file, and no run: {error}") from None
 
 
-def _write(texts: dict[Path, str], source: str) -> None:
+def _write(texts: dict[Path, str], source: Path) -> None:
     """Write all files, each whole or not at all.
 
     Raises:
-        ConfigError: one of them is what the export is made from.
+        ConfigError: one of them is the ``source`` that the export is made from.
         Refused: one of them can't be written.
     """
     for path in texts:
-        if path.exists() and os.path.exists(source) and path.samefile(source):
+        if os.path.exists(path) and path.samefile(source):
             raise ConfigError([Problem("--out", "", f"{path} is the run's own file.", "Name another one.")])
     for path, text in texts.items():
         try:

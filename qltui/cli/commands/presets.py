@@ -59,5 +59,5 @@ def _show(name: str, *, as_json: bool) -> int:
     if as_json:
         output.print_json({"name": name, "path": str(path), "config": loading.load(name).tree()})
     else:
-        print(path.read_text("utf-8"), end="")
+        print(path.read_text("utf-8", "replace"), end="")
     return exits.FINE

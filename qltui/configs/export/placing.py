@@ -28,8 +28,8 @@ def placed(config: RunConfig, program: str, out: str) -> Placed:
     Raises:
         ConfigError: the run, or something in it, is nothing that the program can do.
     """
-    place = Path(out).expanduser()
-    if not (place.is_dir() or out.endswith(os.sep)):
+    place = Path(os.path.expanduser(out))  # Path's own raises for users there are not, and is_dir for long names
+    if not (os.path.isdir(place) or out.endswith(os.sep)):
         exported = export(config, program)
         return Placed(exported, {place: exported.text})
     exported = export(config, program, str(place.absolute()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -134,7 +135,7 @@ class Exporting(Page):
         except ConfigError as error:
             self._say(("✗ ", "bold $error"), words.plain(error))
             return
-        there = {path for path in files if path.exists()}
+        there = {path for path in files if os.path.exists(path)}
         if there - self._agreed:
             self._agreed = there
             names = ", ".join(words.path(path) for path in sorted(there))
