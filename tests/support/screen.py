@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -17,9 +18,9 @@ def text_of(pilot: Pilot[Any]) -> str:
     return "\n".join("".join(segment.text for segment in line) for line in lines)
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], Any], what: str) -> None:
-    """Wait until something is true, however long the machine takes for it."""
-    for _ in range(400):
+async def until(pilot: Pilot[Any], condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    """Wait until something is true; the limit is for a broken program, not to measure a right one."""
+    for _ in range(round(seconds / 0.05)):
         if condition():
             return
         await pilot.pause(0.05)
@@ -34,3 +35,12 @@ async def until_seen(pilot: Pilot[Any], text: str) -> None:
 async def until_on(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
     """Wait until a screen of this kind is open."""
     await until(pilot, lambda: isinstance(pilot.app.screen, screen), f"screen {screen.__name__}")
+
+
+async def click_on(pilot: Pilot[Any], text: str, right: int = 1) -> None:
+    """Click where a text stands on screen, the first if there are more, or ``right`` columns from where it begins."""
+    await until_seen(pilot, text)
+    await pilot.pause()
+    row, line = next((row, line) for row, line in enumerate(text_of(pilot).splitlines()) if text in line)
+    column = cell_len(line[: line.index(text)])
+    await pilot.click(offset=(column + right, row))

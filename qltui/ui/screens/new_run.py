@@ -400,9 +400,10 @@ class NewRun(Page):
         """Fit and findings in a line, for where they have no room."""
         fitted = outlook.advice.fit if outlook.advice else None
         line = verdict(fitted) if fitted and fitted.capacity else Content.styled(why_not(outlook)[0], "$muted")
-        found = counted(outlook.findings) if outlook.findings else "nothing found"
-        parts = (line, ("  ·  ", "$muted"), found, ("  F4 more", "$muted"))
-        self.query_one("#folded", Static).update(Content.assemble(*parts))
+        if outlook.config is not None:
+            found = counted(outlook.findings) if outlook.findings else "nothing found"
+            line = Content.assemble(line, ("  ·  ", "$muted"), found, ("  F4 more", "$muted"))
+        self.query_one("#folded", Static).update(line)
 
     def action_aside(self) -> None:
         """Unfold fit and findings where they have no room beside the form, or fold them."""

@@ -319,6 +319,8 @@ class Review(Page):
     def _watch(self, event: Launched) -> None:
         from qltui.ui.screens.monitor import Monitor
 
+        if self._wizard is not None:
+            self.app.pop_screen()  # what was filled in is launched: from the run one goes back to where one began
         self.app.switch_screen(Monitor(event.path))
 
     @on(Refused)

@@ -151,7 +151,7 @@ class Suggestions(OptionList):
 def suggested(path: str, text: str, cached: Sequence[str] = ()) -> Iterable[Suggestion]:
     """Values of a field that go on with what was typed, the likeliest first; ``cached`` names models on disk."""
     text = text.strip()
-    if path == "model.path":
+    if path == "model.path" and not text.startswith((".", "/", "~")):
         yield from matching_models(text, cached)
     if path in PATHS and (path != "model.path" or "/" in text or text.startswith((".", "~"))):
         for name in matching_files(text, folders_alone=path == "model.path"):
