@@ -179,11 +179,13 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(field: Field, value: Any) -> Any:
-    """A value as the field's own type.
+    """A value as the field's own type; numbers in a list of texts are texts, as the indices of GPUs are typed.
 
     Raises:
         ValueError: the value is of another type, or out of its limits; the message says which was expected.
     """
+    if isinstance(value, list) and field.kind == "list":
+        value = [str(one) if type(one) is int else one for one in value]
     try:
         return msgspec.convert(value, field.annotation, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:

@@ -58,6 +58,11 @@ def value_text(value: Any) -> str:
     return as_text(value)
 
 
+def typed_text(value: Any) -> str:
+    """A value as it is typed in the form or after ``--set``: texts bare, those in lists quoted where YAML needs it."""
+    return value_text(value) if isinstance(value, (list, dict)) else as_text(value)
+
+
 def _escaped(character: str) -> str:
     """A character as it stands between double quotes in YAML."""
     if character in '"\\':

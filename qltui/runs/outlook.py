@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config import ConfigError, RunConfig
 from engine.config.reading import parse_assignment, read
-from engine.config.schema import as_text
 from qltui.advice import planner
 from qltui.advice.evaluation import blocks
 from qltui.advice.matrix import matrix, planned, row_name
 from qltui.advice.our_runs import anywhere, usable_cards
+from qltui.configs.writing import typed_text
 from qltui.runs.assessment import advise_for, find_architecture, versions_here
 from qltui.runs.batching import batch, lengths_of
 
@@ -132,4 +132,4 @@ def mended(values: Mapping[str, str], finding: Finding) -> dict[str, str]:
 
 def texts_of(patch: Mapping[str, Any]) -> dict[str, str]:
     """A patch as one types it; what is to be left to the program is empty."""
-    return {path: "" if value is None else as_text(value) for path, value in patch.items()}
+    return {path: "" if value is None else typed_text(value) for path, value in patch.items()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.config import FIELDS, get
-from engine.config.schema import as_text
 from engine.events import read_json, write_json
+from qltui.configs.writing import typed_text
 from qltui.runs.store import runs_home
 from qltui.ui.steps import NOT_ASKED
 
@@ -54,4 +54,4 @@ def save(values: dict[str, str], machine: str = "") -> None:
 def values_of(config: RunConfig) -> dict[str, str]:
     """What a configuration says otherwise than the defaults, as the form holds it."""
     told = {path: get(config, path) for path in FIELDS if path not in NOT_ASKED}
-    return {path: as_text(value) for path, value in told.items() if value != FIELDS[path].default}
+    return {path: typed_text(value) for path, value in told.items() if value != FIELDS[path].default}

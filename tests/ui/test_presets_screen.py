@@ -121,6 +121,26 @@ async def test_what_cannot_run_here_is_edited_for_the_machine_that_was_meant() -
         assert (form.machine_text, form.values["hardware.ranks_per_node"]) == ("4xA40", "4")
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+async def test_a_preset_of_ones_own_is_edited_whatever_its_file_looks_like(device: str) -> None:
+    demo = presets.folder() / "demo"
+    own = presets.user_folder() / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        f"model: {demo}/model\ndata: {demo}/data/train.jsonl\nmethod: lora\nstrategy: ddp\n"
+        f"hardware: {{device: {device}, ranks_per_node: 2, planned_for: 2x24G}}\n"
+    )
+    async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
+        await chosen(pilot, "mine")
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
+        form = pilot.app.screen
+        assert isinstance(form, NewRun)
+        ranks = form.values.get("hardware.ranks_per_node")
+        assert (form.values["model.path"], form.values["hardware.device"]) == (f"{demo}/model", "cpu")
+        assert ranks == ("2" if device == "cpu" else None), "what was adapted to be left open is"
+
+
 async def test_one_key_launches_what_fits() -> None:
     async with QltuiApp().run_test(size=(80, 24)) as pilot:
         await pilot.press("p")

@@ -10,9 +10,8 @@ from support.screen import text_of, until, until_seen
 from support.wizard import choosing, to_step
 from textual.widgets import Input, Select, Static
 
-from engine.config.reading import parse_assignment
 from qltui.ui.screens.new_run import NewRun
-from qltui.ui.widgets.column_mapping import ColumnMapping, Role, columns_text
+from qltui.ui.widgets.column_mapping import ColumnMapping, Role
 from qltui.ui.widgets.data_preview import DataPreview
 
 DEMO = Path(__file__).parents[2] / "presets" / "demo"
@@ -58,23 +57,6 @@ async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path) -
         await until(pilot, lambda: screen.step.name == "hardware", "another step")
         await pilot.pause(0.5)
         assert not screen.query_one(ColumnMapping).display, "an answer that comes late shows nothing elsewhere"
-
-
-@pytest.mark.parametrize(
-    ("columns", "text"),
-    [
-        ({}, ""),
-        ({"prompt": "question"}, "{prompt: question}"),
-        ({"prompt": "my: column", "completion": "a, b"}, '{"prompt": "my: column", "completion": "a, b"}'),
-        ({"prompt": "質問 🙂"}, '{"prompt": "質問 🙂"}'),
-        ({"prompt": "null"}, '{"prompt": "null"}'),
-        ({"prompt": "1"}, '{"prompt": "1"}'),
-    ],
-)
-def test_columns_are_written_as_one_would_type_them(columns: dict[str, str], text: str) -> None:
-    assert columns_text(columns) == text
-    if columns:
-        assert parse_assignment(f"data.columns={text}")[1] == columns
 
 
 async def test_whatever_a_path_turns_out_to_be_is_said_in_a_line(home: Path, tmp_path: Path) -> None:

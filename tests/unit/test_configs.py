@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import ConfigError, RunConfig
-from engine.config.reading import parse_yaml, read
+from engine.config.reading import parse_assignment, parse_yaml, read
 from qltui.configs import loading, presets
-from qltui.configs.writing import run_yaml
+from qltui.configs.writing import run_yaml, typed_text
 
 
 def test_a_preset_by_its_name_and_a_file_by_its_path(tmp_path: Path) -> None:
@@ -59,6 +59,24 @@ def test_run_yaml_reads_back_as_the_same_configuration(tree: dict[str, Any]) -> 
     config = read(tree, where="", base=Path("/"))
     again = parse_yaml(run_yaml(config), "run.yaml")
     assert read(again, where="", base=Path("/")) == config
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(text, text, max_size=3), st.lists(text, max_size=3))
+def test_what_is_typed_reads_back_as_the_same_value(columns: dict[str, str], modules: list[str]) -> None:
+    for path, value in {"data.columns": columns, "method.lora.modules_to_save": modules}.items():
+        assert parse_assignment(f"{path}={typed_text(value)}") == (path, value)
+
+
+def test_names_are_typed_bare_where_yaml_takes_them_so() -> None:
+    assert typed_text({"prompt": "question", "completion": "a, b"}) == '{prompt: question, completion: "a, b"}'
+    assert typed_text(["q_proj", "0"]) == '[q_proj, "0"]'
+
+
+def test_gpus_are_named_by_numbers_as_they_are_typed() -> None:
+    assert loading.load("demo-cpu", ["hardware.gpus=[0, GPU-1f]"]).hardware.gpus == ["0", "GPU-1f"]
+    with pytest.raises(ConfigError, match=r"hardware\.gpus: Expected str, got float"):
+        loading.load("demo-cpu", ["hardware.gpus=[0.5]"])
 
 
 def test_run_yaml_names_every_field() -> None:

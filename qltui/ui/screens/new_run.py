@@ -14,8 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from engine.config import FIELDS, ConfigError
-from engine.config.reading import load_yaml, localise, parse_assignment, read
-from engine.config.schema import as_text, flatten
+from engine.config.reading import parse_assignment, read
 from qltui.configs import hub
 from qltui.runs.batching import divided
 from qltui.runs.outlook import mended, outlook, read_choices, texts_of
@@ -63,19 +62,6 @@ def read_values(values: dict[str, str]) -> RunConfig:
     """
     given = dict(parse_assignment(f"{path}={text}") for path, text in values.items())
     return read({}, where="", base=Path.cwd(), assignments=given)
-
-
-def values_of_preset(name: str) -> dict[str, str]:
-    """What a preset says, as the form holds it."""
-    from qltui.configs import presets
-
-    path = presets.path(name)
-    values = {}
-    for key, value in flatten(load_yaml(path), FIELDS):
-        field = FIELDS[key]
-        if key not in NOT_ASKED and value is not None:
-            values[key] = localise(value, path.parent) if field.is_path else as_text(value)
-    return values
 
 
 class NewRun(Page):

@@ -239,15 +239,14 @@ class Presets(Page):
 
     def action_edit(self) -> None:
         """Open the form with the chosen preset's values, as they would run here."""
-        from qltui.ui.screens.new_run import NewRun, values_of_preset
+        from qltui.ui import draft
+        from qltui.ui.screens.new_run import NewRun
 
         preset = self.presets.get(self.chosen or "")
         if preset is None or preset.config is None:
             return
         found = self.outcomes.get(preset.name)
-        values = values_of_preset(preset.name)
-        for one in found.here.changes if found else []:
-            values[one.field] = one.after
+        values = draft.values_of(found.here.config if found else preset.config)
         elsewhere = found is not None and found.planned is not None
         self.app.push_screen(NewRun(values, machine=preset.hardware if elsewhere else ""))
 

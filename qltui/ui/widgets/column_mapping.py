@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -15,7 +13,7 @@ from textual.widgets import Select, Static
 
 from engine.config.formats import ROW_FORMATS
 from engine.config.run_config import DataFormat
-from engine.config.schema import as_text
+from qltui.configs.writing import typed_text
 from qltui.ui import words
 from qltui.ui.widgets.choice import Choice
 
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from engine.config.inspection import Preview
-
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-"""Names that YAML takes for text as they are."""
 
 
 class Role(Horizontal):
@@ -129,13 +124,5 @@ class ColumnMapping(Grid):
         if chosen != self._chosen:
             self._chosen = chosen
             mapped = {ours: theirs for ours, theirs in chosen.items() if ours != theirs}
-            self.post_message(self.Changed(columns_text({**self._others, **mapped})))
-
-
-def columns_text(columns: Mapping[str, str]) -> str:
-    """``data.columns`` as one types it: quoted only where names need it."""
-    if not columns:
-        return ""
-    if all(PLAIN.fullmatch(name) and name.lower() not in ("null", "true", "false") for name in columns.values()):
-        return as_text(columns)
-    return json.dumps(dict(columns), ensure_ascii=False)
+            columns = {**self._others, **mapped}
+            self.post_message(self.Changed(typed_text(columns) if columns else ""))
