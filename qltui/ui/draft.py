@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from engine.config import FIELDS, get
+from engine.config.reading import parse_assignment, read
 from engine.events import read_json, write_json
 from qltui.configs.writing import typed_text
 from qltui.runs.store import runs_home
 from qltui.ui.steps import NOT_ASKED
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from engine.config import RunConfig
 
@@ -55,3 +58,32 @@ def values_of(config: RunConfig) -> dict[str, str]:
     """What a configuration says otherwise than the defaults, as the form holds it."""
     told = {path: get(config, path) for path in FIELDS if path not in NOT_ASKED}
     return {path: typed_text(value) for path, value in told.items() if value != FIELDS[path].default}
+
+
+class Keeper:
+    """Keeps up with what is chosen, from any thread: what was chosen last is what is kept in the end."""
+
+    def __init__(self, chosen: Callable[[], tuple[dict[str, str], str]]) -> None:
+        """``chosen`` gives the texts and the described GPUs as they are now."""
+        self._chosen = chosen
+        self._saving = Lock()
+        self.is_behind = False
+        """Whether something was chosen since; who changes it says so."""
+
+    def catch_up(self) -> str:
+        """Save what is chosen by now, unless it is; why that could not be, else empty."""
+        with self._saving:
+            if not self.is_behind:
+                return ""
+            self.is_behind = False
+            return keep(*self._chosen())
+
+
+def read_values(values: dict[str, str]) -> RunConfig:
+    """The RunConfig that texts by dotted path stand for; relative paths count from the working directory.
+
+    Raises:
+        ConfigError: something is missing or wrong; every problem at once.
+    """
+    given = dict(parse_assignment(f"{path}={text}") for path, text in values.items())
+    return read({}, where="", base=Path.cwd(), assignments=given)

@@ -26,7 +26,7 @@ def shown(screen: NewRun) -> str:
 
 def choices(screen: NewRun) -> dict[str, object]:
     """What each of the format's columns is taken from."""
-    return {role.role: role.query_one(Select).value for role in screen.query(Role)}
+    return {role.role: select.value for role in screen.query(Role) for select in role.query(Select)}
 
 
 async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path) -> None:

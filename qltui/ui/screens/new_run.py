@@ -14,7 +14,6 @@ from textual.message import Message
 from textual.widgets import Static
 
 from engine.config import FIELDS, ConfigError
-from engine.config.reading import parse_assignment, read
 from qltui.configs import hub
 from qltui.runs.batching import divided
 from qltui.runs.outlook import mended, outlook, read_choices, texts_of
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-    from engine.config import RunConfig
     from qltui.advice.findings import Finding
     from qltui.facts.machine import Machine
     from qltui.runs.outlook import Outlook
@@ -52,16 +50,6 @@ PAUSE = 0.05
 """Seconds that a key gets to be painted before what it comes to is looked at."""
 STEPS_BACK = 100
 """Changes that can be undone."""
-
-
-def read_values(values: dict[str, str]) -> RunConfig:
-    """The RunConfig that texts by dotted path stand for; relative paths count from the working directory.
-
-    Raises:
-        ConfigError: something is missing or wrong; every problem at once.
-    """
-    given = dict(parse_assignment(f"{path}={text}") for path, text in values.items())
-    return read({}, where="", base=Path.cwd(), assignments=given)
 
 
 class NewRun(Page):
@@ -108,7 +96,8 @@ class NewRun(Page):
         self._before: list[dict[str, str]] = []
         self._here: Machine | None = None
         self._asked = 0
-        self._looking = self._unsaved = False
+        self._looking = False
+        self._kept = draft.Keeper(lambda: (dict(self.values), self.machine_text))
 
     def compose(self) -> ComposeResult:
         yield TitleBar("New run", "draft" if self.values else "")
@@ -318,7 +307,7 @@ class NewRun(Page):
         """Keep the draft, and look what it all comes to now."""
         self._mark_steps()
         self._say(HINT)
-        self._unsaved = True
+        self._kept.is_behind = True
         self._look()
 
     # What it comes to
@@ -335,14 +324,13 @@ class NewRun(Page):
         try:
             number = 0
             while number != self._asked:
-                if self._unsaved:
-                    self._unsaved = False
-                    self._tell_kept(await asyncio.to_thread(draft.keep, dict(self.values), self.machine_text))
+                if self._kept.is_behind:
+                    self._tell_kept(await asyncio.to_thread(self._kept.catch_up))
                 await asyncio.sleep(PAUSE)
                 number = self._asked
                 await asyncio.to_thread(self._look_at, dict(self.values), self.machine_text, number)
         finally:
-            self._looking = self._unsaved = False
+            self._looking = False
 
     def _tell_kept(self, problem: str) -> None:
         told = f"▲ draft not saved: {words.plain(problem)}" if problem else "draft saved"
@@ -350,8 +338,7 @@ class NewRun(Page):
 
     def on_unmount(self) -> None:
         """Lose nothing of the last moment."""
-        if self._unsaved:
-            draft.keep(self.values, self.machine_text)
+        self._kept.catch_up()
 
     def _look_at(self, values: dict[str, str], described: str, number: int) -> None:
         from qltui.facts import machine as machines
@@ -416,7 +403,7 @@ class NewRun(Page):
                 self._say(Content.assemble(("✗ ", "bold $error"), (FIELDS[path].label, "bold"), f" {problem}"))
                 return
         try:
-            config = read_values(self.values)
+            config = draft.read_values(self.values)
         except ConfigError as error:
             self._say(Content(f"✗ {error}"))
             return

@@ -107,20 +107,21 @@ class ColumnMapping(Grid):
                 await self.mount(Static(told, classes="hint", markup=False))
 
     def _choose(self, chosen: Mapping[str, str]) -> None:
-        for role in self.query(Role):
-            select = role.query_one(Select)
+        for role, select in self._choices():
             if select.value != (wanted := chosen.get(role.role, Select.NULL)):
                 with select.prevent(Select.Changed):
                     select.value = wanted
 
+    def _choices(self) -> list[tuple[Role, Select[str]]]:
+        """The choices that stand by now."""
+        return [(role, select) for role in self.query(Role) for select in role.query(Select)]
+
     @on(Select.Changed)
     def _changed(self, event: Select.Changed) -> None:
         event.stop()
-        chosen = {
-            role.role: str(value)
-            for role in self.query(Role)
-            if (value := role.query_one(Select).value) is not Select.NULL
-        }
+        if len(choices := self._choices()) < len(self.query(Role)):
+            return  # the first that stands says so while others do not
+        chosen = {role.role: str(select.value) for role, select in choices if select.value is not Select.NULL}
         if chosen != self._chosen:
             self._chosen = chosen
             mapped = {ours: theirs for ours, theirs in chosen.items() if ours != theirs}
