@@ -88,6 +88,11 @@ def find(name: str) -> Path | None:
     return known.get(name)
 
 
+def name_of(file: Path) -> str:
+    """What the preset in a file is launched by."""
+    return next(name for name, one in files().items() if one == file)
+
+
 def path(name: str) -> Path:
     """The file of a preset.
 

@@ -141,6 +141,17 @@ async def test_a_preset_of_ones_own_is_edited_whatever_its_file_looks_like(devic
         assert ranks == ("2" if device == "cpu" else None), "what was adapted to be left open is"
 
 
+async def test_what_was_saved_meanwhile_is_listed_on_return() -> None:
+    async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
+        screen = await chosen(pilot, FSDP2)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: pilot.app.screen is not screen, "the help")
+        presets.save("later", loading.load("demo-cpu"), "saved meanwhile", "cpu")
+        await pilot.press("escape")
+        await until(pilot, lambda: "later" in screen.outcomes, "the new one judged")
+        assert screen.chosen == FSDP2
+
+
 async def test_one_key_launches_what_fits() -> None:
     async with QltuiApp().run_test(size=(80, 24)) as pilot:
         await pilot.press("p")

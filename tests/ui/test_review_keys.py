@@ -65,6 +65,16 @@ async def test_it_is_kept_as_a_preset(size: tuple[int, int]) -> None:
         assert load("mine", []).description == "another"
 
 
+async def test_a_preset_called_as_one_of_the_programs_says_how_to_launch_it() -> None:
+    async with QltuiApp(demo("training.max_steps=77")).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "✓ ready")
+        await pilot.press("p")
+        await until_on(pilot, Saving)
+        await pilot.press("enter")
+        await until_seen(pilot, "✓ saved as preset my:demo-cpu")
+        assert load("my:demo-cpu", []).training.max_steps == 77
+
+
 async def test_leaving_the_question_saves_nothing() -> None:
     async with QltuiApp(demo()).run_test(size=(80, 24)) as pilot:
         await until_seen(pilot, "✓ ready")

@@ -118,6 +118,9 @@ class Presets(Page):
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
+
+    def on_screen_resume(self) -> None:
+        """One may have been saved meanwhile."""
         self._read()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -135,6 +138,8 @@ class Presets(Page):
         from qltui.runs.store import runs_home
 
         found = presets.presets()
+        if found == list(self.presets.values()):
+            return
         self.post_message(self.Read(found))
         here = machines.here(runs_home())
         proven = rehearsed()
@@ -151,8 +156,9 @@ class Presets(Page):
     def _list(self, event: Read) -> None:
         self.presets = {one.name: one for one in event.presets}
         menu = self.query_one(OptionList)
-        menu.set_options([Option(self._line(name), id=name) for name in self.presets])
-        menu.highlighted = 0 if self.presets else None
+        names, chosen = list(self.presets), self.chosen
+        menu.set_options([Option(self._line(name), id=name) for name in names])
+        menu.highlighted = names.index(chosen) if chosen in self.presets else 0
 
     @on(Surveyed)
     def _survey(self, event: Surveyed) -> None:
@@ -162,6 +168,8 @@ class Presets(Page):
 
     @on(Judged)
     def _judge(self, event: Judged) -> None:
+        if event.name not in self.presets:
+            return  # removed meanwhile
         self.outcomes[event.name] = event.outcome
         self.query_one(OptionList).replace_option_prompt(event.name, self._line(event.name))
         if event.name == self.chosen:

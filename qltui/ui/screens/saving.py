@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Saving(ModalScreen[tuple[str, Path] | None]):
-    """Answers with the preset's name and file; None where nothing was saved."""
+    """Answers with what the preset is launched by and its file; None where nothing was saved."""
 
     CSS_PATH = "saving.tcss"
     BINDINGS = [Binding("escape", "leave", "leave", id="saving.leave", tooltip="Save nothing")]
@@ -92,4 +92,4 @@ class Saving(ModalScreen[tuple[str, Path] | None]):
                 again.display = True
                 again.focus()
             return
-        self.dismiss((path.stem, path))
+        self.dismiss((presets.name_of(path), path))
