@@ -108,7 +108,9 @@ async def test_it_is_exported_to_a_file_that_check_reads(
         out.value = str(place)
         await pilot.press("enter")
         await until_seen(pilot, "✓ wrote")
-    assert place.read_text() == preview
+    (_, start, *written), (_, _, *seen) = place.read_text().splitlines(), preview.splitlines()
+    assert written == seen
+    assert "theirs.yaml" in start
     checked = json.loads(cli("check", str(place), "--json", check=False).stdout)
     assert checked["files"][0]["format"] == {"trl": "trainer"}.get(program, program)
     assert not checked["blocked"]

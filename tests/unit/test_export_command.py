@@ -87,6 +87,20 @@ def test_a_preset_is_never_overwritten(home: Path, monkeypatch: pytest.MonkeyPat
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("out", "start"),
+    [("my recipe.yaml", "'my recipe.yaml'"), ("folder/", "trl.yaml"), ("some/where.yaml", "where.yaml")],
+)
+def test_the_command_that_starts_it_names_the_file(
+    out: str, start: str, run_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run_file), "--to", "trl", "--set", "strategy.name=single", "--out", out]) == 0
+    written = tmp_path / out
+    text = (written / "trl.yaml" if written.is_dir() else written).read_text()
+    assert f"# Start it: trl sft --config {start}\n" in text
+
+
 def test_an_export_can_be_made_again(run_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "trl.yaml"
     out.write_text("old")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.cells import refused
@@ -34,15 +35,19 @@ class Exported(NamedTuple):
     text: str
     """Its main file."""
     file: str
-    """What that is called in a folder."""
+    """What that is called."""
     companions: Mapping[str, str]
     """Other files it needs, by name."""
     notes: list[str]
     """What is another there, and why."""
 
 
-def export(config: RunConfig, name: str, folder: str | None = None) -> Exported:
-    """A run as a file of the program ``name``, one of :data:`PROGRAMS`; ``folder`` is where companions will lie.
+def export(config: RunConfig, name: str, folder: str | None = None, file: str = "") -> Exported:
+    """A run as a file of the program ``name``, one of :data:`PROGRAMS`.
+
+    Args:
+        folder: where companions will lie, if it is known.
+        file: what the main file will be called; after the program where it is empty.
 
     Raises:
         ConfigError: the run, or something in it, is nothing that the program can do.
@@ -59,7 +64,7 @@ def export(config: RunConfig, name: str, folder: str | None = None) -> Exported:
     ]
     if problems:
         raise ConfigError(problems)
-    file = f"{name}.yaml"
+    file = file or f"{name}.yaml"
     text = "\n".join(_lines(program, given, file, notes)) + "\n"
     return Exported(text, file, program.companions(given), notes)
 
@@ -82,7 +87,7 @@ def _carried(config: RunConfig, program: Program) -> tuple[RunConfig, list[str]]
 
 def _lines(program: Program, given: Given, file: str, notes: list[str]) -> Iterator[str]:
     yield from comment(f"The run {given.value('name')} for {program.title}, written by qltui export.")
-    yield from comment(f"Start it: {program.start(given, file)}")
+    yield from comment(f"Start it: {program.start(given, shlex.quote(file))}")
     yield from comment("Not there: our audits, exact resume, and checkpoints that every strategy reads.")
     for note in notes:
         yield from comment(note)

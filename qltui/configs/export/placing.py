@@ -30,7 +30,7 @@ def placed(config: RunConfig, program: str, out: str) -> Placed:
     """
     place = Path(os.path.expanduser(out))  # Path's own raises for users there are not, and is_dir for long names
     if not (os.path.isdir(place) or out.endswith(os.sep)):
-        exported = export(config, program)
+        exported = export(config, program, file=place.name)
         return Placed(exported, {place: exported.text})
     exported = export(config, program, str(place.absolute()))
     beside = {place / name: text for name, text in exported.companions.items()}

@@ -80,7 +80,8 @@ class Exporting(Page):
         made: dict[str, Exported | list[Problem]] = {}
         for name in PROGRAMS:
             try:
-                made[name] = export(self._config, name)
+                one = export(self._config, name)
+                made[name] = one if one.companions else export(self._config, name, file=self._place(name))
             except ConfigError as error:
                 made[name] = error.problems
         self.post_message(self.Made(made))
@@ -101,13 +102,17 @@ class Exporting(Page):
     @on(RunFiles.Turned)
     def _turned(self) -> None:
         made = self._made[self._program]
-        in_folder = not isinstance(made, list) and made.companions
-        self.query_one("#out", Input).value = f"{self._config.name}-{self._program}{'/' if in_folder else '.yaml'}"
+        in_folder = not isinstance(made, list) and bool(made.companions)
+        self.query_one("#out", Input).value = self._place(self._program, in_folder=in_folder)
         self.query_one("#write", Button).disabled = isinstance(made, list)
         self.query_one("#verdict", Static).update(
             Content("\n").join(map(problem_text, made) if isinstance(made, list) else _lines(made))
         )
         self._elsewhere()
+
+    def _place(self, program: str, *, in_folder: bool = False) -> str:
+        """Where it is written unless another place is typed."""
+        return f"{self._config.name}-{program}{'/' if in_folder else '.yaml'}"
 
     async def action_tab(self, by: int) -> None:
         """Show the next program, or the one before."""

@@ -275,7 +275,7 @@ class Review(Page):
         if action == "launch":
             return True if self._may_launch else None
         if action in ("rehearse", "save", "export", "copy", "edit"):
-            return True if self._known is not None else None
+            return True if self._known is not None and not self._launching else None
         return True
 
     @property
