@@ -141,7 +141,7 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "rehearsal": (lambda: Rehearsing(rehearsal()), []),
         "new-run": (lambda: NewRun(CHOSEN, MACHINE), []),
         "data": (lambda: NewRun(DEMO, MACHINE), ["pagedown", *["f13"] * READS]),
-        "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown", "down"]),
+        "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown"]),
         "findings": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["pagedown", "pagedown", "pagedown", "f4"]),
         "runs": (None, ["r"]),
         "doctor": (None, ["d"]),

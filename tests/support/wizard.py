@@ -49,3 +49,14 @@ async def to_the_matrix(pilot: Pilot[Any]) -> StrategyMatrix:
     matrix = pilot.app.screen.query_one(StrategyMatrix)
     await until(pilot, lambda: pilot.app.focused is matrix, "the cursor in the matrix")
     return matrix
+
+
+def moves(matrix: StrategyMatrix, row: str, column: str) -> list[str]:
+    """The keys from the square with the cursor to another."""
+    places = [[square.place for square in line] for line in matrix._squares]
+    assert matrix.square is not None
+    (y, x), (to_y, to_x) = (
+        next((y, line.index(place)) for y, line in enumerate(places) if place in line)
+        for place in (matrix.square.place, (row, column))
+    )
+    return ["down"] * (to_y - y) + ["up"] * (y - to_y) + ["right"] * (to_x - x) + ["left"] * (x - to_x)

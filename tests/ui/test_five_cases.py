@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.screen import text_of, until, until_seen
-from support.wizard import choosing, to_step, to_the_matrix
+from support.wizard import choosing, moves, to_step, to_the_matrix
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -22,7 +22,6 @@ from qltui.cli.main import main
 from qltui.ui.screens.new_run import WIDE_ENOUGH, NewRun
 from qltui.ui.widgets.config_form import FieldRow
 from qltui.ui.widgets.findings_panel import FindingRow
-from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 
 GLM = {
     "model__path": "zai-org/GLM-4-9B-0414", "method__name": "lora", "data__max_length": "8192",
@@ -65,17 +64,6 @@ def is_sound(screen: NewRun) -> bool:
     outlook = screen.outlook
     assert outlook is not None and outlook.advice is not None and outlook.advice.fit is not None
     return not found(screen, Severity.BLOCK, Severity.WARN) and outlook.advice.fit.is_safe
-
-
-def moves(matrix: StrategyMatrix, row: str, column: str) -> list[str]:
-    """The keys from the square with the cursor to another."""
-    places = [[square.place for square in line] for line in matrix._squares]
-    assert matrix.square is not None
-    (y, x), (to_y, to_x) = (
-        next((y, line.index(place)) for y, line in enumerate(places) if place in line)
-        for place in (matrix.square.place, (row, column))
-    )
-    return ["down"] * (to_y - y) + ["up"] * (y - to_y) + ["right"] * (to_x - x) + ["left"] * (x - to_x)
 
 
 def focused_field(pilot: Pilot[Any]) -> str:

@@ -45,8 +45,8 @@ async def test_the_finding_is_mended_by_a_key_and_taken_back_by_another(home: Pa
 async def test_a_square_is_chosen_by_keys(home: Path, size: tuple[int, int]) -> None:
     async with choosing(home, size) as (pilot, screen):
         matrix = await to_the_matrix(pilot)
-        await until(pilot, lambda: matrix.square is not None and matrix.square.place == ("single", "qlora"), "cursor")
-        await pilot.press("down", "left", "left")
+        await until(pilot, lambda: matrix.square is not None and matrix.square.place == ("ddp", "qlora"), "cursor")
+        await pilot.press("left", "left")
         assert matrix.square is not None
         assert matrix.square.place == ("ddp", "lora")
         await until_seen(pilot, "ddp · lora")
@@ -94,7 +94,7 @@ async def test_a_blocked_square_says_why_and_is_not_taken(home: Path) -> None:
     async with choosing(home) as (pilot, screen):
         matrix = await to_the_matrix(pilot)
         await until(pilot, lambda: matrix.square is not None, "squares")
-        await pilot.press("down", "down", "left", "left", "left", "enter")
+        await pilot.press("down", "left", "left", "left", "enter")
         assert matrix.square is not None
         assert matrix.square.place == ("pipeline", "full")
         await until_seen(pilot, "✗ ")
@@ -102,14 +102,16 @@ async def test_a_blocked_square_says_why_and_is_not_taken(home: Path) -> None:
         assert "strategy.name" not in screen.values
 
 
-async def test_the_planners_choice_is_marked_with_its_reason(home: Path) -> None:
+async def test_the_cursor_begins_on_the_planners_choice_with_its_reason(home: Path) -> None:
     async with choosing(home) as (pilot, screen):
         await to_the_matrix(pilot)
         await until_seen(pilot, "★")
         assert screen.outlook is not None
         assert screen.outlook.best == "ddp"
-        await pilot.press("down")
         await until_seen(pilot, "It fits on one GPU, so ddp")
+        assert "strategy.name" not in screen.values, "it is offered, not taken"
+        await pilot.press("enter")
+        await until_seen(pilot, "✓ set strategy.name=ddp")
 
 
 async def test_another_machine_is_described(home: Path, size: tuple[int, int]) -> None:

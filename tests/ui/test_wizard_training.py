@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from points import near
 from support.screen import text_of, until, until_seen
-from support.wizard import choosing, to_step, to_the_matrix
+from support.wizard import choosing, moves, to_step, to_the_matrix
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
@@ -200,7 +200,7 @@ async def test_the_matrix_says_why_not_shows_evidence_and_help(home: Path) -> No
             await pilot.press("escape")
             assert pilot.app.screen is screen
 
-        await pilot.press("down", "down", "down", "w")
+        await pilot.press(*moves(matrix, "fsdp2", "full"), "w")
         await explained("engine-adamw-8bit-fsdp2", "source  ")
         await pilot.press("up", "up")
         assert await pilot.click("#why")

@@ -109,7 +109,7 @@ class StepArea(Vertical):
     def show(self, step: Step, outlook: Outlook, values: Mapping[str, str], *, described: bool) -> None:
         """Tell what the choices come to."""
         if step.name == "method":
-            self.query_one(StrategyChoice).show(outlook)
+            self.query_one(StrategyChoice).show(outlook, is_open="strategy.name" not in values)
         elif step.name == "hardware":
             self.query_one(MachineChoice).show(outlook.machine, described=described)
         elif step.name == "training":

@@ -46,8 +46,8 @@ class StrategyChoice(Vertical):
             yield Button("w why not this?", id="why", compact=True)
             yield Button("e evidence", id="evidence", compact=True)
 
-    def show(self, outlook: Outlook) -> None:
-        """Show the squares of what is chosen so far."""
+    def show(self, outlook: Outlook, *, is_open: bool) -> None:
+        """Show the squares of what is chosen so far; ``is_open``: nobody has chosen a strategy yet."""
         config = outlook.config
         if config is None:
             return
@@ -56,7 +56,7 @@ class StrategyChoice(Vertical):
         self._why = outlook.choice.why if outlook.choice else ""
         strategy = config.strategy
         chosen = row_name(strategy.name, offload=strategy.offload_parameters), method
-        self.query_one(StrategyMatrix).show(outlook.squares, self._best, chosen)
+        self.query_one(StrategyMatrix).show(outlook.squares, self._best, chosen, is_open=is_open)
 
     @on(StrategyMatrix.Moved)
     def _tell(self, event: StrategyMatrix.Moved) -> None:

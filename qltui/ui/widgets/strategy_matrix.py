@@ -79,16 +79,21 @@ class StrategyMatrix(Widget, can_focus=True):
         self._chosen: tuple[str, str] | None = None
         self._cursor: tuple[int, int] | None = None
 
-    def show(self, squares: list[list[Square]], best: tuple[str, str] | None, chosen: tuple[str, str] | None) -> None:
+    def show(
+        self, squares: list[list[Square]], best: tuple[str, str] | None, chosen: tuple[str, str] | None,
+        *, is_open: bool = False,
+    ) -> None:  # fmt: skip
         """Show the squares; ``best`` and ``chosen`` are (row, column) in words.
 
-        The cursor begins on the chosen one, and goes with it where a fix or an undo chooses another.
+        The cursor begins on the chosen one, on the best one while nobody chose (``is_open``); it goes with what is
+        chosen where a fix or an undo chooses another.
         """
+        begins_on = (best if is_open and self._cursor is None else None) or chosen
         is_new = self.square is None or (self.square.place == self._chosen != chosen)
         self._squares, self._best, self._chosen = squares, best, chosen
         if is_new and squares:
             places = {square.place: (y, x) for y, row in enumerate(squares) for x, square in enumerate(row)}
-            self._cursor = places.get(chosen or ("", ""), (0, 0))
+            self._cursor = places.get(begins_on or ("", ""), (0, 0))
         self.refresh(layout=True)
         if self.square is not None:
             self.post_message(self.Moved(self.square))
