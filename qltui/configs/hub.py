@@ -77,9 +77,11 @@ def ask(name: str, revision: str | None = None) -> HubAnswer:
         return HubAnswer(None, "the hub is not asked, as HF_HUB_OFFLINE forbids it")
     import urllib.error
     import urllib.request
+    from http.client import HTTPException
+    from urllib.parse import quote
 
-    address = f"{os.environ.get('HF_ENDPOINT') or PUBLIC}/api/models/{name}"
-    address += f"/revision/{revision}" if revision else ""
+    address = f"{os.environ.get('HF_ENDPOINT') or PUBLIC}/api/models/{quote(name)}"
+    address += f"/revision/{quote(revision, safe='')}" if revision else ""
     try:
         with urllib.request.urlopen(address, timeout=SECONDS) as found:
             about = json.load(found)
@@ -87,8 +89,9 @@ def ask(name: str, revision: str | None = None) -> HubAnswer:
         if error.code in (401, 403, 404):
             return HubAnswer(False, "the hub shows no such model; a private one needs your token")
         return HubAnswer(None, f"the hub answers with an error ({error.code})")
-    except (OSError, ValueError) as error:
-        return HubAnswer(None, f"the hub cannot be reached ({getattr(error, 'reason', error)})")
+    except (OSError, ValueError, HTTPException) as error:
+        reason = str(getattr(error, "reason", error)).strip()
+        return HubAnswer(None, f"the hub cannot be reached ({reason})")
     gated = isinstance(about, dict) and about.get("gated")
     return HubAnswer(True, "the hub has it" + (", for those who accepted its licence there" if gated else ""))
 

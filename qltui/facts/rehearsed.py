@@ -16,7 +16,7 @@ class Rehearsed(NamedTuple):
     """What came of a preset's rehearsal, which went well."""
 
     content: str
-    """Of the preset that was rehearsed: ``Preset.content``."""
+    """Of the preset that was rehearsed: ``qltui.configs.presets.content``."""
     date: str
     """YYYY-MM-DD."""
     ranks: int
