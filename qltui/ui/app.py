@@ -13,7 +13,7 @@ from textual import events  # noqa: E402
 from textual.app import App, SystemCommand  # noqa: E402
 from textual.binding import Binding  # noqa: E402
 
-from qltui.ui.screens.home import Home  # noqa: E402
+from qltui.ui.screens.home import PLACES, Home  # noqa: E402
 from qltui.ui.theme import QLTUI_THEME, completed  # noqa: E402
 from qltui.ui.widgets.too_small import TooSmall, is_too_small  # noqa: E402
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.theme import Theme
 
+NOT_OFFERED = ("Keys",)
+"""Of Textual's commands: a panel of all keys, which F1 and ``?`` tell in better words."""
 CALM_SECONDS = 1
 """Without a key, after which the app may see to itself."""
 
@@ -111,29 +113,26 @@ class QltuiApp(App[None]):
     # The command palette
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        for title, help_text, place in (
-            ("New run", "Fill in a form", "new_run"),
-            ("Presets", "Launch something that is known to work", "presets"),
-            ("Runs", "All runs, live ones first", "runs"),
-            ("Doctor", "What this machine has", "doctor"),
-        ):
-            yield SystemCommand(title, help_text, lambda place=place: self.action_go(place))
-        yield from self._commands_of(screen)
-        yield from super().get_system_commands(screen)
+        """What the keys of the screen do, where one can go, and what Textual offers; each title once."""
+        places = (
+            SystemCommand(title, help_text, lambda place=place: self.action_go(place))
+            for _, place, title, help_text in PLACES
+        )
+        seen = set(NOT_OFFERED)
+        for command in (*self._commands_of(screen), *places, *super().get_system_commands(screen)):
+            if command.title not in seen:
+                seen.add(command.title)
+                yield command
 
     def _commands_of(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the keys of a screen do, by name."""
-        seen = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if not (binding.id and binding.tooltip and active.enabled and binding.id not in seen):
-                continue
-            seen.add(binding.id)
-            title = (binding.description or binding.tooltip).capitalize()
-            yield SystemCommand(
-                title, f"{binding.tooltip} ({self.get_key_display(binding)})",
-                lambda action=binding.action, node=active.node: self.call_later(self.run_action, action, node),
-            )  # fmt: skip
+            if binding.id and binding.tooltip and active.enabled:
+                title = (binding.description or binding.tooltip).capitalize()
+                yield SystemCommand(
+                    title, f"{binding.tooltip} ({self.get_key_display(binding)})",
+                    lambda action=binding.action, node=active.node: self.call_later(self.run_action, action, node),
+                )  # fmt: skip
 
     def action_go(self, place: str) -> None:
         """Open one of the places of the home screen."""

@@ -172,6 +172,15 @@ async def test_the_palette_has_the_keys_of_the_screen() -> None:
         await until_seen(pilot, "nothing to take back")
 
 
+async def test_the_palette_says_nothing_twice() -> None:
+    app = QltuiApp(lambda: NewRun({}))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "^p palette")
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert len(set(titles)) == len(titles)
+        assert {"Review", "Undo", "Doctor", "Presets", "Runs", "Quit", "Theme"} <= set(titles)
+
+
 @pytest.mark.parametrize("small", SMALL, ids=str)
 async def test_a_terminal_too_small_says_what_is_needed(written_run: WrittenRun, small: tuple[int, int]) -> None:
     app = QltuiApp()

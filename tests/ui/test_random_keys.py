@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from qltui.runs import launching
+from qltui.runs.rehearsal_job import RehearsalJob
 from qltui.ui.app import QltuiApp
 
 STEPS = int(os.environ.get("QLTUI_RANDOM_STEPS", "0"))
@@ -79,6 +81,7 @@ async def live(steps: list[tuple[str, Any]]) -> None:
         home = Path(folder)
         for name, value in {"QLTUI_HOME": home, "XDG_CONFIG_HOME": home / "config", "HOME": home}.items():
             patch.setenv(name, str(value))
+        patch.chdir(home)
         run = WrittenRun(home)
         for number in range(1, 20):
             run.step(number, float("nan") if number == 5 else 2 - number / 20)
@@ -104,6 +107,8 @@ def nothing_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("launch", "resume"):
         monkeypatch.setattr(launching, name, refuse)
+    # A rehearsal takes half a minute of both cores, and there may be many.
+    monkeypatch.setattr(RehearsalJob, "_start", lambda _job, _file: subprocess.Popen(["sleep", "1"]))
 
 
 @pytest.mark.skipif(bool(STEPS), reason="the long run is asked for")

@@ -107,7 +107,7 @@ def keys_of(screen: Screen[object]) -> tuple[list[Key], Key | None]:
             binding.key, app.get_key_display(binding), binding.description, active.tooltip or binding.description,
             active.enabled,
         )  # fmt: skip
-        if binding.action == "app.command_palette":
+        if binding.key == app.COMMAND_PALETTE_BINDING:
             palette = key
         elif binding.show and binding.description:
             found.setdefault(binding.action, key)
