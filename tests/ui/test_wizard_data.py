@@ -29,6 +29,15 @@ def choices(screen: NewRun) -> dict[str, object]:
     return {role.role: select.value for role in screen.query(Role) for select in role.query(Select)}
 
 
+async def test_without_a_model_it_is_said_what_is_wanted_to_show_rows(home: Path) -> None:
+    rows = str(DEMO / "data" / "train.jsonl")
+    async with choosing(home, machine="", model__path="", data__path=rows) as (pilot, screen):
+        await to_step(pilot, "data")
+        await until(pilot, lambda: "Choose a model to see the rows" in shown(screen), "what is wanted")
+        await screen._set({"model.path": MODEL})
+        await until(pilot, lambda: "learnt" in shown(screen), "the rows")
+
+
 async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text('{"question": "Where to?", "reply": "Gullhaven.", "other": "x"}\n' * 20)

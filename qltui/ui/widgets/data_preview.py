@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAUSE = 0.12
 """Seconds without another change before the data is looked at."""
 BARS = " ▁▂▃▄▅▆▇█"
+WITHOUT_MODEL = "Choose a model to see the rows as it will see them."
 
 
 class DataPreview(VerticalScroll):
@@ -70,6 +71,13 @@ class DataPreview(VerticalScroll):
         self._asked = config
         self.query_one("#source", Static).update(Content.styled("… reading the first rows", "$muted"))
         self._look(config)
+
+    def wait_for_a_model(self) -> None:
+        """Say why there are no rows: only a model's tokenizer tells what they come to."""
+        self._asked = self.answer = None
+        self.query_one("#source", Static).update(Content.styled(WITHOUT_MODEL, "$muted"))
+        for line in ("#lengths", "#rows"):
+            self.query_one(line, Static).update("")
 
     @work(exclusive=True, group="preview", exit_on_error=False)
     async def _look(self, config: RunConfig) -> None:

@@ -117,10 +117,12 @@ class StepArea(Vertical):
         self.query_one(ConfigForm).tell(outlook.findings)
         self._tell_of_the_model(step, outlook, values.get("model.path", ""))
         preview = self.query_one(DataPreview)
-        given = all(values.get(path) for path in ("model.path", "data.path"))
-        preview.display = step.name == "data" and given and outlook.config is not None
+        preview.display = step.name == "data" and bool(values.get("data.path")) and outlook.config is not None
         if preview.display and outlook.config is not None:
-            preview.show(outlook.config)
+            if values.get("model.path"):
+                preview.show(outlook.config)
+            else:
+                preview.wait_for_a_model()
         self._show_mapping()
 
     def _tell_of_the_model(self, step: Step, outlook: Outlook, name: str) -> None:
