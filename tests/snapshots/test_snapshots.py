@@ -18,13 +18,15 @@ from support.snapshots import differs, settled
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 
-from qltui.facts import doctor
+from qltui.facts import doctor, machine
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
 from qltui.ui.screens.home import Home
 from qltui.ui.screens.monitor import STOP_DETAIL, Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.presets import Presets
+from qltui.ui.screens.review import Review
 from qltui.ui.screens.runs import Runs
 from qltui.ui.widgets.too_small import TooSmall
 
@@ -47,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     time.tzset()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(machine, "here", lambda _home: machine.parse("4xA40"))
     monkeypatch.setattr(doctor, "examine", lambda _home: FACTS)
     yield tmp_path
     monkeypatch.undo()
@@ -119,6 +122,19 @@ async def test_wizard(home: Path, size: tuple[int, int]) -> None:
             await taken.pilot.press("pagedown")
         await taken.pilot.press("pageup", "f4")
         await taken.take("wizard-unfolded")
+
+
+async def test_presets(home: Path, size: tuple[int, int]) -> None:
+    async with album(size, Presets) as (taken, app):
+        screen = app.screen
+        assert isinstance(screen, Presets)
+        await until_seen(taken.pilot, "fits here")
+        await taken.pilot.press("end")  # the first names paths of this checkout
+        await taken.take("presets")
+        await taken.pilot.press("enter")
+        await until(taken.pilot, lambda: isinstance(app.screen, Review), "the review")
+        await until_seen(taken.pilot, "launch")
+        await taken.take("review")
 
 
 async def test_a_terminal_with_no_room(home: Path) -> None:
