@@ -76,7 +76,7 @@ def rehearse(file: Path, folder: Path) -> dict[str, Any]:
         "versions": versions(),
         "model": "its own" if local else MODEL, "data": "its own" if local else DATA,
         "proven": [{"what": one.what, "detail": one.detail} for one in outcome.proven],
-        "unproven": outcome.unproven, "audits": outcome.audits,
+        "unproven": [one.replace(f"{presets.folder()}/", "") for one in outcome.unproven], "audits": outcome.audits,
     }  # fmt: skip
 
 

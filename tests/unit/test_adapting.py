@@ -88,6 +88,23 @@ def test_rows_that_cannot_be_split_evenly_are_told() -> None:
     assert why == "a step takes 15 rows instead of 16, as near as 3 GPUs come"
 
 
+def test_what_surely_fits_goes_before_the_strategy_it_was_planned_with() -> None:
+    found = on("glm4-9b-lora-long8k-zero2", "2x40G")
+    assert changed(found)["strategy.name"] == ("zero2", "fsdp2")
+    assert found.advice.fit is not None and found.advice.fit.is_safe
+
+
+def test_what_may_just_fit_says_so_and_stays() -> None:
+    found = on("llama3-8b-qlora-1x24g", "1x24G", "data.max_length=2240")
+    assert (found.standing, found.changes) == (Standing.TIGHT, [])
+
+
+def test_nodes_that_are_not_there_are_left_out() -> None:
+    found = on("llama3-8b-int8-fsdp2", "2x24G", "hardware.nodes=2")
+    assert changed(found)["hardware.nodes"] == ("2", "1")
+    assert {one.field: one.why for one in found.changes}["hardware.nodes"] == "there is 1 machine"
+
+
 def test_where_nothing_fits_the_smallest_machine_is_named() -> None:
     found = on("llama3-70b-qlora-fsdp2-2x80g", "1x24G")
     assert found.standing is Standing.NOTHING
@@ -170,6 +187,15 @@ def test_launch_adapts_where_it_is_asked_to(capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr()
     assert "  ranks_per_node: 2\n" in told.out
     assert "hardware.ranks_per_node: 4 -> 2" in told.err
+
+
+@pytest.mark.usefixtures("two_a40")
+def test_a_rule_that_is_forced_adapts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    too_long = ["launch", "llama3-8b-int8-fsdp2", "--set", "data.max_length=8192", "--adapt", "--dry-run"]
+    assert main(too_long) == 0
+    assert "Adapted to this machine" in capsys.readouterr().err
+    assert main([*too_long, "--force", "does-not-fit"]) == 0
+    assert "Adapted" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("two_a40")

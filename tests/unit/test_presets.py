@@ -115,12 +115,13 @@ def test_the_demo_needs_no_hub() -> None:
 
 
 def test_a_saved_preset_is_launched_by_its_name(own: Path) -> None:
-    config = loading.load("demo-cpu", ["training.max_steps=7", "hardware.gpus=['0']", "method.lora.rank=12"])
+    config = loading.load("demo-cpu", ["max_steps=7", "hardware.gpus=['0']", "method.lora.rank=12", "parent=earlier"])
     file = presets.save("small", config, "  Seven steps:\n # with 'quotes' ", "cpu")
     assert file == own / "small.yaml"
     loaded = loading.load("small")
     assert loaded.description == "Seven steps: # with 'quotes'"
-    assert (loaded.name, loaded.hardware.planned_for, loaded.hardware.gpus) == ("small", "cpu", [])
+    assert (loaded.name, loaded.parent) == ("small", None)
+    assert (loaded.hardware.planned_for, loaded.hardware.gpus) == ("cpu", [])
     assert (loaded.model, loaded.data, loaded.method, loaded.training) == (
         config.model, config.data, config.method, config.training,
     )  # fmt: skip
