@@ -101,6 +101,7 @@ def test_sizes_that_are_too_small() -> None:
 def test_contrast_is_that_of_wcag() -> None:
     assert contrast(Color.parse("#000"), Color.parse("#fff")) == pytest.approx(21)
     assert contrast(Color.parse("#777777"), Color.parse("#fff")) == pytest.approx(4.48, abs=0.01)
+    assert CONTRAST >= 3, "what WCAG asks of large text and of marks"
 
 
 async def test_screens_are_shown_in_themes_that_are_not_ours(written_run: WrittenRun) -> None:

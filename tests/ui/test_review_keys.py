@@ -135,6 +135,20 @@ async def test_an_export_writes_over_nothing_without_being_told_to(tmp_path: Pat
         assert "model_name_or_path" in place.read_text()
 
 
+@pytest.mark.parametrize("place", ["~nobody-here/x\0.yaml", "x" * 300, "theirs.yaml/x.yaml"])
+async def test_a_place_that_cannot_be_written_is_told(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.yaml").touch()
+    async with QltuiApp(lambda: Exporting(load("demo-cpu", []))).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "model_name_or_path")
+        pilot.app.screen.query_one("#out", Input).value = place
+        await pilot.press("w", "enter")
+        await until_seen(pilot, "✗")
+        assert [path.name for path in tmp_path.rglob("*.yaml")] == ["theirs.yaml"]
+
+
 async def test_what_another_program_cannot_do_is_said_in_its_place() -> None:
     config = load("demo-cpu", ["strategy=pipeline", "method=lora"])
     async with QltuiApp(lambda: Exporting(config)).run_test(size=(80, 24)) as pilot:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.schema import ConfigError, Problem
 from qltui.configs.export.exporting import export
 from qltui.configs.writing import write_text
 
@@ -26,8 +27,10 @@ def placed(config: RunConfig, program: str, out: str) -> Placed:
     """A run for ``program``, to be written to ``out``: a file, or a folder if that exists or the name ends with ``/``.
 
     Raises:
-        ConfigError: the run, or something in it, is nothing that the program can do.
+        ConfigError: the run, or something in it, is nothing that the program can do; or ``out`` is no name of a file.
     """
+    if "\0" in out:
+        raise ConfigError([Problem("--out", "", "no file's name has a null character.", "Name another place.")])
     place = Path(os.path.expanduser(out))  # Path's own raises for users there are not, and is_dir for long names
     if not (os.path.isdir(place) or out.endswith(os.sep)):
         exported = export(config, program, file=place.name)
