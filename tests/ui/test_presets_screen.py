@@ -12,11 +12,8 @@ from textual.widgets import OptionList
 
 from qltui.configs import loading, presets
 from qltui.facts import gpus
-from qltui.runs import status, store
-from qltui.runs.launching import request_stop
-from qltui.runs.state import LIVE
+from qltui.runs import store
 from qltui.ui.app import QltuiApp
-from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.review import Review
@@ -150,18 +147,6 @@ async def test_what_was_saved_meanwhile_is_listed_on_return() -> None:
         await pilot.press("escape")
         await until(pilot, lambda: "later" in screen.outcomes, "the new one judged")
         assert screen.chosen == FSDP2
-
-
-async def test_one_key_launches_what_fits() -> None:
-    async with QltuiApp().run_test(size=(80, 24)) as pilot:
-        await pilot.press("p")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Presets), "the presets")
-        await chosen(pilot, "demo-cpu")
-        await pilot.press("l", "l")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Monitor), "the monitor")
-        (run,) = store.directories()
-        request_stop(run, now=True)
-        await until(pilot, lambda: status.read(run)["state"] not in LIVE, "the run's end")
 
 
 async def test_a_launch_that_is_refused_says_why(size: tuple[int, int]) -> None:

@@ -276,6 +276,7 @@ OURS: dict[str, tuple[Values, Values]] = {
     "optimizer-offload-exceeds-host": (
         {"method.name": "full", "strategy.name": "zero3", "strategy.offload_optimizer": True, "host_available": 2**34},
         {"host_available": 2**40}),
+    "cpu-large-model": ({"model": "Qwen/Qwen3-8B", "machine": "cpu"}, {"model": "Qwen/Qwen3-1.7B"}),
     "cpu-pipeline": ({"strategy.name": "pipeline", "machine": "cpu"}, {"strategy.name": "single"}),
     "cpu-offload": (
         {"strategy.name": "zero3", "strategy.offload_parameters": True, "hardware.device": "cpu"},

@@ -21,6 +21,7 @@ CELLS = "engine/config/cells.py, reproduced in tests/engine/test_upstream_limits
 GIB = 2**30
 RANK_BYTES = 1.6 * GIB
 """The least that a rank on a GPU was seen to take of host memory, whatever its model: docs/memory.md."""
+LARGE_ON_CPU = 3e9
 NO_OFFLOAD = {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
 DAMAGED = (
     "Guides for FSDP with QLoRA set the storage to the model's own 16-bit type. On CUDA fsdp2 rewrites some bytes of"
@@ -260,6 +261,22 @@ RULES = (
         "The kernel would kill a rank.",
         "qltui/advice/memory/host.py",
         NO_OFFLOAD,
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "cpu-large-model",
+        Severity.WARN,
+        "model.path",
+        lambda s: _on_cpu(s) and s.architecture is not None and s.architecture.parameters > LARGE_ON_CPU,
+        "more than three billion parameters on CPU ranks",
+        lambda s: (
+            f"No GPU would be used: {s.architecture.parameters / 1e9 if s.architecture else 0:.1f} B parameters are"
+            " trained on CPU ranks, which is far too slow to be of use."
+        ),
+        "Launch it where there are GPUs, rehearse it here, or take a smaller model.",
+        "Each token of a row takes some six operations for every parameter, and CPUs do a thousandth of what GPUs do.",
+        "qltui/advice/speed.py",
+        {},
         concerns=Concerns.OURS,
     ),
     Rule(
