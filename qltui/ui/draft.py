@@ -10,6 +10,7 @@ from engine.config import FIELDS, get
 from engine.config.reading import parse_assignment, read
 from engine.events import read_json, write_json
 from qltui.configs.writing import typed_text
+from qltui.facts import machine as machines
 from qltui.runs.store import runs_home
 from qltui.ui.steps import NOT_ASKED
 
@@ -27,11 +28,15 @@ def draft_path() -> Path:
 
 
 def load() -> tuple[dict[str, str], str]:
-    """The texts that were typed, by dotted path, and the GPUs that were described; empty where there is no draft."""
+    """The texts that were typed, by dotted path, and the GPUs that were described; empty where there are none."""
     draft = read_json(draft_path()) or {}
     values, machine = draft.get("values"), draft.get("machine")
     texts = {str(path): str(text) for path, text in values.items()} if isinstance(values, dict) else {}
-    return texts, machine if isinstance(machine, str) else ""
+    try:
+        machines.parse(str(machine))
+    except machines.UnknownMachine:
+        return texts, ""
+    return texts, str(machine)
 
 
 def keep(values: dict[str, str], machine: str = "") -> str:

@@ -7,23 +7,23 @@ import runpy
 
 import pytest
 
-from engine.allocator import NAMES
+from engine import allocator
 
 
 @pytest.fixture(autouse=True)
 def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
+    for name in allocator.NAMES:
         monkeypatch.setenv(name, "")  # so that what the module sets is taken back, too
         monkeypatch.delenv(name)
 
 
 def test_segments_grow() -> None:
-    runpy.run_module("engine.allocator")
+    runpy.run_path(allocator.__file__)
     assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", allocator.NAMES)
 def test_what_the_user_says_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "max_split_size_mb:64")
-    runpy.run_module("engine.allocator")
-    assert {one: os.environ[one] for one in NAMES if one in os.environ} == {name: "max_split_size_mb:64"}
+    runpy.run_path(allocator.__file__)
+    assert {one: os.environ[one] for one in allocator.NAMES if one in os.environ} == {name: "max_split_size_mb:64"}

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from engine.config import FIELDS
+from qltui.ui import draft
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.review import Review
@@ -126,8 +127,8 @@ async def test_what_is_typed_survives_the_app(home: Path) -> None:
     async with filling_in() as pilot:
         await type_into(pilot, "model.path", "some/model")
         await until_seen(pilot, "draft saved")
-    draft = json.loads((home / "draft.json").read_text())
-    assert draft["values"] == {"model.path": "some/model"}
+    kept = json.loads((home / "draft.json").read_text())
+    assert kept["values"] == {"model.path": "some/model"}
     async with filling_in() as pilot:
         assert rows(pilot)["model.path"].query_one(Input).value == "some/model"
 
@@ -139,6 +140,13 @@ async def test_a_draft_that_cannot_be_saved_is_said_and_nothing_else_happens(hom
         await until_seen(pilot, "draft not saved")
         await pilot.press("y")
         await until(pilot, lambda: rows(pilot)["model.path"].query_one(Input).value == "xy", "typing goes on")
+
+
+@pytest.mark.parametrize("machine", ["9xNoSuchCard", "", 4, None, ["4xA40"]])
+def test_a_draft_for_no_machine_is_for_this_one(machine: object, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "draft.json").write_text(json.dumps({"values": {"name": "kept"}, "machine": machine}))
+    assert draft.load() == ({"name": "kept"}, "")
 
 
 @pytest.mark.parametrize("content", ["{half", '{"values": 3}', '{"values": {"no.such.field": "1"}}'])
