@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from engine.errors import BadInput, first_line, why_not_loaded
 from engine.parameters import trainable
 from engine.quantized_linear import hold_int8_once
 from engine.strategy.base import DTYPES
+from engine.waiting_linear import stand_in_on, weights_wait
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +36,8 @@ STORAGE = {
 def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: list[str] | None) -> Any:
     """The model where ``strategy`` wants it loaded, adapters attached, only what is trained requiring gradients.
 
-    ``labels`` are the classes of a sequence classification.
+    Quantised weights may still wait for the strategy to quantise them. ``labels`` are the classes of a sequence
+    classification.
 
     Raises:
         BadInput: the folder holds no such model, or no module has a name that adapters were wanted on.
@@ -49,6 +52,8 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     if strategy.device.type == "cpu":
         _keep_4bit_weights_plain(model)
     anew = _begun_anew(model, config, missing, is_quantized=strategy.is_quantized)
+    if config.method.lora.use_dora:
+        stand_in_on(model, strategy.device)
     adapted = _with_adapters(model, config, new_rows, anew)
     if config.method.name is Method.INT8:
         hold_int8_once(adapted)  # after adapters that begin from the weights: PEFT knows int8 by bitsandbytes' class
@@ -75,15 +80,28 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         quantization = _quantization(config, strategy)
         if quantization is not None and labels is not None:
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
-        model, told = kind.from_pretrained(
-            config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
-            device_map=strategy.device_map, output_loading_info=True, **source, **arguments,
-        )  # fmt: skip
+        place: Any = strategy.device_map
+        reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if strategy.quantizes_by_block:
+            if _is_quantized_already(config.model.path, source):
+                place = {"": strategy.device}
+            else:
+                reading = weights_wait()
+        with reading:
+            model, told = kind.from_pretrained(
+                config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
+                device_map=place, output_loading_info=True, **source, **arguments,
+            )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(
             f"model.path: {config.model.path} cannot be loaded: {why_not_loaded(config.model.path, error)}"
         ) from error
     return model, set(told["missing_keys"])
+
+
+def _is_quantized_already(path: str, source: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds quantised weights."""
+    return getattr(AutoConfig.from_pretrained(path, **source), "quantization_config", None) is not None
 
 
 def classifier_head(model: Any) -> list[str]:

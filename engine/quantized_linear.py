@@ -123,12 +123,12 @@ def hold_int8_once(model: nn.Module) -> None:
 
 
 def shard_int8_as(model: nn.Module, dtype: torch.dtype) -> None:
-    """Make payload and scales of every int8 layer frozen parameters that a strategy shards and gathers.
+    """Make payload and scales of every int8 layer frozen parameters that a strategy shards and gathers; once.
 
     The payload's bytes are laid end to end and seen as ``dtype``, zeros after the last; they are never numbers of it.
     """
     for module in model.modules():
-        if isinstance(module, ShardableInt8Linear):
+        if isinstance(module, ShardableInt8Linear) and module.state.SCB is not None:
             payload = module.weight.data.reshape(-1)
             if missing := -payload.numel() % dtype.itemsize:
                 payload = nn.functional.pad(payload, (0, missing))

@@ -21,7 +21,7 @@ import torch
 from accelerate.utils import set_seed
 
 from engine import checkpoint
-from engine.audit import WeightWatch, begun_checksums, loaded_checksums
+from engine.audit import LoadedWeights, WeightWatch, begun_checksums
 from engine.batches import BatchPlan
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
@@ -41,6 +41,7 @@ from engine.strategy import Strategy, join_ranks, make_strategy
 from engine.tokenizer import load_tokenizer
 from engine.trained_state import checkpoints, choose
 from engine.versions import versions
+from engine.waiting_linear import waiting
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -168,8 +169,11 @@ class Rank:
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
-            loaded, begun = loaded_checksums(model, strategy.device, strategy.frozen_dtype), begun_checksums(model)
-        reporter.emit("model", **describe(model))
+            described, begun = describe(model), begun_checksums(model)
+            weights = LoadedWeights(model, strategy.device, strategy.frozen_dtype)
+            strategy.place(model, weights.see)
+            loaded = weights.agreed()
+        reporter.emit("model", **described)
         with reporter.phase("prepare", "optimizer and strategy"):
             strategy.prepare(model, lambda parameters: make_optimizer(config, parameters))
             schedule = make_schedule(config, strategy.optimizer, total_steps)
@@ -224,15 +228,20 @@ def make_deterministic(config: RunConfig) -> None:
 
 
 def describe(model: torch.nn.Module) -> dict[str, int]:
-    """The fields of the `model` event. Packed 4-bit parameters count the numbers they stand for."""
-    parameters = 0
+    """The fields of the `model` event. Packed 4-bit parameters count the numbers they stand for.
+
+    Weights that wait to be quantised count as if they were.
+    """
+    to_come = waiting(model)
+    parameters = sum(layer.plain.numel() for layer in to_come)
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
         parameters += math.prod(state.shape) if state is not None else parameter.numel()
     return {
         "parameters": parameters,
         "trainable": sum(parameter.numel() for parameter in trainable(model).values()),
-        "bytes": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        "bytes": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        + sum(layer.quantized_bytes for layer in to_come),
         "modules": adapted_modules(model),
     }
 

@@ -50,35 +50,72 @@ def _words(data: Tensor) -> Tensor:
     return data.view(torch.int64)
 
 
+class LoadedWeights:
+    """Checksums of a model's weights as they were loaded, taken part by part before each is sharded."""
+
+    def __init__(
+        self, model: nn.Module, device: torch.device | None = None, frozen_dtype: torch.dtype | None = None
+    ) -> None:
+        """Weights on the host are summed up on ``device``.
+
+        ``frozen_dtype`` is the type the strategy will cast frozen floating weights to, if it does.
+        """
+        self._names = {module: name for name, module in model.named_modules()}
+        self._device = device
+        self._frozen_dtype = frozen_dtype
+        self._frozen: dict[str, Tensor] = {}
+        self._trained: dict[str, Tensor] = {}
+
+    def see(self, part: nn.Module) -> None:
+        """Sum up the weights of a part of the model, but for modules that were seen."""
+        for module in part.modules():
+            name = self._names.pop(module, None)
+            if name is not None:
+                self._sum_up(module, name)
+
+    def _sum_up(self, module: nn.Module, module_name: str) -> None:
+        for name, tensor in frozen_tensors(module):
+            if _is_sharded(tensor):
+                continue  # tied to one of a part that was seen
+            if self._frozen_dtype is not None and _is_cast(module, name, tensor):
+                tensor = tensor.to(self._frozen_dtype)
+            self._frozen[f"{module_name}.{name}"] = self._checksum(tensor)
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad and not _is_sharded(parameter):
+                self._trained[f"{module_name}.{name}"] = self._checksum(parameter)
+
+    def _checksum(self, tensor: Tensor) -> Tensor:
+        return checksum(tensor, self._device if tensor.device.type == "cpu" else None)
+
+    def agreed(self) -> dict[str, int]:
+        """The checksum of every frozen tensor, once all was seen and the ranks agree on all weights. A collective.
+
+        Raises:
+            AuditFailure: the ranks loaded, or initialised, different weights.
+        """
+        sums = _numbers({**self._frozen, **self._trained})
+        everyone = gathered(sums)
+        for rank, theirs in enumerate(everyone):
+            different = sorted(name for name in sums if theirs.get(name) != everyone[0].get(name))
+            if different:
+                raise AuditFailure(
+                    f"rank {rank} begins with other weights than rank 0"
+                    f" ({len(different)} tensors, first: {different[0]})"
+                )
+        return {name: sums[name] for name in self._frozen}
+
+
 def loaded_checksums(
     model: nn.Module, device: torch.device | None = None, frozen_dtype: torch.dtype | None = None
 ) -> dict[str, int]:
-    """A checksum of every frozen tensor of a model that is not sharded yet, and agreement of the ranks on all weights.
-
-    Weights on the host are summed up on ``device``. ``frozen_dtype`` is the type the strategy will cast frozen floating
-    weights to, if it does.
+    """What :class:`LoadedWeights` come to of a model that is not sharded yet.
 
     Raises:
         AuditFailure: the ranks loaded, or initialised, different weights.
     """
-    frozen: dict[str, Tensor] = {}
-    for module_name, module in model.named_modules():
-        for name, tensor in frozen_tensors(module):
-            cast = tensor.to(frozen_dtype) if frozen_dtype is not None and _is_cast(module, name, tensor) else tensor
-            frozen[f"{module_name}.{name}"] = checksum(cast, device if cast.device.type == "cpu" else None)
-    trained = {
-        name: checksum(parameter, device if parameter.device.type == "cpu" else None)
-        for name, parameter in model.named_parameters() if parameter.requires_grad
-    }  # fmt: skip
-    sums = _numbers({**frozen, **trained})
-    everyone = gathered(sums)
-    for rank, theirs in enumerate(everyone):
-        different = sorted(name for name in sums if theirs.get(name) != everyone[0].get(name))
-        if different:
-            raise AuditFailure(
-                f"rank {rank} begins with other weights than rank 0 ({len(different)} tensors, first: {different[0]})"
-            )
-    return {name: sums[name] for name in frozen}
+    loaded = LoadedWeights(model, device, frozen_dtype)
+    loaded.see(model)
+    return loaded.agreed()
 
 
 def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -97,6 +134,11 @@ def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     scale = getattr(own.get("state"), "SCB", None) if scale is None else scale
     if isinstance(scale, torch.Tensor):
         yield "SCB", scale
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    """Whether only this rank's part of a tensor is here."""
+    return hasattr(tensor, "to_local") or hasattr(tensor, "ds_id")
 
 
 def _is_cast(module: nn.Module, name: str, tensor: Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from accelerate import Accelerator
 
-from engine.config import Compute, Device, Method, Optimizer, RunConfig
+from engine.config import Compute, Device, LoraInit, Method, Optimizer, RunConfig
 from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
 from engine.parameters import trainable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    See = Callable[[nn.Module], None]
 
 DTYPES = {Compute.BF16: torch.bfloat16, Compute.FP16: torch.float16, Compute.FP32: torch.float32}
 ADAM_BYTES = 8
@@ -100,14 +101,31 @@ class Strategy:
         return torch.uint8
 
     @property
+    def quantizes_by_block(self) -> bool:
+        """Whether weights wait on the host until :meth:`place` quantises and shards them, a block at a time.
+
+        OLoRA takes its adapters out of the quantised weights and quantises what is left: they have to be there.
+        """
+        from_weights = self.config.method.lora.init is LoraInit.OLORA
+        return self.shards_parameters and self.is_quantized and not from_weights
+
+    @property
     def device_map(self) -> Any:
-        """Where Transformers is to load what."""
-        return {"": self.device}
+        """Where Transformers is to load what. Weights to be sharded stay on the host, mapped from their files."""
+        on_host = self.shards_parameters and (self.quantizes_by_block or not self.is_quantized)
+        return {"": "cpu" if on_host else self.device}
+
+    def place(self, model: nn.Module, see: See) -> None:
+        """Bring the loaded model to where it is computed with: whole, or block by block where weights are sharded.
+
+        ``see`` is shown every part of the model as it will be computed with, before that is sharded.
+        """
+        see(model)
 
     # Training
 
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
-        """Take the loaded model; ``make_optimizer`` makes the optimizer over a list of parameters."""
+        """Take the placed model; ``make_optimizer`` makes the optimizer over a list of parameters."""
         self.unwrapped = model
         self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(list(trainable(model).values())))
 
@@ -231,6 +249,11 @@ def as_part_of(parameter: Any, value: Tensor) -> Tensor:
         part = distribute_tensor(value.to(mesh.device_type), mesh, placements, src_data_rank=None)
         return part.to(parameter.to_local().device)
     return value.to(parameter.device)
+
+
+def blocks(root: Any) -> list[nn.Module]:
+    """The parts in which a model is placed: its sharding units one by one, and the rest as the model itself."""
+    return [*sharding_units(root), root]
 
 
 def sharding_units(root: Any) -> list[nn.Module]:

@@ -19,8 +19,9 @@ from engine.collective import world
 from engine.config import Method
 from engine.parameters import trainable
 from engine.quantized_linear import shard_int8_as
-from engine.strategy.base import DTYPES, Strategy, sharding_units
+from engine.strategy.base import DTYPES, Strategy, blocks
 from engine.strategy.cpu_ranks import check_tested
+from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from engine.config import RunConfig
-    from engine.strategy.base import MakeOptimizer
+    from engine.strategy.base import MakeOptimizer, See
 
 
 class FullySharded(Strategy):
@@ -51,23 +52,20 @@ class FullySharded(Strategy):
         """
         return torch.float32
 
-    @property
-    def device_map(self) -> Any:
-        """Plain weights stay on the host, mapped from their file, until sharding takes them up layer by layer."""
-        return {"": self.device if self.is_quantized else "cpu"}
-
-    def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
-        shard_int8_as(model, self.packed_dtype)
-        mesh = init_device_mesh(self.device.type, (world()[1],))
+    def place(self, model: nn.Module, see: See) -> None:
         root = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         options: dict[str, Any] = {
-            "mesh": mesh,
+            "mesh": init_device_mesh(self.device.type, (world()[1],)),
             "mp_policy": self._mixed_precision(),
             "offload_policy": CPUOffloadPolicy() if self.config.strategy.offload_parameters else OffloadPolicy(),
         }
-        for unit in sharding_units(root):
-            fully_shard(unit, **options)
-        fully_shard(root, **options)
+        for block in blocks(root):
+            settle(block, self.device)
+            see(block)
+            shard_int8_as(block, self.packed_dtype)
+            fully_shard(block, **options)
+
+    def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
         self.model = self.unwrapped = model
         self.optimizer = self.accelerator.prepare(make_optimizer(list(trainable(model).values())))
 

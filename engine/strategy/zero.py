@@ -14,10 +14,11 @@ from engine.config import Compute, Method, StrategyName
 from engine.config.deepspeed import deepspeed_config
 from engine.parameters import trainable
 from engine.quantized_linear import look_4bit_up_again
-from engine.strategy.base import Strategy, Update, sharding_units, use_cpu
+from engine.strategy.base import Strategy, Update, blocks, sharding_units, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
 from engine.strategy.process_group import backend
 from engine.strategy.saved_weights import without_gathered_weights
+from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from engine.config import RunConfig
-    from engine.strategy.base import MakeOptimizer
+    from engine.strategy.base import MakeOptimizer, See
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 ALIGNMENT = 4
@@ -63,15 +64,13 @@ class Zero(Strategy):
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
         import deepspeed
 
-        hidden_size = model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
-        config = deepspeed_config(self.config, self.compute, hidden_size)
-        self._partition(model, config)
         self.optimizer = make_optimizer(list(trainable(model).values()))
+        config = self._deepspeed_config(model)
         self.model, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
         self.unwrapped = self.model.module
 
-    def _partition(self, model: nn.Module, config: dict[str, Any]) -> None:
-        """Split the weights before DeepSpeed would move them to the device whole; only stage 3 has to."""
+    def _deepspeed_config(self, model: Any) -> dict[str, Any]:
+        return deepspeed_config(self.config, self.compute, model.config.get_text_config().hidden_size)
 
     @contextlib.contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
@@ -230,11 +229,6 @@ class Zero3(Zero):
         torch.set_autocast_cache_enabled(False)
 
     @property
-    def device_map(self) -> Any:
-        """Plain weights stay on the host, mapped from their file, until they are split one by one."""
-        return {"": self.device if self.is_quantized else "cpu"}
-
-    @property
     def _flat_partitions(self) -> list[Tensor]:
         flat: list[Tensor] = self.model.optimizer.fp32_partitioned_groups_flat
         return flat
@@ -244,34 +238,43 @@ class Zero3(Zero):
         with super().autocast(), without_gathered_weights() if self.unwrapped.training else contextlib.nullcontext():
             yield
 
-    def _partition(self, model: nn.Module, config: dict[str, Any]) -> None:
+    def place(self, model: nn.Module, see: See) -> None:
+        """Split the weights, before DeepSpeed would move them to the device whole."""
         import deepspeed
-        from deepspeed.utils import set_z3_leaf_module
 
-        embeddings = model.get_input_embeddings()  # type: ignore[operator]
-        for unit in sharding_units(model):
-            if any(module is embeddings for module in unit.modules()):
-                continue  # BERT's is given ids of tokens, which no gradients pass through
-            # Gathered and let go of as one: hooks at every module inside take most of a step's time.
-            set_z3_leaf_module(unit, True)
-            unit.register_forward_pre_hook(_check_that_gradients_pass)
-        model.enable_input_require_grads()  # type: ignore[operator]
+        self._gather_as_one(model)
+        config = self._deepspeed_config(model)
         self._persistence_threshold = config["zero_optimization"]["stage3_param_persistence_threshold"]
-        look_4bit_up_again(model)
         if self.compute is Compute.FP16:
             _cast_to_fp16(model)
-        # On the host every rank may share the file's pages; the split must not write to them.
-        deepspeed.zero.Init(
-            module=model,
-            config_dict_or_path=config,
-            remote_device="cpu" if self.config.strategy.offload_parameters else None,
-            pin_memory=self.config.strategy.offload_parameters,
-        )
+        for block in blocks(model):
+            settle(block, self.device)
+            look_4bit_up_again(block)
+            see(block)
+            # On the host every rank may share the file's pages; the split must not write to them.
+            deepspeed.zero.Init(
+                module=block,
+                config_dict_or_path=config,
+                remote_device="cpu" if self.config.strategy.offload_parameters else None,
+                pin_memory=self.config.strategy.offload_parameters,
+            )
         for buffer in model.buffers():
             buffer.data = buffer.data.to(self.device)
         if self.device.type == "cpu":
             for parameter in model.parameters():
                 _keep_in_place(parameter)
+
+    def _gather_as_one(self, model: Any) -> None:
+        """Have each unit gathered and let go of as one: hooks at every module inside take most of a step's time."""
+        from deepspeed.utils import set_z3_leaf_module
+
+        embeddings = model.get_input_embeddings()
+        for unit in sharding_units(model):
+            if any(module is embeddings for module in unit.modules()):
+                continue  # BERT's is given ids of tokens, which no gradients pass through
+            set_z3_leaf_module(unit, True)
+            unit.register_forward_pre_hook(_check_that_gradients_pass)
+        model.enable_input_require_grads()
 
     def expected_bytes(self, parameter: Any) -> int:
         kept_whole = parameter.ds_numel <= self._persistence_threshold

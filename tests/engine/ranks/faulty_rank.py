@@ -87,7 +87,7 @@ def packed_weights_kept_whole(_run: RunDirectory) -> Iterator[None]:
 
 def int8_layers_as_they_are(_run: RunDirectory) -> AbstractContextManager[Any]:
     """bitsandbytes' own, which keep a copy of the weight in their state."""
-    return patch("engine.model.hold_int8_once", lambda _model: None)
+    return patch("engine.waiting_linear.hold_int8_once", lambda _model: None)
 
 
 @contextlib.contextmanager

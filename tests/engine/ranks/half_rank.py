@@ -19,7 +19,7 @@ from cells.ranks import forget, leave
 from support.runs import DEMO
 from transformers import AutoTokenizer
 
-from engine.audit import WeightWatch, loaded_checksums
+from engine.audit import LoadedWeights, WeightWatch
 from engine.config import Compute
 from engine.config.reading import read
 from engine.events import write_json
@@ -52,14 +52,21 @@ def trained(stage: str, method: str) -> dict[str, Any]:
     strategy = make_strategy(config, tracking_folder="")
     strategy.compute = Compute.FP16
     model = load_model(config, strategy, AutoTokenizer.from_pretrained(DEMO / "model"), None)
-    scales = [scale.clone() for scale in scales_of(model)]
-    loaded = loaded_checksums(model, strategy.device, strategy.frozen_dtype)
+    loaded = LoadedWeights(model, strategy.device, strategy.frozen_dtype)
+    scales: dict[torch.nn.Module, torch.Tensor] = {}
+
+    def see(part: torch.nn.Module) -> None:
+        loaded.see(part)
+        for layer in int8_of(part):
+            scales.setdefault(layer, layer.state.SCB.clone())
+
+    strategy.place(model, see)
     from deepspeed.accelerator import get_accelerator
 
     with patch.object(type(get_accelerator()), "is_fp16_supported", lambda _self: True):
         strategy.prepare(model, lambda parameters: make_optimizer(config, parameters))
     before = weights(strategy)
-    watch = WeightWatch(strategy.unwrapped, loaded)
+    watch = WeightWatch(strategy.unwrapped, loaded.agreed())
     watch.arm()
     strategy.model.train()
     ids = torch.arange(32).view(1, -1)
@@ -80,15 +87,15 @@ def trained(stage: str, method: str) -> dict[str, Any]:
         "moved": any(not torch.equal(one, other) for one, other in zip(before, weights(strategy), strict=True)),
         "masters": sorted({str(one.dtype) for one in before}),
         "scales": len(scales),
-        "scales_kept": all(map(torch.equal, scales, scales_of(strategy.unwrapped))),
-        "scales_in": sorted({str(one.dtype) for one in scales_of(strategy.unwrapped)}),
+        "scales_kept": all(torch.equal(scale, layer.state.SCB) for layer, scale in scales.items()),
+        "scales_in": sorted({str(layer.state.SCB.dtype) for layer in int8_of(strategy.unwrapped)}),
     }
     strategy.release()
     return said
 
 
-def scales_of(model: torch.nn.Module) -> list[torch.Tensor]:
-    return [module.state.SCB for module in model.modules() if isinstance(module, ShardableInt8Linear)]
+def int8_of(model: torch.nn.Module) -> list[ShardableInt8Linear]:
+    return [module for module in model.modules() if isinstance(module, ShardableInt8Linear)]
 
 
 def weights(strategy: Any) -> list[torch.Tensor]:
