@@ -30,7 +30,7 @@ DATA = "the demo's texts, in the columns and splits of the data set"
 
 def main(wanted: list[str]) -> int:
     """Rehearse what is ``wanted``, else what was not yet rehearsed as it is."""
-    files = {file.stem: file for file in presets.folder().glob("**/*.yaml")}
+    files = {file.stem: file for file in presets.folder().glob("*.yaml")}
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"HF_HOME": folder, "HF_HUB_OFFLINE": "1", "QLTUI_HOME": f"{folder}/state"}

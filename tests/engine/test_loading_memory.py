@@ -1,8 +1,12 @@
-"""Memory while sharded runs load, on CPU ranks: this rank's share and about one block, never the model."""
+"""Memory while sharded runs load, on CPU ranks: this rank's share and about one block, never the model.
+
+What is counted is memory of a rank's own; what is mapped from the model's file all ranks share.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,5 +16,86 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import small_tokenizers
-from support.ranks import run_ranks
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from engine.launch import free_port
+
+ENGINE_TESTS = Path(__file__).parent
+RANKS = 2
+LAYERS = 32
+LOADS = ("fsdp2-lora", "zero3-int8", "fsdp2-int8", "fsdp2-int8-whole")
+MIB = 1 << 20
+BESIDE = 40 * MIB
+"""A block, its adapters, what quantising its largest matrix takes, and what libraries allocate at first use."""
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """By load what it took on each rank."""
+    folder = tmp_path_factory.mktemp("loading")
+    write_model(folder)
+    environment = {
+        **os.environ, "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS), "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (ENGINE_TESTS.parents[1], ENGINE_TESTS.parent))),
+        "MALLOC_MMAP_THRESHOLD_": "65536",  # so that what is freed goes back, and only what is held is counted
+    }  # fmt: skip
+    command = [sys.executable, str(ENGINE_TESTS / "ranks" / "loading_rank.py"), str(folder), *LOADS]
+    started = [
+        subprocess.Popen(
+            command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(RANKS)
+    ]  # fmt: skip
+    try:
+        for process in started:
+            printed, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, printed[-3000:]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    (folder / "model.safetensors").unlink()
+    return {name: [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(RANKS)] for name in LOADS}
+
+
+def write_model(folder: Path) -> None:
+    """Many small layers: what quantising a matrix takes for a moment is small beside the whole."""
+    config = LlamaConfig(
+        vocab_size=280, hidden_size=512, intermediate_size=2048, num_hidden_layers=LAYERS, num_attention_heads=4,
+        num_key_value_heads=4, dtype="bfloat16",
+    )  # fmt: skip
+    with torch.device("meta"):
+        weights = LlamaForCausalLM(config).state_dict()
+    numbers = torch.randn(512 * 2048, generator=torch.Generator().manual_seed(0)).mul_(0.02).bfloat16()
+    config.save_pretrained(folder)
+    stored = {name: numbers[: weight.numel()].view(weight.shape).clone() for name, weight in weights.items()}
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    small_tokenizers.byte_level(pad_token="<s>").save_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["zero3-int8", "fsdp2-int8", "fsdp2-lora"])
+def test_a_rank_takes_its_share_and_a_block(name: str, loads: dict[str, list[dict[str, Any]]]) -> None:
+    for rank in loads[name]:
+        assert rank["peak"] < rank["share"] + BESIDE < rank["whole"] * 0.85, {key: rank[key] for key in MEASURED}
+
+
+MEASURED = ("read", "peak", "share", "whole")
+
+
+@pytest.mark.parametrize("name", ["zero3-int8", "fsdp2-int8", "fsdp2-lora"])
+def test_reading_copies_no_weights(name: str, loads: dict[str, list[dict[str, Any]]]) -> None:
+    for rank in loads[name]:
+        assert rank["read"] < BESIDE, {key: rank[key] for key in MEASURED}
+
+
+def test_quantised_at_once_the_whole_would_be_there(loads: dict[str, list[dict[str, Any]]]) -> None:
+    """What is worked around, and that it would be seen; if this fails, Transformers may quantise and shard by then."""
+    for rank in loads["fsdp2-int8-whole"]:
+        assert rank["read"] > rank["whole"]
+
+
+def test_the_weights_are_the_same(loads: dict[str, list[dict[str, Any]]]) -> None:
+    for rank in loads["fsdp2-int8"]:
+        assert rank["checksums"] == loads["fsdp2-int8-whole"][0]["checksums"] == loads["zero3-int8"][0]["checksums"]

@@ -8,16 +8,11 @@ import pytest
 from support.preset_page import with_presets
 
 from engine.config import ConfigError
-from engine.config.reading import read_file
 from qltui.advice.findings import Severity
-from qltui.advice.memory.parts import Phase
 from qltui.configs import loading, preflight, presets
 from qltui.facts import machine as machines
 from qltui.facts.rehearsed import rehearsed
 from qltui.runs.assessment import assess
-
-WAITING = sorted((presets.folder() / "waiting").glob("*.yaml"))
-"""Presets that the engine cannot load yet on the machine they are for."""
 
 
 @pytest.fixture
@@ -52,16 +47,7 @@ def test_every_preset_surely_fits_the_machine_it_was_planned_for(name: str) -> N
         assert config.hardware.ranks_per_node in (None, machine.gpus), "ranks it was planned for"
 
 
-@pytest.mark.parametrize("file", WAITING, ids=lambda file: file.stem)
-def test_presets_wait_only_for_what_loading_takes(file: Path) -> None:
-    config = read_file(file)
-    fit = assess(config, machines.parse(config.hardware.planned_for)).advice.fit
-    assert fit is not None and fit.capacity is not None
-    phases = {phase: sum(parts.values()) + fit.error for phase, parts in fit.plan.phases.items()}
-    assert [phase for phase, total in phases.items() if total > fit.capacity] == [Phase.LOAD], "move it to presets/"
-
-
-@pytest.mark.parametrize("file", [*map(presets.path, presets.bundled()), *WAITING], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", map(presets.path, presets.bundled()), ids=lambda file: file.stem)
 def test_every_preset_was_rehearsed_as_it_is(file: Path) -> None:
     found = rehearsed().get(file.stem)
     again = "run `PYTHONPATH=tests python tests/rehearse_presets.py`"
@@ -75,7 +61,7 @@ def test_every_preset_was_rehearsed_as_it_is(file: Path) -> None:
 
 
 def test_what_was_rehearsed_is_a_preset() -> None:
-    assert rehearsed().keys() == {*presets.bundled(), *(file.stem for file in WAITING)}
+    assert rehearsed().keys() == {*presets.bundled()}
 
 
 def test_the_page_of_presets_is_up_to_date() -> None:

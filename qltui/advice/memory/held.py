@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
 from engine.config.quick_msgspec import msgspec
-from engine.config.run_config import Checkpointing, Compute, Method, Optimizer, StrategyName
+from engine.config.run_config import Checkpointing, Compute, LoraInit, Method, Optimizer, StrategyName
 from qltui.advice.memory.parts import Part
 
 if TYPE_CHECKING:
@@ -133,6 +133,21 @@ class Job(msgspec.Struct, frozen=True, dict=True):
         return self.world_size if self.strategy in SHARDS_WEIGHTS else 1
 
     @property
+    def loads_by_block(self) -> bool:
+        """Whether weights wait on the host until a block at a time is quantised and sharded.
+
+        OLoRA takes its adapters out of quantised weights, so these have to be there (engine/strategy/base.py
+        ``quantizes_by_block``).
+        """
+        from_weights = self.quantized and self.config.method.lora.init is LoraInit.OLORA
+        return self.strategy in SHARDS_WEIGHTS and not from_weights
+
+    @property
+    def share_of_scales(self) -> int:
+        """Into how many parts scales are cut."""
+        return self.share if self.shards_scales else 1
+
+    @property
     def shards_scales(self) -> bool:
         """Whether scales are cut and offloaded as weights are: those of int8 under fsdp2, where they are parameters."""
         return self.method is Method.INT8 and self.strategy is StrategyName.FSDP2
@@ -188,7 +203,7 @@ def held(job: Job, moment: Moment) -> Parts:
     trained, offload, spread = job.trained, job.config.strategy, job.gpus
     parts: Parts = {
         Part.WEIGHTS: (packed + others) // job.share // spread,
-        Part.SCALES: scale_bytes(job) // (job.share if job.shards_scales else spread),
+        Part.SCALES: scale_bytes(job) // job.share_of_scales // spread,
         Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share // spread,
         Part.GRADIENTS: gradient_bytes(job, moment) // spread,
         Part.OPTIMIZER: optimizer_bytes(job) // spread,

@@ -73,18 +73,39 @@ def plan_memory(job: Job) -> MemoryPlan:
 
 
 def _at_load(job: Job) -> Parts:
-    """Weights as they come from their files: whole where they are quantised, or nothing shards them.
-
-    Plain weights that are sharded wait on the host.
-    """
-    if job.strategy in held.SHARDS_WEIGHTS and not job.quantized:
-        return {}
+    """Weights as they come from their files: whole, or a block at a time beside this rank's share of the others."""
     packed, others = job.weights
+    adapters = 0 if job.full else job.trained * held.FLOAT32
+    if not job.loads_by_block:
+        return {
+            Part.WEIGHTS: (packed + others) // job.gpus,
+            Part.SCALES: held.scale_bytes(job) // job.gpus,
+            Part.ADAPTERS: adapters // job.gpus,
+        }
+    offloaded = job.config.strategy.offload_parameters
+    # DoRA begins with norms of the weights, so its adapters are made where those are quantised.
+    made_there = job.quantized and job.config.method.lora.use_dora
     return {
-        Part.WEIGHTS: (packed + others) // job.gpus,
-        Part.SCALES: held.scale_bytes(job) // job.gpus,
-        Part.ADAPTERS: 0 if job.full else job.trained * held.FLOAT32 // job.gpus,
+        Part.WEIGHTS: 0 if offloaded else (packed + others) // job.share,
+        Part.SCALES: 0 if offloaded and job.shards_scales else held.scale_bytes(job) // job.share_of_scales,
+        Part.ADAPTERS: adapters if made_there else 0 if offloaded else adapters // job.share,
+        Part.GATHERED: _largest_block(job),
     }
+
+
+def _largest_block(job: Job) -> int:
+    """Of a layer as it is computed with, with a weight that is being quantised; or of what is in no layer."""
+    architecture = job.architecture
+    packed, others = _largest_layer(architecture)
+    wide = held.FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
+    if job.method is Method.QLORA:
+        packed //= 2
+    elif job.method is not Method.INT8:
+        packed *= wide
+    layer = packed + others * wide + _dequantised(job)
+    # fsdp2 takes up what is in no layer at once, DeepSpeed weight by weight.
+    ends = (architecture.embeddings, architecture.head)
+    return max(layer, (sum(ends) if job.strategy is StrategyName.FSDP2 else max(ends)) * wide)
 
 
 def _activations(job: Job) -> tuple[int, int, int]:

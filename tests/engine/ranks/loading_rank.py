@@ -18,13 +18,12 @@ from unittest.mock import PropertyMock, patch
 
 from engine import quiet  # isort: skip - before the libraries it quiets
 
-import torch
 from accelerate.utils import set_seed
 from cells.ranks import forget, leave
 from transformers import AutoTokenizer
 
 from engine.audit import LoadedWeights
-from engine.audit.sharding import held_bytes
+from engine.audit.sharding import held_bytes, whole_bytes
 from engine.collective import barrier, world
 from engine.config.reading import read
 from engine.events import write_json
@@ -49,7 +48,9 @@ def main() -> None:
 def loaded(folder: Path, strategy_name: str, method: str, how: str = "") -> dict[str, Any]:
     """Load and place the model in ``folder``; bytes of this process's own memory, beyond what it had before."""
     values = {"model": str(folder), "data": "none.jsonl", "device": "cpu", "precision": "bf16"}
-    config = read({**values, "strategy": strategy_name, "method": method}, where="test", base=folder)
+    config = read(
+        {**values, "strategy": strategy_name, "method": method, "method.lora.rank": 4}, where="test", base=folder
+    )
     strategy = make_strategy(config, tracking_folder="")
     whole = patch.object(Strategy, "quantizes_by_block", PropertyMock(return_value=False))
     set_seed(0)
@@ -62,12 +63,11 @@ def loaded(folder: Path, strategy_name: str, method: str, how: str = "") -> dict
         strategy.place(model, weights.see)
     measured = {
         "read": read_at - before, "peak": peak[0] - before,
-        "share": sum(held_bytes(parameter) for parameter in model.parameters()),
+        "share": sum(map(held_bytes, model.parameters())), "whole": sum(map(whole_bytes, model.parameters())),
         "checksums": sorted(weights.agreed().items()),
     }  # fmt: skip
     strategy.unwrapped = model
-    if strategy_name == "zero3":
-        Strategy.release(strategy)
+    strategy.release()
     return measured
 
 
