@@ -196,13 +196,17 @@ def test_what_a_launcher_may_shard_is_judged_by_the_strategy_that_takes_least(
 
 
 def test_how_weights_are_loaded_is_left_to_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """70 B in 4 bit are 38 GiB, and half of that on each of two GPUs: with FSDP there are ways to load no more."""
+    """70 B in 4 bit are 38 GiB, and half of that on each of two GPUs: with FSDP there are ways to load no more.
+
+    Our engine's is to load by block; that others may load the whole first, a rule of theirs says.
+    """
     sharded = AXOLOTL.replace("Qwen/Qwen3-8B", "meta-llama/Llama-3.3-70B-Instruct").replace("size: 8", "size: 1")
     sharded = sharded.replace("sequence_len: 4096", "sequence_len: 256") + "gradient_checkpointing: true\n"
     settings = "fsdp_version: 2\nfsdp_config:\n  state_dict_type: FULL_STATE_DICT\n"
     file = write(tmp_path, "recipe.yml", sharded + "bnb_config_kwargs: {bnb_4bit_quant_storage: uint8}\n" + settings)
     found, verdicts = check(capsys, file, "--gpus", "2x32G")
-    assert (found["blocked"], found["plan"]["fits"], verdicts) == (False, False, [])
+    assert (found["blocked"], found["plan"]["fits"], verdicts) == (False, True, [])
+    assert "fsdp-quantised-load-spike" in [one["rule"] for one in found["findings"]]
 
 
 def test_nothing_is_asked_of_what_a_rule_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
