@@ -15,10 +15,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
 from engine.errors import BadInput, first_line, why_not_loaded
-from engine.parameters import trainable
+from engine.parameters import cast, trainable
 from engine.quantized_linear import hold_int8_once
 from engine.strategy.base import DTYPES
-from engine.waiting_linear import stand_in_on, weights_wait
+from engine.waiting_linear import read_as_stored, stand_in_on, weights_wait
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     model, missing = _base_model(config, strategy, labels)
     model.config.use_cache = False
     model.config.pad_token_id = tokenizer.pad_token_id  # a classifier finds the last token of a row by it
-    new_rows = _fit_vocabulary(model, config, tokenizer)
+    new_rows = _fit_vocabulary(model, config, tokenizer, strategy.casts_to)
     _checkpoint_layers(model, config.training.gradient_checkpointing)
     if config.method.name is Method.FULL:
         return model
@@ -82,7 +82,9 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
         place: Any = strategy.device_map
         reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if strategy.quantizes_by_block:
+        if strategy.casts_to is not None:
+            reading = read_as_stored()
+        elif strategy.quantizes_by_block:
             if _is_quantized_already(config.model.path, source):
                 place = {"": strategy.device}
             else:
@@ -148,10 +150,13 @@ def _begun_anew(model: Any, config: RunConfig, missing: set[str], *, is_quantize
     return [*head, *lacking]
 
 
-def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any) -> list[int]:
+def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any, casts_to: torch.dtype | None) -> list[int]:
     """Give every token of the tokenizer an embedding; the rows nothing was learnt for yet, which are to be trained."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
+        for end in (model.get_input_embeddings(), model.get_output_embeddings()):
+            if end is not None and casts_to is not None:
+                cast(end, casts_to)  # new rows are drawn like those that are there
         model.resize_token_embeddings(len(tokenizer))
     added = tokenizer.convert_tokens_to_ids(config.model.new_tokens)
     return sorted({*added, *range(rows, len(tokenizer))})

@@ -169,7 +169,7 @@ class Rank:
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
-            described, begun = describe(model), begun_checksums(model)
+            described, begun = describe(model, strategy.casts_to), begun_checksums(model)
             weights = LoadedWeights(model, strategy.device, strategy.frozen_dtype)
             strategy.place(model, weights.see)
             loaded = weights.agreed()
@@ -227,21 +227,22 @@ def make_deterministic(config: RunConfig) -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def describe(model: torch.nn.Module) -> dict[str, int]:
+def describe(model: torch.nn.Module, casts_to: torch.dtype | None = None) -> dict[str, int]:
     """The fields of the `model` event. Packed 4-bit parameters count the numbers they stand for.
 
-    Weights that wait to be quantised count as if they were.
+    Weights that wait to be quantised, or to be cast to ``casts_to``, count as if they were.
     """
     to_come = waiting(model)
     parameters = sum(layer.plain.numel() for layer in to_come)
+    size = sum(layer.quantized_bytes for layer in to_come)
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
         parameters += math.prod(state.shape) if state is not None else parameter.numel()
+        size += parameter.numel() * (casts_to or parameter.dtype).itemsize
     return {
         "parameters": parameters,
         "trainable": sum(parameter.numel() for parameter in trainable(model).values()),
-        "bytes": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        + sum(layer.quantized_bytes for layer in to_come),
+        "bytes": size,
         "modules": adapted_modules(model),
     }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import bitsandbytes
 import torch
 from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+from transformers import PreTrainedModel
 from transformers.core_model_loading import ConversionOps
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
@@ -140,6 +141,24 @@ def weights_wait() -> Iterator[None]:
         AUTO_QUANTIZER_MAPPING.update(before)
 
 
+@contextlib.contextmanager
+def read_as_stored() -> Iterator[None]:
+    """Inside, Transformers read the parameters of models in the type of their file, and make those it lacks as wanted.
+
+    What ``_Waits.read_as_stored`` does for weights that wait.
+    """
+    own_plan = PreTrainedModel._get_dtype_plan
+
+    def plan(model: Any, dtype: torch.dtype) -> dict[str, torch.dtype | None]:
+        return own_plan(model, dtype) or {name: None for name, _ in model.named_parameters()}
+
+    PreTrainedModel._get_dtype_plan = plan
+    try:
+        yield
+    finally:
+        PreTrainedModel._get_dtype_plan = own_plan
+
+
 class _Waits:
     """Of a quantizer of Transformers': replaces the layers it would, and leaves their weights as the file has them."""
 
@@ -149,9 +168,9 @@ class _Waits:
 
     def _process_model_before_weight_loading(self, model: Any, *arguments: Any, **options: Any) -> None:
         super()._process_model_before_weight_loading(model, *arguments, **options)  # type: ignore[misc]
-        self._read_as_stored(model)
+        self.read_as_stored(model)
 
-    def _read_as_stored(self, model: Any) -> None:
+    def read_as_stored(self, model: Any) -> None:
         """Have weights that wait read in the type of their file: cast, each rank would hold a copy of the whole model.
 
         Transformers take the type of a weight from this plan, in which None is no cast. Where a model keeps some of

@@ -13,6 +13,7 @@ import torch
 
 from engine.audit.failure import AuditFailure
 from engine.collective import gathered
+from engine.parameters import is_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,13 +76,13 @@ class LoadedWeights:
 
     def _sum_up(self, module: nn.Module, module_name: str) -> None:
         for name, tensor in frozen_tensors(module):
-            if _is_sharded(tensor):
+            if is_sharded(tensor):
                 continue  # tied to one of a part that was seen
             if self._frozen_dtype is not None and _is_cast(module, name, tensor):
                 tensor = tensor.to(self._frozen_dtype)
             self._frozen[f"{module_name}.{name}"] = self._checksum(tensor)
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad and not _is_sharded(parameter):
+            if parameter.requires_grad and not is_sharded(parameter):
                 self._trained[f"{module_name}.{name}"] = self._checksum(parameter)
 
     def _checksum(self, tensor: Tensor) -> Tensor:
@@ -134,11 +135,6 @@ def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     scale = getattr(own.get("state"), "SCB", None) if scale is None else scale
     if isinstance(scale, torch.Tensor):
         yield "SCB", scale
-
-
-def _is_sharded(tensor: Tensor) -> bool:
-    """Whether only this rank's part of a tensor is here."""
-    return hasattr(tensor, "to_local") or hasattr(tensor, "ds_id")
 
 
 def _is_cast(module: nn.Module, name: str, tensor: Tensor) -> bool:

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from engine.config import Compute, Device, LoraInit, Method, Optimizer, RunConfig
 from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
-from engine.parameters import trainable
+from engine.parameters import cast, trainable
+from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,10 +111,26 @@ class Strategy:
         return self.shards_parameters and self.is_quantized and not from_weights
 
     @property
+    def casts_to(self) -> torch.dtype | None:
+        """Type that :meth:`place` casts weights to, block by block, which are read in that of their file.
+
+        What is trained in full becomes float32, mostly from 16 bit: cast as it is read, each host would hold it all, once
+        a rank. None where weights are cast as they are read.
+        """
+        by_block = self.shards_parameters and self.config.method.name is Method.FULL
+        return self.load_dtype if by_block and self.load_dtype is torch.float32 else None
+
+    @property
     def device_map(self) -> Any:
         """Where Transformers is to load what. Weights to be sharded stay on the host, mapped from their files."""
         on_host = self.shards_parameters and (self.quantizes_by_block or not self.is_quantized)
         return {"": "cpu" if on_host else self.device}
+
+    def settle(self, block: nn.Module) -> None:
+        """Make the weights of a block what they are computed with: quantised, or cast, where they waited for it."""
+        settle(block, self.device)
+        if self.casts_to is not None:
+            cast(block, self.casts_to)
 
     def place(self, model: nn.Module, see: See) -> None:
         """Bring the loaded model to where it is computed with: whole, or block by block where weights are sharded.

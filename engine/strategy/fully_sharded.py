@@ -21,7 +21,6 @@ from engine.parameters import trainable
 from engine.quantized_linear import shard_int8_as
 from engine.strategy.base import DTYPES, Strategy, blocks
 from engine.strategy.cpu_ranks import check_tested
-from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +59,7 @@ class FullySharded(Strategy):
             "offload_policy": CPUOffloadPolicy() if self.config.strategy.offload_parameters else OffloadPolicy(),
         }
         for block in blocks(root):
-            settle(block, self.device)
+            self.settle(block)
             see(block)
             shard_int8_as(block, self.packed_dtype)
             fully_shard(block, **options)

@@ -18,7 +18,6 @@ from engine.strategy.base import Strategy, Update, blocks, sharding_units, use_c
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
 from engine.strategy.process_group import backend
 from engine.strategy.saved_weights import without_gathered_weights
-from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,7 +247,7 @@ class Zero3(Zero):
         if self.compute is Compute.FP16:
             _cast_to_fp16(model)
         for block in blocks(model):
-            settle(block, self.device)
+            self.settle(block)
             look_4bit_up_again(block)
             see(block)
             # On the host every rank may share the file's pages; the split must not write to them.

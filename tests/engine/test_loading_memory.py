@@ -23,7 +23,7 @@ from engine.launch import free_port
 ENGINE_TESTS = Path(__file__).parent
 RANKS = 2
 LAYERS = 32
-LOADS = ("fsdp2-lora", "zero3-int8", "fsdp2-int8", "fsdp2-int8-whole")
+LOADS = ("fsdp2-lora", "fsdp2-full", "zero3-int8", "fsdp2-int8", "fsdp2-int8-whole")
 MIB = 1 << 20
 BESIDE = 40 * MIB
 """A block, its adapters, what quantising its largest matrix takes, and what libraries allocate at first use."""
@@ -75,7 +75,7 @@ def write_model(folder: Path) -> None:
     small_tokenizers.byte_level(pad_token="<s>").save_pretrained(folder)
 
 
-@pytest.mark.parametrize("name", ["zero3-int8", "fsdp2-int8", "fsdp2-lora"])
+@pytest.mark.parametrize("name", LOADS[:-1])
 def test_a_rank_takes_its_share_and_a_block(name: str, loads: dict[str, list[dict[str, Any]]]) -> None:
     for rank in loads[name]:
         assert rank["peak"] < rank["share"] + BESIDE < rank["whole"] * 0.85, {key: rank[key] for key in MEASURED}
@@ -84,7 +84,7 @@ def test_a_rank_takes_its_share_and_a_block(name: str, loads: dict[str, list[dic
 MEASURED = ("read", "peak", "share", "whole")
 
 
-@pytest.mark.parametrize("name", ["zero3-int8", "fsdp2-int8", "fsdp2-lora"])
+@pytest.mark.parametrize("name", LOADS[:-1])
 def test_reading_copies_no_weights(name: str, loads: dict[str, list[dict[str, Any]]]) -> None:
     for rank in loads[name]:
         assert rank["read"] < BESIDE, {key: rank[key] for key in MEASURED}

@@ -16,6 +16,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
 from engine.config.reading import read
 from engine.model import load_model
+from engine.parameters import cast
 from engine.strategy import Strategy, make_strategy
 from engine.train import describe
 from engine.waiting_linear import settle, waiting
@@ -117,6 +118,24 @@ def test_what_waits_is_mapped_from_its_file(stored: str, method: str, bases: dic
     for layer in layers:
         assert layer.plain.dtype is getattr(torch, stored)
         assert is_mapped(layer.plain.data_ptr(), bases[stored] / "model.safetensors")
+
+
+@pytest.mark.parametrize("task", ["causal_lm", "sequence_classification"])
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "gpt2"])
+def test_what_is_trained_in_full_is_cast_by_block(stored: str, task: str, bases: dict[str, Path]) -> None:
+    """Read as it is stored, with new rows and a head of random numbers: the bits are those of weights cast at once."""
+    values = {"method": "full", "model.task": task, "model.new_tokens": ["<new>"]}
+    expected = load(bases[stored], values, by_block=False)
+    with patch.object(Strategy, "casts_to", torch.float32):
+        found = load(bases[stored], values, by_block=False)
+    assert describe(found, torch.float32) == describe(expected)
+    layer: Any = next(module for module in found.modules() if type(module).__name__ in ("Linear", "Conv1D"))
+    assert layer.weight.dtype is (torch.float16 if stored == "gpt2" else getattr(torch, stored))
+    assert is_mapped(layer.weight.data_ptr(), bases[stored] / "model.safetensors")
+    cast(found, torch.float32)
+    by_name, others = tensors(found), tensors(expected)
+    assert by_name.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in by_name.items())
 
 
 def is_mapped(address: int, file: Path) -> bool:
