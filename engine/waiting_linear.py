@@ -72,7 +72,7 @@ class WaitingLinear4bit(_Waiting, Linear4bit):  # type: ignore[misc]
         """Become the ``Linear4bit`` that Transformers would have loaded on ``device``."""
         weight: Any = self.quantized(device)
         weight.module, self.quant_state, self.weight = self, weight.quant_state, weight
-        del self.plain
+        del self.plain, self.dtype
         self.__class__ = Linear4bit
 
 
@@ -102,7 +102,7 @@ class WaitingInt8Linear(_Waiting, Linear8bitLt):  # type: ignore[misc]
     def settle(self, device: torch.device) -> None:
         """Become the ``Linear8bitLt`` that Transformers would have loaded on ``device``."""
         self.weight = self.quantized(device)
-        del self.plain
+        del self.plain, self.dtype
         self.__class__ = Linear8bitLt
 
 

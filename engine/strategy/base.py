@@ -114,8 +114,8 @@ class Strategy:
     def casts_to(self) -> torch.dtype | None:
         """Type that :meth:`place` casts weights to, block by block, which are read in that of their file.
 
-        What is trained in full becomes float32, mostly from 16 bit: cast as it is read, each host would hold it all, once
-        a rank. None where weights are cast as they are read.
+        What is trained in full becomes float32, mostly from 16 bit: cast as it is read, a host would hold it all once a
+        rank. None where weights are cast as they are read.
         """
         by_block = self.shards_parameters and self.config.method.name is Method.FULL
         return self.load_dtype if by_block and self.load_dtype is torch.float32 else None
