@@ -22,6 +22,8 @@ class Terminal:
         if self.pid == 0:
             try:
                 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, whatever the tests run under
+                for name in ("COLUMNS", "LINES"):  # would outrank the terminal's own size
+                    environment.pop(name, None)
                 os.execvpe(command[0], command, {"TERM": "xterm-256color", **environment})
             finally:
                 os._exit(127)
