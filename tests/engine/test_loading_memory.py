@@ -22,10 +22,10 @@ from engine.launch import free_port
 
 ENGINE_TESTS = Path(__file__).parent
 RANKS = 2
-LAYERS = 32
+LAYERS = 20
 LOADS = ("fsdp2-lora", "fsdp2-full", "zero3-int8", "fsdp2-int8", "fsdp2-int8-whole")
 MIB = 1 << 20
-BESIDE = 40 * MIB
+BESIDE = 28 * MIB
 """A block, its adapters, what quantising its largest matrix takes, and what libraries allocate at first use."""
 
 
