@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from engine.config import Method, get
+from engine.config import LoraInit, Method, get
 from engine.config.schema import as_text
 from qltui import words
 from qltui.advice import planner
@@ -60,8 +60,8 @@ def _does_not_fit(config: RunConfig, fitted: Fit, capacity: int, choice: planner
     at_load = " while the model loads" if fitted.is_at_load else ""
     takes = f"{words.size(fitted.total)}{at_load}, give or take {words.size(fitted.error)}"
     message = f"{'Each' if surely else 'It may not fit: each'} GPU would take {takes}, and has {words.size(capacity)}."
-    if at_load:
-        message += " Quantised weights are whole on each GPU before they are sharded."
+    if at_load and config.method.lora.init is LoraInit.OLORA:
+        message += " OLoRA takes its adapters out of quantised weights, so they are whole on each GPU first."
     safe = next((one for one in choice.ranked if one.fit.is_safe), None)
     best = safe or (choice.ranked[0] if surely else None)
     patch = _changes(config, best.patch) if best else {}

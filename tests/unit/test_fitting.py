@@ -220,10 +220,10 @@ def test_zero3_is_offered_to_a_pipeline_only_where_it_fits() -> None:
 
 
 def test_of_weights_that_are_whole_while_they_load_it_is_said() -> None:
-    large = run("meta-llama/Llama-3.1-405B", **{"strategy.name": "zero3"})
-    (finding,) = verdicts(large, "8xA100-80")
+    whole = run("meta-llama/Llama-3.1-405B", **{"strategy.name": "zero3", "method.lora.init": "olora"})
+    (finding,) = verdicts(whole, "8xA100-80")
     assert "while the model loads" in finding.message
-    assert "Quantised weights are whole on each GPU before they are sharded." in finding.message
+    assert "OLoRA takes its adapters out of quantised weights" in finding.message
     (finding,) = verdicts(run(LLAMA, "lora", **{"strategy.name": "zero3"}), "8x48G")
     assert "while the model loads" not in finding.message, "16-bit weights wait on the host"
 
