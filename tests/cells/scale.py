@@ -30,7 +30,7 @@ class Scale:
     accumulation: int
     """Micro batches a step on each of several ranks; one rank alone takes as many as all of them together."""
     learning_rate: dict[str, float]
-    """By method."""
+    """By task where that has one of its own, else by method."""
 
     def model(self, folder: Path, method: Method) -> Path:
         """Of the large one a few layers where all is trained: its checkpoints, 12 bytes a weight, fill disks."""
@@ -52,14 +52,18 @@ class Scale:
             "hardware.threads_per_rank": 1 if device == "cpu" else None,
             "training.micro_batch_size": 2,
             "training.gradient_accumulation_steps": self.accumulation * (ranks if alone else 1),
-            "training.learning_rate": self.learning_rate.get(cell.method.value, self.learning_rate[""]),
+            "training.learning_rate": self._rate(cell),
             **cell.values(),
         }
+
+    def _rate(self, cell: Cell) -> float:
+        rates = self.learning_rate
+        return rates.get(cell.task.value) or rates.get(cell.method.value) or rates[""]
 
 
 SCALES = {
     "tiny": Scale("tiny", (1, 5), 128, 2, {"": 2e-3, "full": 2e-4}),
-    "1b": Scale("1b", (48, 64), 512, 1, {"": 1e-3, "full": 1e-5}),
+    "1b": Scale("1b", (48, 64), 512, 1, {"": 1e-3, "full": 1e-5, "sequence_classification": 1e-4}),
 }
 
 
