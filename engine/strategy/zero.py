@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -32,7 +33,7 @@ ALIGNMENT = 4
 """Numbers, for each rank, by which the end of a flat partition may be padded."""
 
 
-class Zero(Strategy):
+class Zero(Strategy, ABC):
     """The model in a DeepSpeed engine, which reduces, clips and steps by itself."""
 
     shards_optimizer = True
@@ -132,13 +133,13 @@ class Zero(Strategy):
             self.optimizer.state[flat] = {"step": torch.tensor(step, dtype=torch.float32, device=where), **zeros}
 
     @property
+    @abstractmethod
     def _flat_partitions(self) -> list[Tensor]:
         """This rank's float32 masters, a flat tensor a group: what the optimizer really steps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _load(self, parameter: nn.Parameter, values: dict[str, Any]) -> None:
         """Put a saved weight, and its moments where there are some, in their places; a collective in stage 3."""
-        raise NotImplementedError
 
     def rank_state(self) -> Any:
         return None if self._keeps_adam_states else [self.optimizer.state[flat] for flat in self._flat_partitions]

@@ -1,8 +1,8 @@
 """How long a step takes: arithmetic, memory traffic, launching kernels, and the links between GPUs.
 
 Its constants were set on runs of 0.1 to 8 B on an H100 and two H200 (``tests/points/timed.json``). In most of them
-launching kernels took longer than computing, and how long that takes is the host's: of three hosts the slowest took
-1.8 times what the fastest did. The constants lie between them.
+launching kernels took longer than computing, and how long that takes is the host's: the same run took a third longer on
+one than on another. The constants lie between them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import small_tokenizers
+from support.rank_scripts import run_as_ranks
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.launch import free_port
@@ -40,22 +39,11 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
         "PYTHONPATH": os.pathsep.join(map(str, (ENGINE_TESTS.parents[1], ENGINE_TESTS.parent))),
         "MALLOC_MMAP_THRESHOLD_": "65536",  # so that what is freed goes back, and only what is held is counted
     }  # fmt: skip
-    command = [sys.executable, str(ENGINE_TESTS / "ranks" / "loading_rank.py"), str(folder), *LOADS]
-    started = [
-        subprocess.Popen(
-            command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(RANKS)
-    ]  # fmt: skip
-    try:
-        for process in started:
-            printed, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, printed[-3000:]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    run_as_ranks(
+        ENGINE_TESTS / "ranks" / "loading_rank.py",
+        [[str(folder), *LOADS]] * RANKS,
+        [{**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(RANKS)],
+    )
     (folder / "model.safetensors").unlink()
     return {name: [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(RANKS)] for name in LOADS}
 

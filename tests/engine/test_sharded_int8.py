@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.rank_scripts import run_as_ranks
 
 RANK = Path(__file__).parent / "ranks" / "int8_rank.py"
 RANKS = 2
@@ -20,21 +19,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank came to."""
     folder = tmp_path_factory.mktemp("int8")
     environment = {**os.environ, "PYTHONPATH": str(RANK.parents[3]), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(RANK), str(folder), str(rank), str(RANKS)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(RANKS)
-    ]  # fmt: skip
-    try:
-        for process in started:
-            printed, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, printed[-3000:]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    arguments = [[str(folder), str(rank), str(RANKS)] for rank in range(RANKS)]
+    run_as_ranks(RANK, arguments, [environment] * RANKS)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
 
 

@@ -21,6 +21,7 @@ from engine.events import write_json
 from engine.versions import versions
 from points.compare import Met, met
 from points.models import write_rows
+from points.points import Point
 from points.run import folder_of, gpu_names, make_models
 
 RATIOS = (1.10, 1.05, 1.03, 1.02, 1.01)
@@ -70,19 +71,32 @@ def narrowed(one: Met, options: argparse.Namespace) -> dict[str, Any]:
 
 def runs_within(one: Met, limit: int, options: argparse.Namespace) -> str:
     """Run a point within ``limit`` bytes of torch's allocator; why it failed, '' if it did not."""
-    folder = folder_of(one.point, options)
-    folder = folder.with_name(f"{folder.name}-lane-{options.lane}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_json(folder / "run.yaml", one.point.document(options.work, options.device))
-    job = options.work / f"job-{options.lane}-{one.point.name}-{limit}"
-    job.mkdir(exist_ok=True)
-    write_json(job / "job.json", {"folders": [str(folder)]})
-    given = environment() | {"POINT_MEMORY_LIMIT": str(limit)}
+    given = {"POINT_MEMORY_LIMIT": str(limit)}
     if options.fixed:
         given |= {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:False"}
-    outcomes = list(watch(job, one.point.config(options.work, options.device), options, given, "points.ranks"))
-    return outcomes[0].error or "" if outcomes else "the ranks ended without a word"
+    return run_alone(one.point, options, given, f"lane-{options.lane}-{limit}")[1]
+
+
+def run_alone(
+    point: Point, options: argparse.Namespace, given: dict[str, str], name: str
+) -> tuple[dict[str, Any], str]:
+    """Run a point in ranks of its own with these variables beside; what it measured, and why it failed, '' if not.
+
+    ``name`` tells this run of the point from others.
+    """
+    folder = folder_of(point, options)
+    folder = folder.with_name(f"{folder.name}-{name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / "run.yaml", point.document(options.work, options.device))
+    job = options.work / f"job-{folder.name}"
+    job.mkdir(exist_ok=True)
+    write_json(job / "job.json", {"folders": [str(folder)]})
+    config = point.config(options.work, options.device)
+    outcomes = list(watch(job, config, options, environment() | given, "points.ranks"))
+    if not outcomes:
+        return {}, "the ranks ended without a word"
+    return outcomes[0].measured, outcomes[0].error or ""
 
 
 def hold_to_the_limit() -> None:

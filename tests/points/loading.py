@@ -15,13 +15,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cells.run import environment
-from cells.watching import watch
-
 from engine.config import RunConfig, get
 from engine.config.reading import read_file
-from engine.events import write_json
 from engine.versions import versions
+from points.capped import run_alone
 from points.models import DEMO, write_rows
 from points.points import Point, job, model_folder
 from points.run import gpu_names
@@ -119,18 +116,8 @@ def planned(point: Point, architecture: Architecture, machine: machines.Machine 
 def proven(load: Load, options: argparse.Namespace) -> dict[str, Any]:
     """What a run took on the GPU that took most, and why it failed where it did."""
     write_rows(load.point, options.work)
-    folder = options.work / "runs" / load.point.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_json(folder / "run.yaml", load.point.document(options.work, options.device))
-    folders = options.work / f"job-{load.point.name}"
-    folders.mkdir(exist_ok=True)
-    write_json(folders / "job.json", {"folders": [str(folder)]})
-    given = environment() | ({"POINT_MEMORY_LIMIT": str(load.cap)} if options.device == "cuda" else {})
-    config = load.point.config(options.work, options.device)
-    outcomes = list(watch(folders, config, options, given, "points.ranks"))
-    measured = outcomes[0].measured if outcomes else {}
-    reason = (outcomes[0].error or "") if outcomes else "the ranks ended without a word"
+    limit = {"POINT_MEMORY_LIMIT": str(load.cap)} if options.device == "cuda" else {}
+    measured, reason = run_alone(load.point, options, limit, "loading")
     return {
         "name": load.point.name, "model": load.point.model, "layers": options.layers, "whole": load.whole,
         "cap": load.cap, "planned": load.planned, "measured": measured.get("phases"), "host": measured.get("host"),

@@ -95,14 +95,19 @@ async def test_what_must_change_is_shown_before_it_is_launched() -> None:
     assert store.directories() == []
 
 
+async def edited(pilot: Pilot[Any]) -> NewRun:
+    """The form that a copy of the chosen preset is edited in."""
+    await pilot.press("e")
+    await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
+    assert isinstance(pilot.app.screen, NewRun)
+    return pilot.app.screen
+
+
 @pytest.mark.usefixtures("two_a40")
 async def test_the_form_begins_with_the_adapted_values() -> None:
     async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
         await chosen(pilot, FSDP2)
-        await pilot.press("e")
-        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
-        form = pilot.app.screen
-        assert isinstance(form, NewRun)
+        form = await edited(pilot)
         assert form.values["hardware.ranks_per_node"] == "2"
         assert form.values["training.gradient_accumulation_steps"] == "8"
         assert form.machine_text == ""
@@ -111,10 +116,7 @@ async def test_the_form_begins_with_the_adapted_values() -> None:
 async def test_what_cannot_run_here_is_edited_for_the_machine_that_was_meant() -> None:
     async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
         await chosen(pilot, FSDP2)
-        await pilot.press("e")
-        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
-        form = pilot.app.screen
-        assert isinstance(form, NewRun)
+        form = await edited(pilot)
         assert (form.machine_text, form.values["hardware.ranks_per_node"]) == ("4xA40", "4")
 
 
@@ -129,10 +131,7 @@ async def test_a_preset_of_ones_own_is_edited_whatever_its_file_looks_like(devic
     )
     async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
         await chosen(pilot, "mine")
-        await pilot.press("e")
-        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
-        form = pilot.app.screen
-        assert isinstance(form, NewRun)
+        form = await edited(pilot)
         ranks = form.values.get("hardware.ranks_per_node")
         assert (form.values["model.path"], form.values["hardware.device"]) == (f"{demo}/model", "cpu")
         assert ranks == ("2" if device == "cpu" else None), "what was adapted to be left open is"
@@ -171,10 +170,7 @@ async def test_own_presets_are_marked_and_a_broken_one_hides_no_other(size: tupl
         assert pilot.app.screen is screen, "there is nothing to do with it"
         await chosen(pilot, "my:demo-cpu")
         await until_seen(pilot, "My own")
-        await pilot.press("e")
-        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun), "the form")
-        form = pilot.app.screen
-        assert isinstance(form, NewRun)
+        form = await edited(pilot)
         assert form.values["training.max_steps"] == "7"
 
 

@@ -13,14 +13,13 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from qltui.ui import words
-from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.screens.launching_page import LaunchingPage
+from qltui.ui.screens.page import BACK, HELP
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.preset_detail import PresetDetail, standing
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from textual import events
     from textual.app import ComposeResult
 
@@ -38,7 +37,7 @@ NUMBERED = 9
 """Presets that have a key of their own."""
 
 
-class Presets(Page):
+class Presets(LaunchingPage):
     """A list of presets with how each stands on this machine; what the chosen one is stands beside or below."""
 
     CSS_PATH = "presets.tcss"
@@ -82,20 +81,6 @@ class Presets(Page):
             super().__init__()
             self.name = name
             self.outcome = outcome
-
-    class Launched(Message):
-        """A run was started."""
-
-        def __init__(self, path: Path) -> None:
-            super().__init__()
-            self.path = path
-
-    class Refused(Message):
-        """A run was not started, and why."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
 
     def __init__(self) -> None:
         super().__init__()
@@ -269,30 +254,18 @@ class Presets(Page):
             return
         self._launching = True
         self._tell(f"… launching {preset.name}")
-        self._launch(preset.config)
+        self.launch(preset.config)
 
-    @work(thread=True, group="launch", exit_on_error=False)
-    def _launch(self, config: RunConfig) -> None:
-        from qltui.runs import launching
-        from qltui.runs.assessment import assess
-
-        try:
-            run = launching.launch(assess(config))
-        except launching.LaunchRefused as error:
-            self.post_message(self.Refused(str(error)))
-            return
-        self.post_message(self.Launched(run.path))
-
-    @on(Launched)
-    def _watch(self, event: Launched) -> None:
+    @on(LaunchingPage.Launched)
+    def _watch(self, event: LaunchingPage.Launched) -> None:
         from qltui.ui.screens.monitor import Monitor
 
         self._launching = False
         self._tell("")
         self.app.push_screen(Monitor(event.path))
 
-    @on(Refused)
-    def _refuse(self, event: Refused) -> None:
+    @on(LaunchingPage.Refused)
+    def _refuse(self, event: LaunchingPage.Refused) -> None:
         self._launching = False
         self._tell(f"✗ not launched: {words.plain(event.reason)}")
 

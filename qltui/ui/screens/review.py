@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from engine.config import FIELDS
 from qltui.ui import clipboard, draft, words
-from qltui.ui.screens.page import Page
+from qltui.ui.screens.launching_page import LaunchingPage
 from qltui.ui.steps import STEPS
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.review_overview import ReviewOverview
@@ -46,7 +46,7 @@ LOOK_SECONDS = 1.0
 HINT = Content.styled("← → next file   e edit it in the form   ? all keys", "$muted")
 
 
-class Review(Page):
+class Review(LaunchingPage):
     """Shows a RunConfig that ``load`` makes, with all that is known of it, and launches it."""
 
     CSS_PATH = "review.tcss"
@@ -79,20 +79,6 @@ class Review(Page):
             super().__init__()
             self.known = known
             self.problems = list(problems)
-
-    class Launched(Message):
-        """The run was started."""
-
-        def __init__(self, path: Path) -> None:
-            super().__init__()
-            self.path = path
-
-    class Refused(Message):
-        """The run was not started, and why."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
 
     class WasCopied(Message):
         """A text was copied, one way or another."""
@@ -301,30 +287,18 @@ class Review(Page):
         self._launching = True
         self._say("… launching")
         self.refresh_bindings()
-        self._launch(config)
+        self.launch(config)
 
-    @work(thread=True, group="launch", exit_on_error=False)
-    def _launch(self, config: RunConfig) -> None:
-        from qltui.runs import launching
-        from qltui.runs.assessment import assess
-
-        try:
-            run = launching.launch(assess(config))  # asked again: the machine may have changed since it was shown
-        except launching.LaunchRefused as error:
-            self.post_message(self.Refused(str(error)))
-            return
-        self.post_message(self.Launched(run.path))
-
-    @on(Launched)
-    def _watch(self, event: Launched) -> None:
+    @on(LaunchingPage.Launched)
+    def _watch(self, event: LaunchingPage.Launched) -> None:
         from qltui.ui.screens.monitor import Monitor
 
         if self._wizard is not None:
             self.app.pop_screen()  # what was filled in is launched: from the run one goes back to where one began
         self.app.switch_screen(Monitor(event.path))
 
-    @on(Refused)
-    def _refuse(self, event: Refused) -> None:
+    @on(LaunchingPage.Refused)
+    def _refuse(self, event: LaunchingPage.Refused) -> None:
         self._launching = False
         self._say(("✗ not launched  ", "bold $error"), words.plain(event.reason))
         self.refresh_bindings()
