@@ -38,6 +38,21 @@ async def test_without_a_model_it_is_said_what_is_wanted_to_show_rows(home: Path
         await until(pilot, lambda: "learnt" in shown(screen), "the rows")
 
 
+async def test_without_a_tokenizer_rows_stand_as_in_the_file_and_the_reason_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    rows = str(DEMO / "data" / "train.jsonl")
+    async with choosing(home, machine="", model__path="org/model", data__path=rows) as (pilot, screen):
+        await to_step(pilot, "data")
+        await until(pilot, lambda: "as in the file" in shown(screen), "the rows")
+        looking = [worker for worker in pilot.app.workers if worker.group == "preview"]
+        await until(pilot, lambda: all(worker.is_finished for worker in looking), "all that is asked answered")
+        assert '{"messages": [{"role": "user"' in shown(screen)
+        assert shown(screen).count("the hub cannot be reached") == 1
+
+
 async def test_columns_are_mapped_by_choosing_them(home: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text('{"question": "Where to?", "reply": "Gullhaven.", "other": "x"}\n' * 20)

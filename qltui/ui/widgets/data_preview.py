@@ -95,14 +95,16 @@ class DataPreview(VerticalScroll):
             return
         self._tell(self.answer)
         self.post_message(self.Answered(self.answer, config))
+        if self.answer.problem:  # lengths would end in the same
+            self.query_one("#lengths", Static).update("")
+            return
         try:
             async for answer in self._inspection.lengths(config):
                 self.query_one("#lengths", Static).update(lengths_text(answer, max(self.size.width - 4, 20)))
         except Overtaken:
             return
         except Unanswered as error:
-            if str(error) != self.answer.problem:  # which is told already
-                self._refused("#lengths", error)
+            self._refused("#lengths", error)
 
     def _refused(self, line: str, error: Unanswered) -> None:
         self.query_one(line, Static).update(Content.assemble(("✗ ", "$error"), words.plain(error)))
