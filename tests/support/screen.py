@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.cells import cell_len
+from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -35,6 +36,12 @@ async def until_seen(pilot: Pilot[Any], text: str) -> None:
 async def until_on(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
     """Wait until a screen of this kind is open."""
     await until(pilot, lambda: isinstance(pilot.app.screen, screen), f"screen {screen.__name__}")
+
+
+def press_together(pilot: Pilot[Any], *keys: str) -> None:
+    """Keys that arrive at once, as a slow line delivers them: none waits for what the one before did."""
+    for key in keys:
+        pilot.app.post_message(events.Key(key, None))
 
 
 async def click_on(pilot: Pilot[Any], text: str, right: int = 1) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.nvml import Nvml, h200
-from support.screen import text_of, until, until_seen
+from support.screen import press_together, text_of, until, until_seen
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
@@ -93,6 +93,13 @@ async def test_what_must_change_is_shown_before_it_is_launched() -> None:
         await pilot.press("l")
         await until(pilot, lambda: isinstance(pilot.app.screen, Review), "the review")
     assert store.directories() == []
+
+
+async def test_keys_that_come_together_count_in_their_order() -> None:
+    async with QltuiApp(Presets).run_test(size=(80, 24)) as pilot:
+        screen = await chosen(pilot, "demo-cpu")
+        press_together(pilot, "down", "down", "enter")
+        await until_seen(pilot, f"Review · Preset {list(screen.presets)[2]}")
 
 
 async def edited(pilot: Pilot[Any]) -> NewRun:

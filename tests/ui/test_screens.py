@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.screen import text_of, until_on, until_seen
+from support.screen import press_together, text_of, until_on, until_seen
 from support.written_runs import WrittenRun
 from textual.binding import Binding
 from textual.screen import Screen
@@ -70,6 +70,16 @@ async def test_runs_are_listed_live_first_and_opened(home: Path, size: tuple[int
         await pilot.press("enter")
         await until_on(pilot, Monitor)
         await until_seen(pilot, "newer")
+
+
+async def test_keys_that_come_together_open_the_run_they_lead_to(home: Path) -> None:
+    WrittenRun(home, "older").write_status(state="failed")
+    WrittenRun(home, "newer").step(5, 0.5)
+    async with QltuiApp(Runs).run_test(size=(80, 24)) as pilot:
+        await until_seen(pilot, "older")
+        press_together(pilot, "down", "enter")
+        await until_on(pilot, Monitor)
+        await until_seen(pilot, "older")
 
 
 async def test_a_run_is_stopped_from_the_list_after_a_question(written_run: WrittenRun) -> None:

@@ -16,6 +16,7 @@ from qltui.ui import words
 from qltui.ui.screens.launching_page import LaunchingPage
 from qltui.ui.screens.page import BACK, HELP
 from qltui.ui.widgets.footer import Footer
+from qltui.ui.widgets.lists import Choices
 from qltui.ui.widgets.preset_detail import PresetDetail, standing
 from qltui.ui.widgets.title_bar import TitleBar
 
@@ -42,10 +43,7 @@ class Presets(LaunchingPage):
 
     CSS_PATH = "presets.tcss"
     BINDINGS = [
-        Binding(
-            "enter", "review", "review", id="presets.review", priority=True,
-            tooltip="Show what would run, before it runs",
-        ),
+        Binding("enter", "review", "review", id="presets.review", tooltip="Show what would run, before it runs"),
         Binding("l", "launch", "launch", id="presets.launch", tooltip="Start it; changes are shown first"),
         Binding("e", "edit", "edit a copy", id="presets.edit", tooltip="Open the form with this preset's values"),
         *(
@@ -95,7 +93,7 @@ class Presets(LaunchingPage):
         with Container(id="area"):
             with Vertical(id="list", classes="panel") as area:
                 area.border_title = "Presets"
-                yield OptionList(id="presets")
+                yield Choices(id="presets")
             with VerticalScroll(id="about", classes="panel"):
                 yield PresetDetail(id="detail")
         yield Static(id="problem", classes="problem", markup=False)
@@ -209,7 +207,7 @@ class Presets(LaunchingPage):
 
     @on(OptionList.OptionSelected)
     def _click(self, event: OptionList.OptionSelected) -> None:
-        """A click shows a preset, another one on it reviews it. (Enter goes by its binding.)"""
+        """A click shows a preset, another one on it reviews it."""
         if event.option_id == self._clicked:
             self.action_review()
         self._clicked = event.option_id

@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 from qltui.ui import words
 from qltui.ui.screens.page import BACK, HELP, Page
 from qltui.ui.widgets.footer import Footer
+from qltui.ui.widgets.lists import Table
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Runs(Page):
 
     CSS_PATH = "runs.tcss"
     BINDINGS = [
-        Binding("enter", "watch", "watch", id="runs.watch", priority=True, tooltip="Open the monitor of this run"),
+        Binding("enter", "watch", "watch", id="runs.watch", tooltip="Open the monitor of this run"),
         Binding("s", "stop", "stop and save", id="runs.stop", tooltip="Save a checkpoint and stop the run"),
         Binding("r", "resume", "resume", id="runs.resume", tooltip="Go on with a run that ended early"),
         HELP,
@@ -60,8 +61,7 @@ class Runs(Page):
 
     def compose(self) -> ComposeResult:
         yield TitleBar("Runs")
-        table: DataTable[Text] = DataTable(id="runs", cursor_type="row", zebra_stripes=False)
-        yield table
+        yield Table(id="runs", cursor_type="row", zebra_stripes=False)
         yield Static("No runs yet. Press q, then p for a preset or n for a new one.", id="none", markup=False)
         yield Static(id="answer", markup=False)
         yield Footer()

@@ -1,0 +1,26 @@
+"""Lists that leave Enter to their screen, which names in its footer what it does.
+
+The screen could take Enter before the list does, by a priority. Then it would come before keys that arrived with it, as
+over a slow line: "down, enter" would open what the cursor had left.
+"""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import DataTable, OptionList
+
+
+class Choices(OptionList):
+    """A list to choose from; an option is selected by a click alone."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter selects nothing here, and goes on to the screen."""
+        return action != "select"
+
+
+class Table(DataTable[Text]):
+    """A table of rows; one is selected by a click alone."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter selects nothing here, and goes on to the screen."""
+        return action != "select_cursor"
