@@ -89,7 +89,7 @@ class Reporter:
 
     def _tell_memory(self, phase: str, usage: memory.Usage) -> None:
         self._told[phase] = usage.memory_peak
-        self.emit("memory", phase=phase, **usage._asdict())
+        self.emit("memory", phase=phase, **usage.fields())
 
     def progress(self, text: str) -> None:
         """A line for people in the log and in the phase's detail."""
@@ -109,7 +109,7 @@ class Reporter:
                 return
             fields = {"step_time": fields["step_time"], "data_time": fields["data_time"]}
         self._last_step_event = now
-        self.emit("step", **fields, **self._memory.usage()._asdict())
+        self.emit("step", **fields, **self._memory.usage().fields())
 
     def failed(self, error: BaseException) -> None:
         """The last event of a rank that dies of ``error``; the traceback goes into the log too."""
@@ -124,6 +124,6 @@ class Reporter:
                 message=" ".join(lines) if bad_input else (lines[0] if lines else type(error).__name__),
                 traceback=text,
                 bad_input=bad_input,
-                **self._memory.usage()._asdict(),
+                **self._memory.usage().fields(),
             )
         print(f"error: {error}" if bad_input else text, file=sys.stderr, flush=True)

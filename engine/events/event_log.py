@@ -40,6 +40,7 @@ MEMORY = {
     "memory_reserved": "bytes the allocator holds, or the resident set on CPU",
     "memory_peak": "bytes, highest allocated so far: of the phase in `memory`, else of the rank; VmHWM on CPU",
     "host_rss": "bytes, resident set of the process",
+    "gpus": "the first three by GPU, where a rank computes on several (pipeline)",
 }
 
 KINDS: dict[str, dict[str, str]] = {

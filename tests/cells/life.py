@@ -81,6 +81,7 @@ def measure(run: RunDirectory) -> dict[str, Any]:
         "tokens_per_second": tokens_per_second(of_kind(first[0], "step")),
         "memory_peak": [peak_of(events) for events in first] if device.type == "cuda" else None,
         "memory_by_phase": peak_by_phase(first) if device.type == "cuda" else None,
+        **({"memory_by_gpu": by_gpu} if (by_gpu := peak_by_gpu(first[0])) else {}),
         **compare(first_result(run), result(run)),
     }
 
@@ -120,6 +121,12 @@ def peak_by_phase(ranks: list[Events]) -> dict[str, int]:
     for event in (event for events in ranks for event in of_kind(events, "memory")):
         peaks[event["phase"]] = max(peaks.get(event["phase"], 0), event["memory_peak"])
     return peaks
+
+
+def peak_by_gpu(events: Events) -> list[int]:
+    """Bytes, of each GPU of a rank that computes on several; else nothing."""
+    seen = [[gpu["memory_peak"] for gpu in event["gpus"]] for event in of_kind(events, "memory") if "gpus" in event]
+    return [max(peaks) for peaks in zip(*seen, strict=True)]
 
 
 def compare(one: Path, other: Path) -> dict[str, Any]:

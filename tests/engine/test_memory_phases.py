@@ -137,3 +137,57 @@ def test_on_a_gpu_what_a_phase_took_before_one_within_it_failed_still_counts(gpu
             use(16, "cuda")
             raise ValueError("it broke")
     assert (gpu_rank.peak("forward") - before, gpu_rank.peak("save") - before) == (16 * MIB, 64 * MIB)
+
+
+def test_on_several_gpus_of_one_rank_each_has_its_own_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    rank = Rank(tmp_path, "cuda:0")
+    before = [torch.cuda.memory_allocated(gpu) for gpu in range(2)]
+    with rank.reporter.phase("load"):
+        use(64, "cuda:0")
+        use(96, "cuda:1")
+    with rank.reporter.phase("forward"):
+        use(32, "cuda:1")
+    rank.reporter.step_done(last=True, step_time=1.0, data_time=0.1)
+    load, forward = rank.said("memory")
+    (step,) = rank.said("step")
+    assert grown(load, before) == grown(step, before) == [64 * MIB, 96 * MIB]
+    assert grown(forward, before) == [0, 32 * MIB]
+    assert load["memory_peak"] == sum(gpu["memory_peak"] for gpu in load["gpus"])
+
+
+def grown(event: dict[str, Any], before: list[int]) -> list[int]:
+    """Peak of each GPU above what it held before; other GPUs hold nothing."""
+    return [gpu["memory_peak"] - held for gpu, held in zip(event["gpus"], before, strict=False)]
+
+
+def test_several_gpus_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the allocator's figures given, for machines without GPUs."""
+    held = {0: (5, 8, 7), 1: (3, 4, 9)}
+
+    def counts(gpu: torch.device) -> dict[str, Any]:
+        allocated, reserved, peak = held[gpu.index]
+        return {
+            "allocated_bytes": {"all": {"current": allocated, "peak": peak}},
+            "reserved_bytes": {"all": {"current": reserved}},
+        }
+
+    monkeypatch.setattr("engine.memory.own_gpus", lambda device: [torch.device("cuda", 0), torch.device("cuda", 1)])
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda gpu: None)
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", counts)
+    rank = Rank(tmp_path, "cuda:0")
+    with rank.reporter.phase("load"):
+        pass
+    held.update({0: (5, 8, 5), 1: (3, 4, 3)})
+    with rank.reporter.phase("forward"):
+        held[1] = (3, 4, 4)
+    load, forward = rank.said("memory")
+    assert [gpu["memory_peak"] for gpu in load["gpus"]] == [7, 9]
+    assert load["memory_peak"] == 16 and load["memory_reserved"] == 12
+    assert [gpu["memory_peak"] for gpu in forward["gpus"]] == [5, 4]
+    rank.reporter.step_done(last=True, step_time=1.0, data_time=0.1)
+    (step,) = rank.said("step")
+    assert [gpu["memory_peak"] for gpu in step["gpus"]] == [7, 9]
