@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class FullySharded(Strategy):
-    """FSDP2 over all ranks; one group a decoder layer, the rest in the root's."""
+    """FSDP2 over all ranks; a group each for decoder layers, embeddings and head, the rest in the root's."""
 
     shards_parameters = True
     shards_optimizer = True
@@ -52,17 +53,26 @@ class FullySharded(Strategy):
         return torch.float32
 
     def place(self, model: nn.Module, see: See) -> None:
-        root = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-        options: dict[str, Any] = {
+        root: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+        sharded: dict[str, Any] = {
             "mesh": init_device_mesh(self.device.type, (world()[1],)),
             "mp_policy": self._mixed_precision(),
             "offload_policy": CPUOffloadPolicy() if self.config.strategy.offload_parameters else OffloadPolicy(),
         }
-        for block in blocks(root):
+        head = root.get_output_embeddings()
+        *layers, rest = blocks(root)
+        for block in (*layers, *_ends(root), rest):
             self.settle(block)
             see(block)
             shard_int8_as(block, self.packed_dtype)
-            fully_shard(block, **options)
+            # Backward begins with the head, so it stays whole after forward.
+            own: dict[str, Any] = {"reshard_after_forward": False} if block is head else {}
+            fully_shard(block, **sharded, **own)
+        embeddings: nn.Module = root.get_input_embeddings()
+        first: Any = layers[0] if layers else None
+        if first is not None and not any(weight.requires_grad for weight in embeddings.parameters()):
+            # Else backward would gather frozen embeddings beside the first layer, for nothing.
+            first.set_modules_to_backward_prefetch([first])
 
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
         self.model = self.unwrapped = model
@@ -84,6 +94,13 @@ class FullySharded(Strategy):
 
     def _optimizer_share(self, trained: list[nn.Parameter]) -> int:
         return sum(_share(parameter) for parameter in trained)
+
+
+def _ends(root: Any) -> list[nn.Module]:
+    """Embeddings and head, which the root would keep whole from forward to backward; not where they share a weight."""
+    ends = [end for end in (root.get_input_embeddings(), root.get_output_embeddings()) if end is not None]
+    users = Counter(parameter for module in root.modules() for parameter in module.parameters(recurse=False))
+    return [end for end in ends if all(users[parameter] == 1 for parameter in end.parameters())]
 
 
 def _share(parameter: nn.Parameter) -> int:
