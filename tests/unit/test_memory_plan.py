@@ -34,6 +34,8 @@ def llama(**changes: Any) -> Architecture:
 
 def job(config: RunConfig, architecture: Architecture, world_size: int) -> Job:
     compute = Compute.BF16 if config.precision.compute is Compute.AUTO else config.precision.compute
+    if config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        architecture = architecture.to_classify()
     return Job(config=config, architecture=architecture, compute=compute, world_size=world_size)
 
 

@@ -15,6 +15,7 @@ from qltui.advice.memory.fit import COMPARED, CUDA_CONTEXT, ERROR, ERROR_ELSEWHE
 from qltui.facts.architecture import find
 
 MIB = 1 << 20
+IDLE = COMPARISON.with_name("idle.json")
 POINTS = met()
 
 
@@ -85,8 +86,8 @@ def test_backward_is_met() -> None:
 
 
 def test_what_lies_outside_the_allocator_is_as_measured_on_idle_gpus() -> None:
-    alone = [one for one in POINTS if one.entry["alone"]]
-    by_ranks = {ranks: [one.entry["outside"] for one in alone if one.point.ranks == ranks] for ranks in (1, 2)}
+    alone = json.loads(IDLE.read_text("utf-8"))
+    by_ranks = {ranks: [one["outside"] for one in alone if one["ranks"] == ranks] for ranks in (1, 2)}
     assert max(by_ranks[1]) == pytest.approx(CUDA_CONTEXT, abs=8 * MIB)
     assert min(by_ranks[2]) == pytest.approx(CUDA_CONTEXT + NCCL_BUFFERS, abs=32 * MIB)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.ranks import ONE_RANK, compute_type, ranks_per_node
-from engine.config.run_config import StrategyName
+from engine.config.run_config import StrategyName, Task
 from qltui.advice.memory.held import Job
 from qltui.advice.memory.parts import Part, Parts, Phase, total
 from qltui.advice.memory.plan import MemoryPlan, plan_memory
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 CUDA_CONTEXT, NCCL_BUFFERS, MORE_OF_DEEPSPEED = 735 * MIB, 830 * MIB, 520 * MIB
 """Taken outside of torch's allocator, as measured on H200: kernels and their stacks; channels to the other ranks; what
-stages 1 and 2 of DeepSpeed add (``outside`` in ``tests/points/measured.json``)."""
+stages 1 and 2 of DeepSpeed add (``tests/points/idle.json``)."""
 UNUSABLE, UNUSABLE_AT_LEAST = 0.03, 170 * MIB
 """Share of what is allocated that lies in blocks too small for what is asked next, and its least, with segments that
 grow (``engine/allocator.py``): runs held to less than that were seen to fail, and none held to more
@@ -84,7 +84,7 @@ def job_on(config: RunConfig, architecture: Architecture, machine: Machine, toke
     one_rank = config.strategy.name in ONE_RANK
     return Job(
         config=config,
-        architecture=architecture,
+        architecture=architecture.to_classify() if config.model.task is Task.SEQUENCE_CLASSIFICATION else architecture,
         compute=compute_type(config, [card.capability[0] for card in machine.cards]),
         world_size=1 if one_rank else ranks_per_node(config, per_node) * machine.nodes,
         gpus=max(1, per_node) if config.strategy.name is StrategyName.PIPELINE else 1,

@@ -227,7 +227,10 @@ def gradient_bytes(job: Job, moment: Moment) -> int:
     if offload.offload_optimizer and job.strategy in ZERO:
         return whole // job.world_size if moment is Moment.STEPPING else 0
     if job.strategy is StrategyName.ZERO1 and job.full and job.compute is Compute.BF16:
-        return whole  # DeepSpeed's optimizer for models in bf16 sums them up in a buffer that stays
+        # DeepSpeed's optimizer for models in bf16 sums them up in a buffer that stays, and lets go of what came to it
+        # with the step alone.
+        several = job.config.training.gradient_accumulation_steps > 1
+        return whole + (job.trained * job.width if several and moment is Moment.COMPUTING else 0)
     if job.strategy is StrategyName.ZERO3:
         return whole // job.world_size
     if moment is Moment.RESTING:

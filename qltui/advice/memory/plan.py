@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
-from engine.config.run_config import Compute, Method, StrategyName
+from engine.config.run_config import Compute, Method, StrategyName, Task
 from qltui.advice.memory import activations, held
+from qltui.advice.memory.held import FLOAT32
 from qltui.advice.memory.parts import Part, Phase, total
 
 if TYPE_CHECKING:
@@ -57,15 +58,24 @@ def plan_memory(job: Job) -> MemoryPlan:
         Part.ACTIVATIONS: kept + largest, Part.GATHERED: _gathered_in_layer(job),
         Part.TRANSIENT: casts + _dequantised(job),
     }  # fmt: skip
+    in_head = at_head | {Part.GATHERED: _gathered_in_head(job)}
+    in_head_again = at_head if job.strategy is StrategyName.FSDP2 else in_head
+    output = _head_output_bytes(job)
+    forward = (
+        _sum(computing, {Part.GATHERED: _gathered_in_embeddings(job)}),
+        _sum(computing, in_head, {Part.LOGITS: output}),
+        _sum(computing, at_head, {Part.LOGITS: forward_logits}),
+    )
     backward = (
         _sum(computing, at_head, {Part.LOGITS: backward_logits}),
+        _sum(computing, in_head_again, {Part.LOGITS: output, Part.COMMUNICATION: _reduced_of_head(job)}),
         _sum(computing, in_layer),
         _sum(stepping, {Part.COMMUNICATION: _reduced_at_once(job), Part.GATHERED: _gathered_at_the_end(job)}),
     )
     at_evaluation = {Part.GATHERED: _gathered_at_head(job), Part.TRANSIENT: casts, Part.LOGITS: forward_logits}
     return MemoryPlan({
         Phase.LOAD: _at_load(job),
-        Phase.FORWARD: _sum(computing, at_head, {Part.LOGITS: forward_logits}),
+        Phase.FORWARD: max(forward, key=total),
         Phase.BACKWARD: max(backward, key=total),
         Phase.OPTIMIZER: _sum(stepping, {Part.GRADIENTS: _laid_out_for_the_step(job)}),
         Phase.EVALUATION: _sum(resting, at_evaluation),
@@ -75,7 +85,7 @@ def plan_memory(job: Job) -> MemoryPlan:
 def _at_load(job: Job) -> Parts:
     """Weights as they come from their files: whole, or a block at a time beside this rank's share of the others."""
     packed, others = job.weights
-    adapters = 0 if job.full else job.trained * held.FLOAT32
+    adapters = 0 if job.full else job.trained * FLOAT32
     if not job.loads_by_block:
         return {
             Part.WEIGHTS: (packed + others) // job.gpus,
@@ -97,15 +107,16 @@ def _largest_block(job: Job) -> int:
     """Of a layer as it is computed with, with a weight that is being quantised; or of what is in no layer."""
     architecture = job.architecture
     packed, others = _largest_layer(architecture)
-    wide = held.FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
+    wide = FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
     if job.method is Method.QLORA:
         packed //= 2
     elif job.method is not Method.INT8:
         packed *= wide
     layer = packed + others * wide + _dequantised(job)
-    # fsdp2 takes up what is in no layer at once, DeepSpeed weight by weight.
-    ends = (architecture.embeddings, architecture.head)
-    return max(layer, (sum(ends) if job.strategy is StrategyName.FSDP2 else max(ends)) * wide)
+    end = max(architecture.embeddings, architecture.head) * wide
+    # Under fsdp2, what goes to the host is on the GPU beside the whole weight while it is cut.
+    cut_there = job.strategy is StrategyName.FSDP2 and job.config.strategy.offload_parameters
+    return max(layer, end + (end // job.share if cut_there else 0))
 
 
 def _activations(job: Job) -> tuple[int, int, int]:
@@ -142,22 +153,67 @@ def _cast_bytes(job: Job) -> int:
     return linear * job.width
 
 
+def _ends(job: Job) -> tuple[int, int]:
+    """Bytes of embeddings and head as they are computed with; a head that shares its weight has none of its own."""
+    return job.architecture.embeddings * job.width, job.architecture.head * job.width
+
+
+def _stays_whole(job: Job) -> int:
+    """Under fsdp2, what is whole from forward to backward: embeddings that the head shares."""
+    shared = job.architecture.tied and job.config.model.task is not Task.SEQUENCE_CLASSIFICATION
+    return _ends(job)[0] if shared else 0
+
+
+def _kept_gathered(job: Job) -> bool:
+    """Whether DeepSpeed keeps embeddings and head: it was seen to, where none is above what may be whole."""
+    return (job.architecture.head or job.architecture.embeddings) <= MOST_WHOLE
+
+
+def _gathered_in_embeddings(job: Job) -> int:
+    """Whole weights where forward begins; torch copies weights out of the buffer they were gathered in."""
+    embeddings, _ = _ends(job)
+    return {StrategyName.FSDP2: 2 * embeddings, StrategyName.ZERO3: embeddings}.get(job.strategy, 0)
+
+
+def _gathered_in_head(job: Job) -> int:
+    """Whole weights while the head computes."""
+    embeddings, head = _ends(job)
+    if job.strategy is StrategyName.FSDP2:
+        return _stays_whole(job) + 2 * head
+    if job.strategy is StrategyName.ZERO3 and not _kept_gathered(job):
+        return head or embeddings
+    return _gathered_at_head(job)
+
+
 def _gathered_at_head(job: Job) -> int:
     """Whole weights while the loss is computed."""
-    architecture = job.architecture
-    outside = (architecture.embeddings + architecture.head) * job.width
-    if job.strategy is StrategyName.FSDP2:  # what is in no layer stays whole from forward to backward
-        return outside + _layer_bytes_gathered(job)
-    # DeepSpeed was seen to keep embeddings, head and what it gathers ahead, where none is above what may be whole.
-    if job.strategy is StrategyName.ZERO3 and (architecture.head or architecture.embeddings) <= MOST_WHOLE:
-        return outside + min(PREFETCHED * (1 if job.quantized else job.width), outside)
+    embeddings, head = _ends(job)
+    if job.strategy is StrategyName.FSDP2:
+        return _stays_whole(job) + head
+    if job.strategy is StrategyName.ZERO3 and _kept_gathered(job):
+        # Without a head more layers were gathered ahead, about as much.
+        ends = 2 * embeddings if job.config.model.task is Task.SEQUENCE_CLASSIFICATION else embeddings + head
+        return ends + min(PREFETCHED * (1 if job.quantized else job.width), ends)
     return 0
+
+
+def _head_output_bytes(job: Job) -> int:
+    """Of what the head gives, before the loss is taken."""
+    if job.config.model.task is Task.SEQUENCE_CLASSIFICATION:
+        return 0
+    return job.architecture.vocabulary * job.width * job.micro_batch_tokens
+
+
+def _reduced_of_head(job: Job) -> int:
+    """Gradients of a head that is trained in full, and the float32 ones they are reduced in."""
+    in_full = job.full and job.strategy is StrategyName.FSDP2
+    return job.architecture.head * (job.width + FLOAT32) if in_full else 0
 
 
 def _gathered_in_layer(job: Job) -> int:
     """Whole weights while a layer computes backward: its own and those of the next."""
     if job.strategy is StrategyName.FSDP2:
-        return _gathered_at_head(job) + _layer_bytes_gathered(job)
+        return _stays_whole(job) + 2 * _layer_bytes_gathered(job)
     if job.strategy is StrategyName.ZERO3:
         return _layer_bytes_gathered(job) + _prefetched(job)
     return 0
@@ -205,12 +261,12 @@ def _reduced_at_once(job: Job) -> int:
     Stage 2 makes two such copies; stage 3 one, and one of this rank's part where it goes to the host.
     """
     bucket = min(FULL_BUCKET if job.full else ADAPTER_BUCKET, job.trained)
-    wide = job.width if job.full else held.FLOAT32
+    wide = job.width if job.full else FLOAT32
     if job.strategy is StrategyName.ZERO2 or held.reduces_as_stage_2(job):
-        return bucket * (wide + 2 * held.FLOAT32)
+        return bucket * (wide + 2 * FLOAT32)
     if job.strategy is StrategyName.ZERO3 and job.full:
-        to_host = held.FLOAT32 // job.world_size if job.config.strategy.offload_optimizer else 0
-        return bucket * (wide + held.FLOAT32 + to_host)
+        to_host = FLOAT32 // job.world_size if job.config.strategy.offload_optimizer else 0
+        return bucket * (wide + FLOAT32 + to_host)
     return 0
 
 
@@ -219,15 +275,14 @@ def _gathered_at_the_end(job: Job) -> int:
     if not job.full:
         return 0
     if job.strategy is StrategyName.FSDP2:
-        outside = (job.architecture.embeddings + job.architecture.head) * job.width
-        return 2 * outside + _layer_bytes_gathered(job)
+        return 2 * _ends(job)[0] + _layer_bytes_gathered(job)
     return _gathered_at_head(job)
 
 
 def _laid_out_for_the_step(job: Job) -> int:
     """A second copy of this rank's gradients, end to end, which DeepSpeed's optimizers step with."""
     on_gpu = job.strategy in held.ZERO and not job.config.strategy.offload_optimizer
-    return job.trained * held.FLOAT32 // job.world_size if on_gpu else 0
+    return job.trained * FLOAT32 // job.world_size if on_gpu else 0
 
 
 def _sum(*all_parts: Parts) -> Parts:

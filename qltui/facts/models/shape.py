@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -123,6 +124,15 @@ class Architecture(NamedTuple):
     """Whether the head's output is capped."""
     known: bool = True
     """False for an architecture never seen: everything is estimated from its numbers."""
+
+    @lru_cache(maxsize=64)  # noqa: B019 - immutable, and few
+    def to_classify(self) -> Architecture:
+        """The model as Transformers builds it to classify rows: a few numbers a class in place of an output projection.
+
+        Of encoders ``head`` is the classifier already.
+        """
+        projects = self.tied or 2 * self.head > self.embeddings
+        return self._replace(tied=False, head=0) if projects else self
 
     @property
     def depth(self) -> int:
