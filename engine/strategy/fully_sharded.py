@@ -61,7 +61,7 @@ class FullySharded(Strategy):
         }
         head = root.get_output_embeddings()
         *layers, rest = blocks(root)
-        for block in (*layers, *_ends(root), rest):
+        for block in (*layers, *_ends(root, layers), rest):
             self.settle(block)
             see(block)
             shard_int8_as(block, self.packed_dtype)
@@ -96,11 +96,15 @@ class FullySharded(Strategy):
         return sum(_share(parameter) for parameter in trained)
 
 
-def _ends(root: Any) -> list[nn.Module]:
-    """Embeddings and head, which the root would keep whole from forward to backward; not where they share a weight."""
+def _ends(root: Any, layers: list[nn.Module]) -> list[nn.Module]:
+    """Embeddings and head, which the root would keep whole from forward to backward.
+
+    Not where they share a weight, or are a part of one of the layers, as BERT's are.
+    """
     ends = [end for end in (root.get_input_embeddings(), root.get_output_embeddings()) if end is not None]
     users = Counter(parameter for module in root.modules() for parameter in module.parameters(recurse=False))
-    return [end for end in ends if all(users[parameter] == 1 for parameter in end.parameters())]
+    inside = {module for layer in layers for module in layer.modules()}
+    return [end for end in ends if end not in inside and all(users[weight] == 1 for weight in end.parameters())]
 
 
 def _share(parameter: nn.Parameter) -> int:

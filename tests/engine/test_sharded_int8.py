@@ -18,7 +18,8 @@ RANKS = 2
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank came to."""
     folder = tmp_path_factory.mktemp("int8")
-    environment = {**os.environ, "PYTHONPATH": str(RANK.parents[3]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (RANK.parents[3], RANK.parents[2])))
     arguments = [[str(folder), str(rank), str(RANKS)] for rank in range(RANKS)]
     run_as_ranks(RANK, arguments, [environment] * RANKS)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]

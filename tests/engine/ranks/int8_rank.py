@@ -11,6 +11,7 @@ import bitsandbytes
 import torch
 import torch.distributed as distributed
 from bitsandbytes.nn import Linear8bitLt
+from cells.ranks import leave
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -31,6 +32,7 @@ def main() -> None:
     bitsandbytes.MatmulLtState.is_training = False
     write_json(folder / f"{rank}.json", said(rank, ranks))
     distributed.destroy_process_group()
+    leave(0)  # threads of libraries would end the process as crashed, now and then
 
 
 def said(rank: int, ranks: int) -> dict[str, Any]:
