@@ -29,9 +29,12 @@ demo: $(VENV)/installed  ## fine-tune a small model on two CPU ranks and watch i
 app: $(VENV)/installed  ## open the app
 	@$(BIN)/qltui
 
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/installed-dev lint  ## lint and run all tests
-	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty --numprocesses logical --maxprocesses 4 --dist loadfile
-	@$(BIN)/python -m pytest tests/engine tests/pty
+	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest tests/pty
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
 	@$(BIN)/ruff check .
