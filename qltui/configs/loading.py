@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config.reading import parse_assignment, read_file
+from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Problem, nearest
 from qltui.configs import presets
+from qltui.configs.run_file import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

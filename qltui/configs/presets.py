@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import qltui
-from engine.config.reading import load_yaml, read_file
+from engine.config.reading import load_yaml
 from engine.config.schema import ConfigError, Problem, nearest
 from qltui.configs.places import config_folder
+from qltui.configs.run_file import read_file
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.reading import read_file
 from engine.config.schema import ConfigError, Problem
 from qltui import words
 from qltui.advice.evaluation import ROOMIER, evaluate
@@ -18,6 +17,7 @@ from qltui.cli import exits, output
 from qltui.configs import fixing
 from qltui.configs.foreign import together
 from qltui.configs.foreign.reading import TITLES, Format, Reading
+from qltui.configs.run_file import read_file
 from qltui.runs.assessment import assess, find_architecture, versions_here
 from qltui.runs.sanitise import clean
 
