@@ -78,6 +78,8 @@ class RunState:
         self.failures: dict[int, dict[str, Any]] = {}
         """The ``failed`` event of each rank that wrote one."""
         self.warnings: list[str] = []
+        self.audit_details: dict[str, dict[str, Any]] = {}
+        """Of each audit what was measured (``detail``) and after which step, of the rank that failed if one did."""
         self._audits: dict[str, dict[int, str]] = {audit: {} for audit in AUDITS}
         self._recent: deque[tuple[float, float]] = deque(maxlen=RATE_WINDOW)
 
@@ -112,7 +114,8 @@ class RunState:
         step = whole(event.get("step")) or 0
         row = self._rank(rank)
         row["step"] = step
-        row["step_time"] = number(event.get("step_time"))
+        row["step_time"], row["data_time"] = number(event.get("step_time")), number(event.get("data_time"))
+        row["node"], row["host"] = whole(event.get("node")) or 0, event.get("host")
         self._memory(event, rank)
         if rank != 0:
             return
@@ -165,7 +168,10 @@ class RunState:
     def _on_audit(self, event: Mapping[str, Any], rank: int) -> None:
         audit = str(event.get("audit"))
         if audit in self._audits:
-            self._audits[audit][rank] = str(event.get("result"))
+            before, result = self._audit(audit), str(event.get("result"))
+            self._audits[audit][rank] = result
+            if result == "failed" or (rank == 0 and before != "failed"):
+                self.audit_details[audit] = {"detail": event.get("detail"), "step": whole(event.get("step"))}
 
     def _on_warning(self, event: Mapping[str, Any], rank: int) -> None:
         message = str(event.get("message"))
@@ -184,7 +190,7 @@ class RunState:
         return self.ranks.setdefault(
             rank,
             {
-                "rank": rank, "step": 0, "step_time": None,
+                "rank": rank, "node": 0, "host": None, "step": 0, "step_time": None, "data_time": None,
                 **dict.fromkeys(MEMORY), "memory_by_phase": {},
             },
         )  # fmt: skip
@@ -240,6 +246,7 @@ class RunState:
                 {**row, "memory_by_phase": dict(row["memory_by_phase"])} for _, row in sorted(self.ranks.items())
             ],
             "audits": {audit: self._audit(audit) for audit in AUDITS},
+            "audit_details": {audit: dict(told) for audit, told in self.audit_details.items()},
             "accuracy": self.accuracy,
             "exact_match": dict(self.exact_match),
             "sample": dict(self.sample) if self.sample else None,
