@@ -28,6 +28,8 @@ HOST = re.compile(
 )
 """The end of ``4xA40,host=16G``: GiB of host memory, or something else."""
 
+SAME_MEMORY = 0.02
+"""Share by which a card's memory may be another than the table's and it is still called by its name."""
 MOST_NODES, MOST_GPUS, MOST_GIGABYTES = 1024, 64, 1024
 EXAMPLES = "4xA40, 8xH100-80, 2x24G, 2n8xH100-80 (two nodes), 4xA40,host=16G, 1xA40+1x24G or cpu"
 
@@ -209,15 +211,35 @@ def _of_size(text: str, gigabytes: float) -> tuple[Card, str]:
         raise UnknownMachine(text, f"a card has 1 to {MOST_GIGABYTES} GB, not {gigabytes:g}")
     stand_ins = [row for row in CARDS if row.name in STAND_INS]
     row = min(stand_ins, key=lambda one: abs(one.gigabytes - gigabytes))
-    memory = int((row.total - row.reserved) * MIB * gigabytes / row.gigabytes)
+    memory = int(_memory(row) * gigabytes / row.gigabytes)
     card = _card(row)._replace(name=f"{gigabytes:g} GB", memory_bytes=memory)
     return card, f"{gigabytes:g}G names no card: its speed is taken to be that of {row.name}."
+
+
+def as_text(machine: Machine) -> str:
+    """A description that ``parse`` takes for GPUs like these: by name where the table has them, else by size."""
+    nodes = f"{machine.nodes}n" if machine.nodes > 1 else ""
+    kinds = [_short(card) for card in machine.cards]
+    return nodes + ("+".join(f"{kinds.count(kind)}x{kind}" for kind in dict.fromkeys(kinds)) or "cpu")
+
+
+def _short(card: Card) -> str:
+    row = _row_of(card.name, card.memory_bytes)
+    if row is not None and abs(_memory(row) / card.memory_bytes - 1) <= SAME_MEMORY:
+        return row.name
+    like = min((row for row in CARDS if row.name in STAND_INS), key=lambda row: abs(_memory(row) - card.memory_bytes))
+    return f"{max(1, round(like.gigabytes * card.memory_bytes / _memory(like)))}G"
+
+
+def _memory(row: Known) -> int:
+    """Bytes that CUDA can use."""
+    return (row.total - row.reserved) * MIB
 
 
 def _card(row: Known) -> Card:
     return Card(
         row.name,
-        (row.total - row.reserved) * MIB,
+        _memory(row),
         row.capability,
         row.bandwidth * GB_PER_SECOND,
         row.flops * TERA,
@@ -298,7 +320,7 @@ def _found(gpu: gpus.Gpu, links: gpus.Links, notes: list[str]) -> Card:
         notes.append(f"{gpu.name} is not in the table: its speed is taken to be that of {row.name}.")
     share = 1.0
     if gpu.mig:
-        whole = (row.total - row.reserved) * MIB
+        whole = _memory(row)
         share = min(1.0, gpu.memory_bytes / whole)
         notes.append(f"GPU {gpu.number} is sliced (MIG): one slice is used, with {share:.0%} of its memory and speed.")
     card = _card(row)
@@ -315,7 +337,7 @@ def _found(gpu: gpus.Gpu, links: gpus.Links, notes: list[str]) -> Card:
 def _row_of(name: str, memory: int) -> Known | None:
     """The table's row of an NVML name; of rows that share it, the one nearest in memory."""
     rows = known_cards().get(key(name.partition(" MIG ")[0]), [])
-    return min(rows, key=lambda row: abs((row.total - row.reserved) * MIB - memory), default=None)
+    return min(rows, key=lambda row: abs(_memory(row) - memory), default=None)
 
 
 def _like(gpu: gpus.Gpu) -> Known:
@@ -324,7 +346,7 @@ def _like(gpu: gpus.Gpu) -> Known:
     known = sorted({row.capability for row in CARDS})
     nearest = next((one for one in reversed(known) if one <= capability), known[0])
     rows = [row for row in CARDS if row.capability == nearest]
-    return min(rows, key=lambda row: abs((row.total - row.reserved) * MIB - gpu.memory_bytes))
+    return min(rows, key=lambda row: abs(_memory(row) - gpu.memory_bytes))
 
 
 def _link(row: Known, links: gpus.Links) -> float:
