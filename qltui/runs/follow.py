@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.events import Attempt, EventReader, RunDirectory
+from engine.events import Attempt, EventReader, RunDirectory, read_json
 from qltui.runs import status
 from qltui.runs.logs import LogTail
 from qltui.runs.state import LIVE, Point, RunState
@@ -30,7 +30,7 @@ class Snapshot(NamedTuple):
     status: dict[str, Any]
     """As ``qltui status --json`` gives it."""
     series: dict[str, list[Point]]
-    """(step, value) by name: loss, eval_loss, learning_rate, grad_norm, tokens_per_second. Copy what you keep."""
+    """(step, value) by name, as ``qltui.runs.state.SERIES`` says. Copy what you keep."""
     log: list[tuple[int, str]]
     """(rank, line) new since the last poll, sanitised."""
     warnings: list[str]
@@ -42,6 +42,14 @@ class Snapshot(NamedTuple):
     """Time since the attempt began, up to its end."""
     caught_up: bool
     """False while an old run's events are still being read; poll again soon."""
+    plan: dict[str, Any] | None = None
+    """``plan.json`` as it is written; None without one."""
+    telemetry: dict[str, list[Point]] = {}
+    """(wall seconds, value) by ``gpu<index>.`` and memory_used (bytes), utilization (%), power_watts or temperature."""
+    phase_seconds: dict[str, float] = {}
+    """Seconds of a step by phase (data, forward, backward, optimizer, other), mean of the newest; what is known."""
+    sample_age: float | None = None
+    """Seconds since the newest sample was taken; None if there is none."""
 
 
 class Follower:
@@ -54,6 +62,8 @@ class Follower:
         self._events: dict[int, EventReader] = {}
         self._logs: dict[int, LogTail] = {}
         self._logs_of = 0
+        self._plan: dict[str, Any] | None = None
+        self._telemetry: dict[str, list[Point]] = {}
 
     def poll(self) -> Snapshot:
         """What is known now."""
@@ -72,7 +82,25 @@ class Follower:
             host={key: value for key, value in sample.items() if key != "gpus"},
             elapsed_seconds=self._elapsed(written),
             caught_up=caught_up,
+            plan=self._read_plan(),
+            telemetry=self._follow_telemetry(sample),
+            phase_seconds=self._state.phase_seconds,
+            sample_age=max(0.0, time.time() - sample["wall"]) if sample.get("wall") else None,
         )
+
+    def _read_plan(self) -> dict[str, Any] | None:
+        """It is written before the start and never changed."""
+        if self._plan is None:
+            self._plan = read_json(self.run.plan_json)
+        return self._plan
+
+    def _follow_telemetry(self, sample: dict[str, Any]) -> dict[str, list[Point]]:
+        for gpu in sample.get("gpus") or []:
+            for key in ("memory_used", "utilization", "power_watts", "temperature"):
+                points = self._telemetry.setdefault(f"gpu{gpu.get('index')}.{key}", [])
+                if gpu.get(key) is not None and sample.get("wall") and (not points or points[-1][0] < sample["wall"]):
+                    points.append((sample["wall"], float(gpu[key])))
+        return self._telemetry
 
     def _read_events(self) -> bool:
         """Apply what was written, as far as the time of a poll goes; True if nothing is left."""

@@ -18,7 +18,10 @@ SCHEMA_VERSION = 1
 LIVE = ("queued", "starting", "loading", "training", "evaluating", "saving")
 FINAL = ("finished", "stopped", "failed", "lost")
 AUDITS = ("sharding", "weights", "adapter")
-SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "step_time", "memory")
+"""Curves over steps, all of rank 0; ``step_time`` in seconds, ``memory`` in bytes allocated."""
+TIMED = ("data", "forward", "backward", "optimizer")
+"""Phases whose seconds a step may tell, as ``<phase>_time``."""
 
 RATE_WINDOW = 20
 """Steps over which speed and the time left are averaged."""
@@ -42,6 +45,14 @@ def whole(value: Any) -> int | None:
         return None if value is None or isinstance(value, bool) else int(value)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _by_gpu(told: list[Any], before: list[dict[str, int | None]]) -> list[dict[str, int | None]]:
+    """Memory on each GPU of a rank that computes on several; peaks only grow."""
+    rows = [{key: whole(gpu.get(key)) if isinstance(gpu, dict) else None for key in MEMORY} for gpu in told]
+    for row, old in zip(rows, before, strict=False):
+        row["memory_peak"] = max(row["memory_peak"] or 0, old["memory_peak"] or 0)
+    return rows
 
 
 class RunState:
@@ -82,6 +93,7 @@ class RunState:
         """Of each audit what was measured (``detail``) and after which step, of the rank that failed if one did."""
         self._audits: dict[str, dict[int, str]] = {audit: {} for audit in AUDITS}
         self._recent: deque[tuple[float, float]] = deque(maxlen=RATE_WINDOW)
+        self._phase_times: deque[dict[str, float]] = deque(maxlen=RATE_WINDOW)
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event. Kinds, fields and states of newer versions are passed over."""
@@ -125,8 +137,27 @@ class RunState:
         if tokens is not None and seconds:
             self._recent.append((tokens, seconds))
             self._point("tokens_per_second", step, tokens / seconds)
-        for key in ("loss", "learning_rate", "grad_norm"):
+        for key in ("loss", "learning_rate", "grad_norm", "step_time"):
             self._point(key, step, number(event.get(key)))
+        self._point("memory", step, number(event.get("memory_allocated")))
+        self._time_phases(event, seconds)
+
+    def _time_phases(self, event: Mapping[str, Any], seconds: float | None) -> None:
+        """Note where the seconds of a step went: to the phases it tells of, the rest is ``other``."""
+        told = {phase: number(event.get(f"{phase}_time")) for phase in TIMED}
+        times = {phase: value for phase, value in told.items() if value is not None}
+        if seconds is not None and times:
+            self._phase_times.append({**times, "other": max(0.0, seconds - sum(times.values()))})
+
+    @property
+    def phase_seconds(self) -> dict[str, float]:
+        """Seconds a step takes by phase, the mean over rank 0's newest steps; phases no step tells of are missing.
+
+        ``other`` is what is left of the step, and so holds the phases that are missing.
+        """
+        phases = dict.fromkeys(phase for times in self._phase_times for phase in times)
+        count = len(self._phase_times)
+        return {phase: sum(times.get(phase, 0.0) for times in self._phase_times) / count for phase in phases}
 
     def _on_memory(self, event: Mapping[str, Any], rank: int) -> None:
         """Memory of a phase, written when it ends; of each phase the time with the highest peak is kept."""
@@ -202,6 +233,9 @@ class RunState:
             value = whole(event.get(key))
             if value is not None:
                 row[key] = max(value, row[key] or 0) if key == "memory_peak" else value
+        gpus = event.get("gpus")
+        if isinstance(gpus, list) and gpus:
+            row["gpus"] = _by_gpu(gpus, row.get("gpus", []))
 
     def _set_total(self, event: Mapping[str, Any]) -> None:
         total = whole(event.get("total_steps"))
