@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.events import Attempt, EventReader, RunDirectory, read_json
 from qltui.runs import status
-from qltui.runs.logs import LogTail
+from qltui.runs.logs import LogLine, RunLogs
 from qltui.runs.state import LIVE, Point, RunState
 from qltui.runs.telemetry import newest_sample
 
@@ -31,8 +31,8 @@ class Snapshot(NamedTuple):
     """As ``qltui status --json`` gives it."""
     series: dict[str, list[Point]]
     """(step, value) by name, as ``qltui.runs.state.SERIES`` says. Copy what you keep."""
-    log: list[tuple[int, str]]
-    """(rank, line) new since the last poll, sanitised."""
+    log: list[LogLine]
+    """Lines new since the last poll, sanitised."""
     warnings: list[str]
     gpus: list[dict[str, Any]]
     """Newest sample of each GPU: index, uuid, name, memory_used, memory_total (bytes), utilization (%), ..."""
@@ -60,8 +60,7 @@ class Follower:
         self._state = RunState(status.read_written(self.run) | {"attempt": 1})
         self._attempt: Attempt | None = None
         self._events: dict[int, EventReader] = {}
-        self._logs: dict[int, LogTail] = {}
-        self._logs_of = 0
+        self._logs = RunLogs()
         self._plan: dict[str, Any] | None = None
         self._telemetry: dict[str, list[Point]] = {}
 
@@ -127,17 +126,12 @@ class Follower:
         number = self._attempt.number if self._attempt else 0
         return next((attempt for attempt in self.run.attempts() if attempt.number > number), None)
 
-    def _read_logs(self) -> list[tuple[int, str]]:
+    def _read_logs(self) -> list[LogLine]:
         attempt = self.run.last_attempt()
         if attempt is None:
             return []
-        if attempt.number != self._logs_of:
-            self._logs, self._logs_of = {}, attempt.number
-        lines: list[tuple[int, str]] = []
-        for rank in status.ranks_of(attempt.logs_dir):
-            tail = self._logs.setdefault(rank, LogTail(attempt.log(rank)))
-            lines += [(rank, line) for line in tail.read()]
-        return lines[-LOG_LINES:]
+        self._logs.follow({rank: str(attempt.log(rank)) for rank in status.ranks_of(attempt.logs_dir)})
+        return self._logs.read(LOG_LINES)
 
     def _elapsed(self, written: dict[str, Any]) -> float | None:
         attempt = self.run.last_attempt()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
+    from qltui.runs.logs import LogLine
+
 LINES_KEPT = 5000
 ALL_RANKS = -1
 
@@ -51,8 +53,9 @@ class LogTail(ScrollView, can_focus=True):
         self._shown: deque[tuple[int, str]] = deque(maxlen=LINES_KEPT)
         self._widest = 0
 
-    def add(self, lines: Sequence[tuple[int, str]]) -> None:
-        """Append (rank, line) pairs, all at once."""
+    def add(self, new: Sequence[LogLine]) -> None:
+        """Append lines, all at once."""
+        lines = [(line.rank, line.text) for line in new if line.ended]
         if not lines:
             return
         self._kept.extend(lines)
