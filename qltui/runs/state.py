@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from engine.events import PHASES, number
+from qltui.runs.levels import Ladder, bound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,15 +19,15 @@ SCHEMA_VERSION = 1
 LIVE = ("queued", "starting", "loading", "training", "evaluating", "saving")
 FINAL = ("finished", "stopped", "failed", "lost")
 AUDITS = ("sharding", "weights", "adapter")
-SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "step_time", "memory")
-"""Curves over steps, all of rank 0; ``step_time`` in seconds, ``memory`` in bytes allocated."""
+SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "step_time", "memory", "wall")
+"""Curves over steps, all of rank 0; ``step_time`` in seconds, ``memory`` in bytes allocated, ``wall`` the time it ended."""
 TIMED = ("data", "forward", "backward", "optimizer")
 """Phases whose seconds a step may tell, as ``<phase>_time``."""
 
 RATE_WINDOW = 20
 """Steps over which speed and the time left are averaged."""
 SERIES_LIMIT = 20_000
-"""Points a series keeps; beyond it every second one of the older half is dropped."""
+"""Points a series keeps; beyond it the older half is thinned, its spikes kept."""
 WARNINGS_LIMIT = 100
 MEMORY = ("memory_allocated", "memory_reserved", "memory_peak")
 
@@ -35,6 +36,13 @@ IDENTITY: dict[str, Any] = {
     "created": None, "supervisor": None, "gpus": [],
 }  # fmt: skip
 """Fields of a status that no event changes; the launch writes them."""
+
+DUMPED = (
+    "attempt", "state", "step", "epoch", "loss", "eval_loss", "adapter", "outcome", "warnings", "audit_details",
+    "exact_match", "accuracy", "sample", "updated", "total_steps",
+)  # fmt: skip
+BY_RANK = ("ranks", "pids", "phases", "failures")
+"""What a state holds, but for what its identity and its curves are."""
 
 Point = tuple[float, float]
 
@@ -66,6 +74,8 @@ class RunState:
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
         self.accuracy: float | None = None
         self.sample: dict[str, Any] | None = None
+        self.ladder: Ladder | None = None
+        """Where the curves are folded into levels too, of whoever keeps these."""
         self.updated: float | None = number(base.get("updated"))
         self.total_steps: int | None = whole(base.get("total_steps"))
         self.begin(whole(base.get("attempt")) or 1)
@@ -108,7 +118,7 @@ class RunState:
             handler(event, rank)
 
     def _on_started(self, event: Mapping[str, Any], rank: int) -> None:
-        self._rank(rank)
+        self._rank(rank).update(node=whole(event.get("node")) or 0, host=event.get("host"))
         self.pids[rank] = {"pid": event.get("pid"), "host": event.get("host")}
         self._set_total(event)
 
@@ -127,7 +137,6 @@ class RunState:
         row = self._rank(rank)
         row["step"] = step
         row["step_time"], row["data_time"] = number(event.get("step_time")), number(event.get("data_time"))
-        row["node"], row["host"] = whole(event.get("node")) or 0, event.get("host")
         self._memory(event, rank)
         if rank != 0:
             return
@@ -136,10 +145,9 @@ class RunState:
         tokens, seconds = number(event.get("tokens")), row["step_time"]
         if tokens is not None and seconds:
             self._recent.append((tokens, seconds))
-            self._point("tokens_per_second", step, tokens / seconds)
-        for key in ("loss", "learning_rate", "grad_norm", "step_time"):
-            self._point(key, step, number(event.get(key)))
-        self._point("memory", step, number(event.get("memory_allocated")))
+        values = {key: number(event.get(key)) for key in ("loss", "learning_rate", "grad_norm", "step_time", "wall")}
+        speed = tokens / seconds if tokens is not None and seconds else None
+        self._point(step, {**values, "tokens_per_second": speed, "memory": number(event.get("memory_allocated"))})
         self._time_phases(event, seconds)
 
     def _time_phases(self, event: Mapping[str, Any], seconds: float | None) -> None:
@@ -178,7 +186,7 @@ class RunState:
         loss = number(event.get("loss"))
         if loss is not None:
             self.eval_loss = loss
-            self._point("eval_loss", number(event.get("step")) or 0, loss)
+            self._point(whole(event.get("step")) or 0, {"eval_loss": loss})
         accuracy = number(event.get("accuracy"))
         self.accuracy = self.accuracy if accuracy is None else accuracy
         when = str(event.get("when"))
@@ -203,6 +211,10 @@ class RunState:
             self._audits[audit][rank] = result
             if result == "failed" or (rank == 0 and before != "failed"):
                 self.audit_details[audit] = {"detail": event.get("detail"), "step": whole(event.get("step"))}
+
+    def _on_checkpoint(self, event: Mapping[str, Any], rank: int) -> None:
+        if rank == 0 and self.ladder is not None:
+            self.ladder.cut()  # where a resumed run may go on
 
     def _on_warning(self, event: Mapping[str, Any], rank: int) -> None:
         message = str(event.get("message"))
@@ -241,20 +253,39 @@ class RunState:
         total = whole(event.get("total_steps"))
         self.total_steps = self.total_steps if total is None else total
 
-    def _point(self, key: str, x: float, y: float | None) -> None:
-        if y is None:
-            return
-        points = self.series[key]
-        while points and points[-1][0] >= x:  # a resumed run does these steps again
-            points.pop()
-        points.append((x, y))
-        if len(points) > SERIES_LIMIT:
-            del points[: SERIES_LIMIT // 2 : 2]
+    def _point(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Add what is known of a step to the curves."""
+        known = {key: value for key, value in values.items() if value is not None}
+        for key, value in known.items():
+            points = self.series[key]
+            while points and points[-1][0] >= step:  # a resumed run does these steps again
+                points.pop()
+            points.append((step, value))
+            bound(points, SERIES_LIMIT)
+        if self.ladder is not None and known:
+            self.ladder.add(step, known)
 
     def _audit(self, audit: str) -> str:
         """The verdict over all ranks: one that failed outweighs, then one that is not done."""
         results = set(self._audits[audit].values())
         return next((word for word in ("failed", "pending", "passed", "not_applicable") if word in results), "pending")
+
+    def dump(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs, for JSON: all but identity and curves."""
+        plain = {key: getattr(self, key) for key in (*DUMPED, *BY_RANK)}
+        return {**plain, "audits": self._audits, "recent": list(self._recent), "phase_times": list(self._phase_times)}
+
+    def restore(self, dumped: Mapping[str, Any]) -> None:
+        """Be as a state was when it was dumped. Raises KeyError, TypeError, ValueError, AttributeError on nonsense."""
+        self.begin(int(dumped["attempt"]))
+        for key in DUMPED:
+            setattr(self, key, dumped[key])
+        for key in BY_RANK:
+            setattr(self, key, {int(rank): value for rank, value in dumped[key].items()})
+        for audit, results in dumped["audits"].items():
+            self._audits[audit] = {int(rank): result for rank, result in results.items()}
+        self._recent.extend((tokens, seconds) for tokens, seconds in dumped["recent"])
+        self._phase_times.extend(dumped["phase_times"])
 
     def status(self) -> dict[str, Any]:
         """The fields of ``status.json`` as far as events tell; times in seconds, memory in bytes."""
