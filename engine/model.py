@@ -80,7 +80,7 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         quantization = _quantization(config, strategy)
         if quantization is not None and labels is not None:
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
-        place: Any = strategy.device_map
+        place: Any = strategy.device_map(lambda: _without_numbers(kind, config.model.path, source, arguments))
         reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if strategy.casts_to is not None:
             reading = read_as_stored()
@@ -122,10 +122,14 @@ def _head_before_loading(path: str, source: dict[str, Any]) -> list[str]:
     By themselves Transformers leave out the last module alone, and only if it has no bias (5.23 quantizers/base.py
     ``get_keys_to_not_convert``).
     """
-    config = AutoConfig.from_pretrained(path, **source)
+    return classifier_head(_without_numbers(AutoModelForSequenceClassification, path, source, {}))
+
+
+def _without_numbers(kind: Any, path: str, source: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    """The model as it would be loaded, on the meta device; ``arguments`` are of its configuration or of loading."""
+    config, rest = AutoConfig.from_pretrained(path, **source, **arguments, return_unused_kwargs=True)
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=source["trust_remote_code"])
-    return classifier_head(model)
+        return kind.from_config(config, trust_remote_code=source["trust_remote_code"], **rest)
 
 
 def _begun_anew(model: Any, config: RunConfig, missing: set[str], *, is_quantized: bool) -> list[str]:

@@ -120,9 +120,11 @@ class Strategy:
         by_block = self.shards_parameters and self.config.method.name is Method.FULL
         return self.load_dtype if by_block and self.load_dtype is torch.float32 else None
 
-    @property
-    def device_map(self) -> Any:
-        """Where Transformers is to load what. Weights to be sharded stay on the host, mapped from their files."""
+    def device_map(self, shape: Callable[[], nn.Module]) -> dict[str, Any]:
+        """Where Transformers is to load what. Weights to be sharded stay on the host, mapped from their files.
+
+        ``shape`` gives the model without its numbers.
+        """
         on_host = self.shards_parameters and (self.quantizes_by_block or not self.is_quantized)
         return {"": "cpu" if on_host else self.device}
 

@@ -1,4 +1,4 @@
-"""Layers spread over the devices of one process, one after another; only one device computes at a time."""
+"""Layers spread over the GPUs of one process, one after another; only one GPU computes at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import torch
 
 from engine.errors import BadInput
 from engine.parameters import trainable
+from engine.strategy.base import DTYPES
 from engine.strategy.data_parallel import Single
+from engine.strategy.device_map import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from engine.config import RunConfig
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Pipeline(Single):
-    """A device map over all visible GPUs, balanced by bytes; Accelerate's hooks carry activations between them."""
+    """A device map over all visible GPUs; Accelerate's hooks carry activations between them."""
 
     def __init__(self, config: RunConfig, *, tracking_folder: str) -> None:
         super().__init__(config, tracking_folder=tracking_folder)
@@ -26,22 +30,15 @@ class Pipeline(Single):
         if devices < 2:
             raise BadInput(f"strategy.name: pipeline spreads layers over GPUs, and {devices} are there; use single.")
 
-    @property
-    def device_map(self) -> Any:
-        """Transformers' own balancing."""
-        return "balanced"
+    def device_map(self, shape: Callable[[], nn.Module]) -> dict[str, Any]:
+        """Runs of layers, so cut that the fullest GPU takes least (engine/config/layer_split.py)."""
+        room = [torch.cuda.get_device_properties(gpu).total_memory for gpu in self.devices]
+        return spread(shape(), self.config, room, DTYPES[self.compute].itemsize)
 
     @property
     def devices(self) -> list[torch.device]:
         return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
     def prepare(self, model: nn.Module, make_optimizer: MakeOptimizer) -> None:
-        placed: dict[str, Any] = getattr(model, "hf_device_map", {})
-        elsewhere = sorted(name for name, device in placed.items() if device in ("cpu", "disk"))
-        if elsewhere:
-            raise BadInput(
-                f"strategy.name: the GPUs hold all but {len(elsewhere)} parts of the model (first: {elsewhere[0]});"
-                " use more GPUs, qlora, or fsdp2 with offload."
-            )
         self.model = self.unwrapped = model
         self.optimizer = self.accelerator.prepare(make_optimizer(list(trainable(model).values())))

@@ -200,13 +200,13 @@ class Moment(Enum):
 def held(job: Job, moment: Moment) -> Parts:
     """Bytes by part on the fullest GPU that no computation takes."""
     packed, others = job.weights
-    trained, offload, spread = job.trained, job.config.strategy, job.gpus
+    trained, offload = job.trained, job.config.strategy
     parts: Parts = {
-        Part.WEIGHTS: (packed + others) // job.share // spread,
-        Part.SCALES: scale_bytes(job) // job.share_of_scales // spread,
-        Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share // spread,
-        Part.GRADIENTS: gradient_bytes(job, moment) // spread,
-        Part.OPTIMIZER: optimizer_bytes(job) // spread,
+        Part.WEIGHTS: (packed + others) // job.share,
+        Part.SCALES: scale_bytes(job) // job.share_of_scales,
+        Part.ADAPTERS: 0 if job.full else trained * FLOAT32 // job.share,
+        Part.GRADIENTS: gradient_bytes(job, moment),
+        Part.OPTIMIZER: optimizer_bytes(job),
         Part.COMMUNICATION: buffer_bytes(job, moment),
         Part.WORKSPACE: WORKSPACE,
     }

@@ -10,6 +10,7 @@ from engine.config.run_config import Compute, Method, StrategyName, Task
 from qltui.advice.memory import activations, held
 from qltui.advice.memory.held import FLOAT32
 from qltui.advice.memory.parts import Part, Phase, total
+from qltui.advice.memory.stages import stages
 
 if TYPE_CHECKING:
     from qltui.advice.memory.held import Job
@@ -45,6 +46,9 @@ class MemoryPlan(NamedTuple):
 
 def plan_memory(job: Job) -> MemoryPlan:
     """Peak by phase of a run that trains, evaluates and saves."""
+    if job.gpus > 1:
+        plans = [plan_memory(stage) for stage in stages(job)]
+        return MemoryPlan({phase: max((plan.phases[phase] for plan in plans), key=total) for phase in plans[0].phases})
     resting = held.held(job, held.Moment.RESTING)
     computing, stepping = held.held(job, held.Moment.COMPUTING), held.held(job, held.Moment.STEPPING)
     kept, boundaries, largest = _activations(job)
@@ -58,20 +62,19 @@ def plan_memory(job: Job) -> MemoryPlan:
         Part.ACTIVATIONS: kept + largest, Part.GATHERED: _gathered_in_layer(job),
         Part.TRANSIENT: casts + _dequantised(job),
     }  # fmt: skip
-    in_head = at_head | {Part.GATHERED: _gathered_in_head(job)}
-    in_head_again = at_head if job.strategy is StrategyName.FSDP2 else in_head
-    output = _head_output_bytes(job)
-    forward = (
-        _sum(computing, {Part.GATHERED: _gathered_in_embeddings(job)}),
-        _sum(computing, in_head, {Part.LOGITS: output}),
-        _sum(computing, at_head, {Part.LOGITS: forward_logits}),
-    )
-    backward = (
+    forward = [_sum(computing, at_head, {Part.LOGITS: forward_logits})]
+    backward = [
         _sum(computing, at_head, {Part.LOGITS: backward_logits}),
-        _sum(computing, in_head_again, {Part.LOGITS: output, Part.COMMUNICATION: _reduced_of_head(job)}),
         _sum(computing, in_layer),
         _sum(stepping, {Part.COMMUNICATION: _reduced_at_once(job), Part.GATHERED: _gathered_at_the_end(job)}),
-    )
+    ]
+    if job.strategy in held.SHARDS_WEIGHTS:
+        in_head = at_head | {Part.GATHERED: _gathered_in_head(job), Part.LOGITS: _head_output_bytes(job)}
+        in_head_again = in_head | {Part.COMMUNICATION: _reduced_of_head(job)}
+        if job.strategy is StrategyName.FSDP2:  # whole since forward
+            in_head_again[Part.GATHERED] = at_head[Part.GATHERED]
+        forward += [_sum(computing, {Part.GATHERED: _gathered_in_embeddings(job)}), _sum(computing, in_head)]
+        backward.append(_sum(computing, in_head_again))
     at_evaluation = {Part.GATHERED: _gathered_at_head(job), Part.TRANSIENT: casts, Part.LOGITS: forward_logits}
     return MemoryPlan({
         Phase.LOAD: _at_load(job),
@@ -88,9 +91,9 @@ def _at_load(job: Job) -> Parts:
     adapters = 0 if job.full else job.trained * FLOAT32
     if not job.loads_by_block:
         return {
-            Part.WEIGHTS: (packed + others) // job.gpus,
-            Part.SCALES: held.scale_bytes(job) // job.gpus,
-            Part.ADAPTERS: adapters // job.gpus,
+            Part.WEIGHTS: packed + others,
+            Part.SCALES: held.scale_bytes(job),
+            Part.ADAPTERS: adapters,
         }
     offloaded = job.config.strategy.offload_parameters
     # DoRA begins with norms of the weights, so its adapters are made where those are quantised.
@@ -131,7 +134,7 @@ def _activations(job: Job) -> tuple[int, int, int]:
         if again:
             boundaries += again * activations.boundary_bytes(job) * tokens
             largest = max(largest, saved)
-    return kept // job.gpus + activations.final_norm_bytes(job) * tokens, boundaries // job.gpus, largest
+    return kept + activations.final_norm_bytes(job) * tokens, boundaries, largest
 
 
 def _cast_bytes(job: Job) -> int:
@@ -145,7 +148,7 @@ def _cast_bytes(job: Job) -> int:
         # New rows are put into a copy of all embeddings.
         rows = job.architecture.embeddings * job.width if job.config.model.new_tokens else 0
         kept = 1 - job.checkpointed / max(job.architecture.depth, 1) if job.strategy in held.ZERO else 1
-        return int(job.trained * job.width * kept) // job.gpus + rows
+        return int(job.trained * job.width * kept) + rows
     if job.strategy in held.SHARDS_WEIGHTS or job.strategy in held.ZERO:
         return 0
     architecture = job.architecture
@@ -172,7 +175,7 @@ def _kept_gathered(job: Job) -> bool:
 def _gathered_in_embeddings(job: Job) -> int:
     """Whole weights where forward begins; torch copies weights out of the buffer they were gathered in."""
     embeddings, _ = _ends(job)
-    return {StrategyName.FSDP2: 2 * embeddings, StrategyName.ZERO3: embeddings}.get(job.strategy, 0)
+    return 2 * embeddings if job.strategy is StrategyName.FSDP2 else embeddings
 
 
 def _gathered_in_head(job: Job) -> int:
@@ -180,9 +183,7 @@ def _gathered_in_head(job: Job) -> int:
     embeddings, head = _ends(job)
     if job.strategy is StrategyName.FSDP2:
         return _stays_whole(job) + 2 * head
-    if job.strategy is StrategyName.ZERO3 and not _kept_gathered(job):
-        return head or embeddings
-    return _gathered_at_head(job)
+    return _gathered_at_head(job) if _kept_gathered(job) else head or embeddings
 
 
 def _gathered_at_head(job: Job) -> int:
@@ -285,10 +286,10 @@ def _laid_out_for_the_step(job: Job) -> int:
     return job.trained * FLOAT32 // job.world_size if on_gpu else 0
 
 
-def _sum(*all_parts: Parts) -> Parts:
+def _sum(first: Parts, *others: Parts) -> Parts:
     """Parts added up."""
-    summed: Parts = {}
-    for parts in all_parts:
+    summed = dict(first)
+    for parts in others:
         for part, size in parts.items():
             summed[part] = summed.get(part, 0) + size
     return summed
