@@ -9,9 +9,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.events import Attempt, EventReader, RunDirectory, read_json
+from engine.events import RunDirectory, read_json
 from qltui.runs import status
 from qltui.runs.logs import LogLine, RunLogs
+from qltui.runs.reduction import Reduction, ranks_of
 from qltui.runs.state import LIVE, Point, RunState
 from qltui.runs.telemetry import newest_sample
 
@@ -57,33 +58,34 @@ class Follower:
 
     def __init__(self, run_dir: Path) -> None:
         self.run = RunDirectory(run_dir)
-        self._state = RunState(status.read_written(self.run) | {"attempt": 1})
-        self._attempt: Attempt | None = None
-        self._events: dict[int, EventReader] = {}
+        self._reduction: Reduction | None = None
         self._logs = RunLogs()
         self._plan: dict[str, Any] | None = None
         self._telemetry: dict[str, list[Point]] = {}
 
     def poll(self) -> Snapshot:
         """What is known now."""
-        caught_up = self._read_events()
+        written = status.read_written(self.run)
+        if self._reduction is None:
+            self._reduction = Reduction(self.run, written, curves=True)
+        caught_up, state = self._reduction.read(POLL_SECONDS), self._reduction.state
         written = status.read_written(self.run)
         if not status.is_kept(self.run, written):
-            self._state.identity = RunState(written).identity
-            written = status.judge(self.run, written, self._state)
+            state.identity = RunState(written).identity
+            written = status.judge(self.run, written, state)
         sample = newest_sample(self.run)
         return Snapshot(
             status=written,
-            series=self._state.series,
+            series=state.series,
             log=self._read_logs(),
-            warnings=list(self._state.warnings),
+            warnings=list(state.warnings),
             gpus=sample.get("gpus") or [],
             host={key: value for key, value in sample.items() if key != "gpus"},
             elapsed_seconds=self._elapsed(written),
             caught_up=caught_up,
             plan=self._read_plan(),
             telemetry=self._follow_telemetry(sample),
-            phase_seconds=self._state.phase_seconds,
+            phase_seconds=state.phase_seconds,
             sample_age=max(0.0, time.time() - sample["wall"]) if sample.get("wall") else None,
         )
 
@@ -101,36 +103,11 @@ class Follower:
                     points.append((sample["wall"], float(gpu[key])))
         return self._telemetry
 
-    def _read_events(self) -> bool:
-        """Apply what was written, as far as the time of a poll goes; True if nothing is left."""
-        deadline = time.monotonic() + POLL_SECONDS
-        while time.monotonic() < deadline:
-            following = self._following()
-            found = False
-            for rank in status.ranks_of(self._attempt.events_dir) if self._attempt else []:
-                if rank > 0 and following:
-                    continue  # of an attempt that is over, the curves alone still count
-                if rank not in self._events and self._attempt:
-                    self._events[rank] = EventReader(self._attempt.events(rank), chunk=64 * 1024)
-                for event in self._events[rank].read():
-                    self._state.apply(event)
-                    found = True
-            if not found:
-                if following is None:
-                    return True
-                self._attempt, self._events = following, {}
-        return False
-
-    def _following(self) -> Attempt | None:
-        """The attempt after the one being read."""
-        number = self._attempt.number if self._attempt else 0
-        return next((attempt for attempt in self.run.attempts() if attempt.number > number), None)
-
     def _read_logs(self) -> list[LogLine]:
         attempt = self.run.last_attempt()
         if attempt is None:
             return []
-        self._logs.follow({rank: str(attempt.log(rank)) for rank in status.ranks_of(attempt.logs_dir)})
+        self._logs.follow({rank: str(attempt.log(rank)) for rank in ranks_of(attempt.logs_dir)})
         return self._logs.read(LOG_LINES)
 
     def _elapsed(self, written: dict[str, Any]) -> float | None:

@@ -20,7 +20,7 @@ LIVE = ("queued", "starting", "loading", "training", "evaluating", "saving")
 FINAL = ("finished", "stopped", "failed", "lost")
 AUDITS = ("sharding", "weights", "adapter")
 SERIES = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second", "step_time", "memory", "wall")
-"""Curves over steps, all of rank 0; ``step_time`` in seconds, ``memory`` in bytes allocated, ``wall`` the time it ended."""
+"""Curves over steps, of rank 0; ``step_time`` in seconds, ``memory`` in bytes allocated, ``wall`` the time it ended."""
 TIMED = ("data", "forward", "backward", "optimizer")
 """Phases whose seconds a step may tell, as ``<phase>_time``."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-from engine.events import Attempt, EventReader, RunDirectory, is_alive, read_json, start_time
+from engine.events import Attempt, RunDirectory, is_alive, read_json, start_time
 from engine.events.processes import host_name
 from qltui.runs.ending import LOST, conclude
+from qltui.runs.reduction import Reduction
+from qltui.runs.reduction import ranks_of as ranks_of
 from qltui.runs.state import FINAL, LIVE, RunState
 
 TYPE_CHECKING = False
@@ -24,7 +26,9 @@ def read(run: RunDirectory) -> dict[str, Any]:
     written = read_written(run)
     if is_kept(run, written):
         return written
-    return judge(run, written, reduce(run, written))
+    reduction = Reduction(run, written)
+    reduction.read()
+    return judge(run, written, reduction.state)
 
 
 def is_live(run: RunDirectory) -> bool:
@@ -81,29 +85,6 @@ def _without_launcher(attempt: Attempt, written: dict[str, Any], state: RunState
         return _lost(state, LOST)
     codes = {str(rank): {"code": 0 if state.outcome else 1} for rank in state.pids}
     return conclude(state, len(state.pids), {"ranks": codes, "first": min(state.failures, default=None)}, None, {})
-
-
-def reduce(run: RunDirectory, written: dict[str, Any]) -> RunState:
-    """All events of the run's last attempt, and rank 0's of those before, as a state."""
-    state = RunState({**written, "attempt": 1})
-    attempts = run.attempts()
-    for attempt in attempts:
-        for rank in ranks_of(attempt.events_dir) if attempt is attempts[-1] else [0]:
-            reader = EventReader(attempt.events(rank))
-            while events := reader.read():
-                for event in events:
-                    state.apply(event)
-    return state
-
-
-def ranks_of(folder: Path) -> list[int]:
-    """The ranks that have a file (``rank<r>.<ending>``) in a folder, rank 0 first."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    found = [name.removeprefix("rank").partition(".")[0] for name in names if name.startswith("rank")]
-    return sorted(int(rank) for rank in found if rank.isdigit())
 
 
 def last_lines(attempt: Attempt) -> dict[int, str]:

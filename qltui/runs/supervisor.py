@@ -14,23 +14,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.config import ConfigError
 from engine.config.reading import read_file
-from engine.events import Attempt, EventReader, RunDirectory, identity, read_json, write_json
+from engine.events import Attempt, RunDirectory, identity, read_json, write_json
 from engine.events.run_directory import RunIsLive
 from qltui.runs import status
 from qltui.runs.ending import conclude, is_stop, signal_name
+from qltui.runs.reduction import Reduction
 from qltui.runs.sanitise import clean
 from qltui.runs.telemetry import Sampler, out_of_memory_kills
-
-if TYPE_CHECKING:
-    from qltui.runs.state import RunState
 
 POLL_SECONDS = 0.2
 STATUS_SECONDS = 0.5
 SAMPLE_SECONDS = 1.0
+READ_SECONDS = 1.0
+"""Time spent on events before status and requests have their turn again."""
+KEEP_SECONDS = 10.0
+"""Time between two writings of levels; what lies between, readers take from the events."""
 CLEARED_SECONDS = 10.0
 """Time the launcher's guard has to clear away what a killed launcher left."""
 
@@ -49,14 +51,15 @@ class Supervisor:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         written = status.read_written(run) | {"supervisor": identity()}
-        self._state: RunState = status.reduce(run, written)
+        self._reduction = Reduction(run, written, keeps=True)
+        self._reduction.read()
+        self._state = self._reduction.state
         self._state.begin(written["attempt"])
         self._attempt: Attempt | None = None
         self._launch: dict[str, Any] = {}
-        self._readers: dict[int, EventReader] = {}
         self._sampler: Sampler | None = None
         self._written: dict[str, Any] = {}
-        self._next_status = self._next_sample = 0.0
+        self._next_status = self._next_sample = self._next_keep = 0.0
         self._stop_seen: float | None = None
         self._kills_before = out_of_memory_kills()
         self._terminated = False
@@ -76,6 +79,8 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         self._wait_until_cleared()
         self._look(launcher)
+        self._reduction.read()
+        self._keep()
         ended = self._conclude(launcher)
         self._write(ended)
         return ended
@@ -84,7 +89,7 @@ class Supervisor:
         """One round: new events, a sample, requests, status."""
         now = time.monotonic()
         self._find_attempt(launcher.pid)
-        self._read_events()
+        self._read_events(now)
         if self._launch and now >= self._next_sample:
             self._next_sample = now + SAMPLE_SECONDS
             self._sample()
@@ -107,14 +112,17 @@ class Supervisor:
         self._attempt, self._launch = attempt, launch
         self._state.identity["gpus"] = launch.get("gpus", [])
 
-    def _read_events(self) -> None:
-        if self._attempt is None:
-            return
-        for rank in status.ranks_of(self._attempt.events_dir):
-            reader = self._readers.setdefault(rank, EventReader(self._attempt.events(rank)))
-            while events := reader.read():
-                for event in events:
-                    self._state.apply(event)
+    def _read_events(self, now: float) -> None:
+        if self._attempt is not None:
+            self._reduction.read(READ_SECONDS)
+        if now >= self._next_keep:
+            self._next_keep = now + KEEP_SECONDS
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write down how far the events were read, and the curves in levels; readers go without if the disk is full."""
+        with contextlib.suppress(OSError):
+            self._reduction.keep()
 
     def _sample(self) -> None:
         if self._sampler is None:
