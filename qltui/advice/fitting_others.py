@@ -30,15 +30,31 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "llamafactory": {"micro_batch_size": 8, "max_length": 2048},
     # axolotl 0.19.0 utils/schemas/config.py and training.py
     "axolotl": {"micro_batch_size": 1, "max_length": 512, "gc": "none"},
+    # openrlhf 0.11.2 cli/train_sft.py
+    "openrlhf": {"micro_batch_size": 8, "max_length": 2048, "gc": "none"},
 }
 """What a program takes where its file says nothing."""
 SPELT = {
-    "micro_batch_size": ("per_device_train_batch_size", "micro_batch_size", "train_micro_batch_size_per_gpu"),
-    "max_length": ("max_length", "max_seq_length", "model_max_length", "cutoff_len", "sequence_len"),
+    "micro_batch_size": (
+        "per_device_train_batch_size",
+        "micro_batch_size",
+        "train_micro_batch_size_per_gpu",
+        "micro_train_batch_size",
+        "train.micro_batch_size",
+    ),
+    "max_length": (
+        "max_length",
+        "max_seq_length",
+        "model_max_length",
+        "cutoff_len",
+        "sequence_len",
+        "max_len",
+        "data.max_len",
+    ),
     "gc": ("gradient_checkpointing", "activation_checkpointing", "disable_gradient_checkpointing"),
 }
 """Keys by which a file does say it, if only something that is filled in elsewhere."""
-TRAINERS = ("hf", "trl_sft")
+TRAINERS = ("hf", "trl_sft", "openrlhf_sft")
 """Those that compute a row as ours does; the others compare answers, or write some."""
 OWN_WAYS = (
     "nvme_params", "nvme_opt", "auto_find_batch_size", "sequence_parallel", "liger", "device_map",
@@ -71,13 +87,18 @@ def completed(values: Mapping[str, Any], engine: str, keys: Collection[str]) -> 
     }  # fmt: skip
     known = {**defaults, **values}
     needed = {"model", "method", "micro_batch_size", "max_length", "gc"}
-    if not needed <= known.keys() or any(map(known.get, OWN_WAYS)) or any(key in keys for key in UNPLANNED_KEYS):
+    if not needed <= known.keys() or any(map(known.get, _ways(known))) or any(key in keys for key in UNPLANNED_KEYS):
         return None
     if known.get("trainer", "hf") not in TRAINERS or known.get("task", "causal") != "causal":
         return None
     if known["method"] == "full" and not str(known.get("optim", "adamw")).startswith(("adamw", "paged_adamw")):
         return None
     return known
+
+
+def _ways(known: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that would take another amount of memory; a device map that is replaced changes nothing."""
+    return (name for name in OWN_WAYS if name != "device_map" or not known.get("device_map_replaced"))
 
 
 class Need(NamedTuple):

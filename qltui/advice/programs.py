@@ -12,5 +12,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
     # pyproject.toml of llamafactory 0.9.5: the newest it takes
     "llamafactory": {"transformers": "5.6.0", "peft": "0.18.1", "accelerate": "1.11.0"},
+    # openrlhf 0.11.2's metadata
+    "openrlhf": {"transformers": "5.15.0", "deepspeed": "0.19.6"},
 }  # fmt: skip
 """Versions that come with a program; what is installed here is then not what it runs with."""

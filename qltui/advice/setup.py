@@ -27,7 +27,8 @@ class Setup(NamedTuple):
 
     # Whose run it is, and on what.
     engine: str = "qltui"
-    """``qltui`` for our own; else ``hf``, ``trl``, ``axolotl``, ``llamafactory``, ``accelerate``, ``deepspeed``."""
+    """``qltui`` for our own; else ``hf``, ``trl``, ``axolotl``, ``llamafactory``, ``openrlhf``, ``accelerate`` or
+    ``deepspeed``."""
     config: RunConfig | None = None
     """Of our own run."""
     versions: Mapping[str, str] = NOTHING
@@ -45,6 +46,8 @@ class Setup(NamedTuple):
     n_gpus_per_node: int = 2
     launcher: str = "accelerate"
     device_map: str | None = None
+    device_map_replaced: bool = False
+    """Whether the program puts each process's own GPU in its place where there are several."""
     device_map_has_cpu_or_disk: bool = False
     uses_parallelism_config: bool = False
     use_deepspeed: bool = False
@@ -119,7 +122,7 @@ class Setup(NamedTuple):
 
     # How.
     trainer: str = "hf"
-    """hf, trl, trl_dpo, trl_kto, trl_grpo, openrlhf, custom_loop."""
+    """hf, trl, trl_dpo, trl_kto, trl_grpo, openrlhf_sft, openrlhf_ppo_vllm, custom_loop."""
     optim: str = "adamw_torch_fused"
     max_grad_norm: float = 1.0
     batch_size: int = 1

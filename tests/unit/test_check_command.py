@@ -211,3 +211,49 @@ def test_offload_of_another_machine_says_what_its_host_needs(
     )
     assert main(["check", str(file), "--gpus", "2x24G"]) == 0
     assert "GiB of each host's memory: fits" in capsys.readouterr().out
+
+
+OPENRLHF = """\
+python3 -m openrlhf.cli.train_ppo_ray \\
+   --pretrain Qwen/Qwen3-8B --vllm_num_engines 4 \\
+   --zero_stage 3 --param_dtype bf16 \\
+   --lora_rank 64 --colocate_all_models
+"""
+
+
+def test_adapters_that_openrlhf_cannot_send_to_vllm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "ppo.sh"
+    file.write_text(OPENRLHF)
+    code, found = check(capsys, file)
+    (finding,) = (one for one in found["findings"] if one["rule"] == "openrlhf-adapters")
+    assert (code, finding["field"], finding["line"]) == (0, "lora_rank", 4)
+    assert found["files"][0]["ignored"] == ["--colocate_all_models"]
+    assert main(["check", str(file)]) == 0
+    assert "training command (OpenRLHF arguments)" in capsys.readouterr().out
+    file.write_text(OPENRLHF.replace("--lora_rank 64 ", ""))
+    _, found = check(capsys, file)
+    assert "openrlhf-adapters" not in [one["rule"] for one in found["findings"]]
+
+
+SHARDED = {
+    "zero3": ("deepspeed: ds.json\n", "zero3-device-map"),
+    "fsdp2": ("fsdp: full_shard\nfsdp_config: {version: 2}\n", "device-map-in-ranks"),
+}
+
+
+@pytest.mark.parametrize("strategy", SHARDED)
+def test_a_device_map_beside_sharding(strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ds.json").write_text('{"zero_optimization": {"stage": 3}}')
+    file = tmp_path / "args.yaml"
+    sharding, rule = SHARDED[strategy]
+    file.write_text(f"model_name_or_path: m\nnum_train_epochs: 1\ndevice_map: auto  # as in the notebook\n{sharding}")
+    code, found = check(capsys, file)
+    assert code == 1
+    assert [(one["rule"], one["line"]) for one in found["findings"] if one["severity"] == "block"] == [(rule, 3)]
+    code, _ = check(capsys, file, "--fix")
+    assert code == 0 and "device_map" not in file.read_text()
+    axolotl = tmp_path / "axolotl.yml"
+    axolotl.write_text(f"base_model: m\nsequence_len: 8\ndevice_map: auto\n{sharding}")
+    code, found = check(capsys, axolotl)
+    by_rule = {one["rule"]: one["severity"] for one in found["findings"]}
+    assert (code, by_rule["device-map-replaced"]) == (0, "info") and rule not in by_rule

@@ -238,6 +238,77 @@ def test_trainer_values(tmp_path: Path, lines: str, values: dict[str, Any]) -> N
     holds(said(tmp_path, f"model_name_or_path: m\nnum_train_epochs: 1\n{lines}\n"), **values)
 
 
+FLAT = """read -r -d '' training_commands <<EOF
+openrlhf.cli.train_sft \\
+   --max_len 2048 --micro_train_batch_size 2 \\
+   --pretrain meta-llama/Meta-Llama-3-8B \\
+   --zero_stage 3 \\
+   --bf16 --flash_attn --packing_samples \\
+   --lora_rank 64 --load_in_4bit \\
+   --input_template $'User: {}\\nAssistant: '
+EOF
+if [[ ${1} != "slurm" ]]; then
+    deepspeed --num_gpus 8 --module $training_commands
+fi
+"""
+DOTTED = """ray job submit --address="http://127.0.0.1:8265" --runtime-env-json='{"working_dir": "/openrlhf"}' \\
+   -- python3 -m openrlhf.cli.train_ppo_ray --actor.num_nodes 2 --actor.num_gpus_per_node 8 \\
+   --actor.model_name_or_path Qwen/Qwen3-8B --ds.lora.rank 64 --ds.lora.dropout 0.1 \\
+   --ds.adam_offload --train.batch_size 128 --actor.adam.lr 5e-7 --actor.gradient_checkpointing_enable \\
+   --vllm.num_engines 4 --reward.remote_url http://localhost:5000
+"""
+
+
+def test_openrlhf_from_the_script_that_writes_its_command_down(tmp_path: Path) -> None:
+    reading = said(tmp_path, FLAT, "train_sft_llama.sh")
+    assert (reading.format, reading.engine) == (Format.COMMAND, "openrlhf")
+    holds(
+        reading, model="meta-llama/Meta-Llama-3-8B", strategy="zero3", method="qlora4", lora_rank=64, max_length=2048,
+        micro_batch_size=2, precision="bf16", attn="fa2", packing=True, gc="none", quant_storage="uint8",
+        compute_dtype="bfloat16", has_adapter=True, trainer="openrlhf_sft", n_gpus=8, launcher="deepspeed",
+    )  # fmt: skip
+    places = {name: (place.key, place.line) for name, place in reading.places.items()}
+    assert (places["strategy"], places["lora_rank"]) == (("zero_stage", 5), ("lora_rank", 7))
+    assert reading.ignored == ["--input_template"]
+
+
+def test_openrlhf_by_its_dotted_names(tmp_path: Path) -> None:
+    reading = said(tmp_path, DOTTED, "ppo.sh")
+    holds(
+        reading, model="Qwen/Qwen3-8B", strategy="zero2", method="lora", lora_rank=64, lora_dropout=0.1, gc="hf",
+        use_reentrant=False, cpu_offload_opt=True, precision="bf16", learning_rate=5e-7, global_batch_size=128,
+        trainer="openrlhf_ppo_vllm", n_gpus=16, n_gpus_per_node=8, nodes=2,
+    )  # fmt: skip
+    assert reading.ignored == ["--reward.remote_url"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        ("--pretrain m --micro_train_batch_size 1", {"method": "full", "has_adapter": False, "precision": None}),
+        ("--pretrain m --micro_train_batch_size 1 --zero_stage $STAGE --param_dtype fp16",
+         {"strategy": None, "precision": "fp16", "model_dtype": "float16"}),
+        ("--ds.zero_stage 0 --ds.load_in_4bit", {"strategy": "ddp", "method": "qlora4", "has_adapter": False}),
+        ("--ds.zero_stage 2 --ds.tensor_parallel_size 2", {"strategy": "other"}),
+        ("--ds.zero_stage 2 --ds.lora.rank $RANK", {"strategy": "zero2", "method": None, "has_adapter": None}),
+        ("--train.micro_batch_size 1 --backend fsdp2", {"strategy": "fsdp2", "use_deepspeed": None}),
+    ],
+)  # fmt: skip
+def test_openrlhf_values(tmp_path: Path, arguments: str, values: dict[str, Any]) -> None:
+    reading = said(tmp_path, f"deepspeed ../train_sft.py {arguments}\n", "train.sh")
+    assert reading.engine == "openrlhf"
+    holds(reading, **values)
+
+
+def test_a_device_map_may_be_called_auto(tmp_path: Path) -> None:
+    holds(said(tmp_path, "base_model: m\nsequence_len: 8\ndevice_map: auto\n"), device_map="auto",
+          device_map_replaced=True)  # fmt: skip
+    own = said(tmp_path, "model_name_or_path: m\nnum_train_epochs: 1\ndevice_map: auto\n")
+    holds(own, device_map="auto", device_map_replaced=False)
+    trl = "model_name_or_path: m\nnum_train_epochs: 1\nmodel_init_kwargs: {device_map: auto}\n"
+    holds(said(tmp_path, trl), device_map="auto", device_map_replaced=True)
+
+
 def test_trainer_as_json(tmp_path: Path) -> None:
     text = '{\n"model_name_or_path": "m",\n"per_device_train_batch_size": 2,\n"bf16": true\n}'
     reading = said(tmp_path, text, "args.json")

@@ -82,6 +82,49 @@ def test_several_values_over_several_files() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("trl.yaml", "model_name_or_path: m\nnum_train_epochs: 1\npacking: true\n",
+         "model_name_or_path: m\nnum_train_epochs: 1\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 4\n"
+         "packing: true\n"),
+        ("axolotl.yml", "base_model: m\nmicro_batch_size: 8\nsequence_len: 64\n",
+         "base_model: m\nmicro_batch_size: 2\ngradient_accumulation_steps: 4\nsequence_len: 64\n"),
+        ("ds.json", '{"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": 8,'
+         ' "gradient_accumulation_steps": 1}',
+         '{"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": 2,'
+         ' "gradient_accumulation_steps": 4}'),
+    ],
+)  # fmt: skip
+def test_rows_of_a_step_are_written_where_no_key_had_them(name: str, old: str, new: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(old)
+    result = patched(read_file(path), {"micro_batch_size": 2, "gradient_accumulation_steps": 4})
+    assert (result.texts, result.missing) == ({str(path): new}, {})
+
+
+def test_deepspeeds_numbers_that_are_left_to_the_trainer_stay_so(tmp_path: Path) -> None:
+    (tmp_path / "args.yaml").write_text("model_name_or_path: m\nnum_train_epochs: 1\ndeepspeed: ds.json\n")
+    automatic = '{"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": "auto"}'
+    (tmp_path / "ds.json").write_text(automatic)
+    (reading,) = read([tmp_path / "args.yaml"])
+    result = patched(reading, {"micro_batch_size": 2})
+    assert [Path(path).name for path in result.texts] == ["args.yaml"] and not result.missing
+
+
+def test_options_of_openrlhf_keep_their_dots(tmp_path: Path) -> None:
+    path = tmp_path / "train.sh"
+    command = "deepspeed --module openrlhf.cli.train_sft --ds.zero_stage 2 --ds.load_in_4bit --ds.adam_offload"
+    path.write_text(f"{command}\n")
+    wanted = {"has_adapter": True, "micro_batch_size": 1, "cpu_offload_opt": False, "strategy": "zero3"}
+    result = patched(read_file(path), wanted)
+    mended = command.replace("_stage 2", "_stage 3").replace(" --ds.adam_offload", "")
+    assert result.texts == {str(path): f"{mended} --ds.lora.rank 16 --train.micro_batch_size 1\n"}
+    flat = "deepspeed --module openrlhf.cli.train_sft --zero_stage 2 --load_in_4bit --lora_rank 8\n"
+    path.write_text(flat)
+    assert patched(read_file(path), {"method": "lora"}).texts == {str(path): flat.replace(" --load_in_4bit", "")}
+
+
+@pytest.mark.parametrize(
     ("sample", "name", "value", "reason"),
     [
         ("trl_dpo.yaml", "kbit_prepare", False, "no file has a key for it"),

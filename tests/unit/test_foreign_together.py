@@ -51,7 +51,7 @@ def test_launch_and_training_side_by_side() -> None:
 
 def test_through_a_command() -> None:
     (reading,) = read([SAMPLES / "train.sh"])
-    assert (reading.format, reading.engine) == (Format.COMMAND, "hf")
+    assert (reading.format, reading.engine) == (Format.COMMAND, "trl")
     assert (reading.values["strategy"], reading.values["world_size"]) == ("fsdp2", 2)
     assert any("makes world_size 2" in note.message and "makes it 16" in note.message for note in reading.notes)
 

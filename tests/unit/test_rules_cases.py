@@ -46,7 +46,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity | None]] = [
     ("4: .to of 4-bit today", {"strategy": "zero3"}, "zero3-4bit-cannot-move", None),
     ("4: .to of 8-bit", {"method": "int8", "strategy": "zero3", "versions": {"bitsandbytes": "0.46.1"}},
      "int8-cannot-move", WARN),
-    ("4: weights for vLLM", {"trainer": "openrlhf", "strategy": "zero3"}, "openrlhf-adapters", WARN),
+    ("4: weights for vLLM", {"trainer": "openrlhf_ppo_vllm", "strategy": "zero3"}, "openrlhf-adapters", WARN),
     ("4: merging into 4 bits", {"export": "merge4"}, "merge-into-4bit", WARN),
     # 5
     ("5: SIGKILL", {"est_host_ram_per_rank_gb": 15.0, "host_ram_gb": 16.0, "versions": {"transformers": "4.57.1"}},

@@ -237,7 +237,10 @@ SPOKEN: dict[str, tuple[Values, Values]] = {
         {"architecture": find("openai/gpt-oss-20b"), "lora_targets": ["all-linear"]}, {"target_parameters": True}),
     "peft-parameters-dropout": (
         {"target_parameters": True, "lora_dropout": 0.1}, {"lora_dropout": 0.0}),
-    "openrlhf-adapters": ({"trainer": "openrlhf"}, {"method": "full"}),
+    "openrlhf-adapters": ({"trainer": "openrlhf_ppo_vllm"}, {"trainer": "openrlhf_sft"}),
+    "openrlhf-4bit-in-fp16": ({"engine": "openrlhf", "precision": "fp16"}, {"method": "lora"}),
+    "llamafactory-device-map": ({"engine": "llamafactory", "device_map": "auto"}, {"engine": "hf"}),
+    "device-map-replaced": ({"device_map": "auto", "device_map_replaced": True}, {"device_map_replaced": False}),
 }  # fmt: skip
 
 OURS: dict[str, tuple[Values, Values]] = {

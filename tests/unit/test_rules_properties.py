@@ -127,7 +127,7 @@ others = st.fixed_dictionaries(
         "optim": st.sampled_from(["adamw_torch", "adamw_8bit", "paged_adamw_32bit", "adamw_torch_8bit"]),
         "init": st.sampled_from(["default", "pissa", "olora", "loftq"]),
         "device_map": st.sampled_from([None, "auto", "cuda"]),
-        "trainer": st.sampled_from(["hf", "trl", "trl_dpo", "trl_grpo", "openrlhf"]),
+        "trainer": st.sampled_from(["hf", "trl", "trl_dpo", "trl_grpo", "openrlhf_ppo_vllm"]),
         "task": st.sampled_from(["causal", "seq_cls"]),
         "modules_to_save": st.booleans(),
         "tied": st.booleans(),

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qltui.advice.findings import Severity
 from qltui.advice.rule import ACCELERATE, GITHUB, REPRODUCED, TRANSFORMERS, Concerns, Rule
 
+if TYPE_CHECKING:
+    from qltui.advice.setup import Setup
+
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
 """Device maps that place layers of one model on several GPUs."""
+
+
+def _starts_ranks(setup: Setup) -> bool:
+    """Whether there are several processes, ZeRO-3's aside; FSDP is for nothing else, also where no file counts them."""
+    return setup.fsdp or (setup.strategy in ("ddp", "zero1", "zero2") and setup.world_size > 1)
+
 
 RULES = (
     Rule(
         "device-map-in-ranks",
         Severity.BLOCK,
         "device_map",
-        lambda s: (
-            s.strategy in ("ddp", "fsdp1", "fsdp2", "zero1", "zero2") and s.device_map in SPREAD and s.world_size > 1
-        ),
+        lambda s: _starts_ranks(s) and s.device_map in SPREAD and not s.device_map_replaced,
         "a device map that spreads layers, in a run of several processes",
         "device_map {value} spreads the model over all GPUs, and {strategy} starts a process for each of them.",
         "Leave the device map out; each process then loads onto its own GPU.",
         "It places the layers of one model for one process; Accelerate refuses it in any distributed mode.",
         f"{ACCELERATE} accelerator.py prepare_model; {GITHUB}/huggingface/peft/issues/2505",
+        {"device_map": None},
+    ),
+    Rule(
+        "device-map-replaced",
+        Severity.INFO,
+        "device_map",
+        lambda s: (_starts_ranks(s) or s.strategy == "zero3") and s.device_map in SPREAD and s.device_map_replaced,
+        "a device map that spreads layers, in several processes of a program that sets its own",
+        "device_map {value} has no effect: with several processes each loads onto its own GPU, as it should.",
+        "Leave the device map out.",
+        "Axolotl and TRL's trainers take the map away or replace it before they load the model.",
+        "axolotl 0.19.0 utils/config/__init__.py choose_device and normalize_config, loaders/model.py"
+        " _set_device_map_config; trl 1.16.0 trainer/sft_trainer.py",
         {"device_map": None},
     ),
     Rule(

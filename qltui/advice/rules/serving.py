@@ -70,11 +70,11 @@ RULES = (
         "openrlhf-adapters",
         Severity.WARN,
         "method",
-        lambda s: s.trainer == "openrlhf" and s.method in ("lora", "qlora4"),
+        lambda s: s.trainer == "openrlhf_ppo_vllm" and s.method in ("lora", "qlora4"),
         "OpenRLHF with adapters and weights sent to vLLM",
         "OpenRLHF cannot send weights of {value} to vLLM: types differ, then names such as lm_head.weight lack.",
         "Merge before the weights are sent, or train without adapters; QLoRA there goes with ZeRO-2 alone.",
         "Adapters are float32, and the server expects merged weights under the base model's names.",
-        f"{GITHUB}/OpenRLHF/OpenRLHF/issues/1349, /403",
+        f"openrlhf 0.11.2 trainer/ray/ppo_actor.py broadcast_to_vllm; {GITHUB}/OpenRLHF/OpenRLHF/issues/1349, /403",
     ),
 )

@@ -49,7 +49,7 @@ RULES = (
         "zero3-device-map",
         Severity.BLOCK,
         "device_map",
-        lambda s: s.strategy == "zero3" and s.device_map is not None,
+        lambda s: s.strategy == "zero3" and s.device_map is not None and not s.device_map_replaced,
         "a device map under ZeRO-3",
         "ZeRO-3 places the weights itself, and Transformers refuses the device map {value} beside it.",
         "Leave the device map out.",

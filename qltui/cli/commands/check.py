@@ -227,6 +227,7 @@ def _print(checked: list[Checked], *, fixing: bool) -> None:
     for one in checked:
         for file in one.reading.files:
             title = TITLES[file.format] if file.format else "unknown"
+            title += f" ({TITLES[file.arguments]})" if file.arguments else ""
             understood = f", {len(file.values)} values understood" if file.format not in (None, Format.QLTUI) else ""
             ignored = f", ignored: {', '.join(file.ignored)}" if file.ignored else ""
             _say(f"{file.path}: {title}{understood}{ignored}")

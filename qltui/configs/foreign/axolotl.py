@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qltui.configs.foreign.keys import flag, integer, number, positive, text, words
 from qltui.configs.foreign.launching import deepspeed
@@ -12,6 +12,7 @@ from qltui.configs.foreign.shared import (
     OTHER,
     TRAINER,
     checkpointing,
+    device_map,
     fsdp,
     initialisation,
     is_listed,
@@ -44,7 +45,7 @@ def axolotl(keys: Keys) -> None:
     keys.take("optim", "optimizer", convert=text)
     keys.take("packing", "sample_packing", convert=flag)
     keys.choose("model_dtype", "torch_dtype", spelt=DTYPES)
-    keys.take("device_map", "device_map", convert=_device_map)
+    device_map(keys, "device_map", replaced=True)
     resumes(keys, "resume_from_checkpoint")
     _precision(keys)
     checkpointing(keys, "gradient_checkpointing", is_argument=False)
@@ -68,10 +69,6 @@ def _precision(keys: Keys) -> None:
             keys.say("model_dtype", key, key, {})
             return
     precision(keys, "bf16", "fp16")
-
-
-def _device_map(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _attention(keys: Keys) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LAUNCHERS = re.compile(
     r"\b(accelerate\s+launch|torchrun|torch\.distributed\.(?:run|launch)|deepspeed\b.{0,300}\.py|trl\s+\w+|"
-    r"llamafactory-cli|axolotl\s+\w+|axolotl\.cli|python3?\s+\S+\.py)"
+    r"llamafactory-cli|axolotl\s+\w+|axolotl\.cli|openrlhf\.cli\.train_\w+|python3?\s+\S+\.py)"
 )
 """What a text must hold to be looked at as a script."""
 TRL_METHODS = ("sft", "dpo", "kto", "grpo", "orpo", "cpo", "reward", "rloo", "ppo", "gkd", "bco", "online_dpo")
@@ -31,6 +31,8 @@ TELLING = frozenset({
     "lora_r", "use_peft", "dataset_name", "base_model",
 })  # fmt: skip
 """Arguments by which a plain Python call is known to be a training."""
+MODULES = ("axolotl.cli.train", "openrlhf.cli.train_")
+"""What the names of modules begin with that do nothing else than train."""
 NESTED = re.compile(r"^(?:ba|z|da)?sh$")
 
 
@@ -110,7 +112,7 @@ def _python(words: list[Word], environment: dict[str, str], line: int) -> Call |
         return None
     entries, positional = _options(words[1:])
     is_training = len(TELLING.intersection(entry.key for entry in entries)) >= 2
-    if is_training or words[0].text.startswith("axolotl.cli.train"):
+    if is_training or words[0].text.startswith(MODULES):
         return Call("python", words[0].text, [], entries, positional, environment, line)
     return None
 

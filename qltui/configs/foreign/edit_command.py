@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from qltui.configs.foreign.keys import Entry
 
 
-def insert(text: str, options: Sequence[Entry], key: str, value: str) -> str | None:
+def insert(text: str, options: Sequence[Entry], key: str, value: str, *, is_name: bool = False) -> str | None:
     """The text with an option after the last of ``options`` that stands in it; None where none does.
 
-    A dotted key becomes an option that holds JSON.
+    A dotted key becomes an option that holds JSON, unless it ``is_name`` of an option as it stands.
     """
     end = max((option.end for option in options if option.end > 0), default=0)
     if not end:
         return None
-    name, *inside = key.split(".")
+    name, *inside = [key] if is_name else key.split(".")
     if inside:
         value = f"'{_json(inside, value)}'"
     line = text[text.rfind("\n", 0, end) + 1 : end]

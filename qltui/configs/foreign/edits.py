@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from qltui.configs.foreign.files import written
 from qltui.configs.foreign.keys import Unreadable
+from qltui.configs.foreign.reading import Format
 from qltui.configs.foreign.spots import AFTER, REMOVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qltui.configs.foreign.keys import Entry
-    from qltui.configs.foreign.reading import Format
 
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 """Text that YAML and a shell take as it stands."""
@@ -31,7 +31,7 @@ def edited(text: str, path: str, kind: Format, changes: Mapping[str, Any]) -> st
     for key, value in changes.items():
         parts = written(text, path)
         entries = next((entries for one, entries in parts if one is kind), [])
-        new = _changed(text, path, entries, key, value, is_launch=len(parts) > 1 and parts[0][0] is kind)
+        new = _changed(text, path, kind, entries, key, value)
         if new is None or not _says(new, path, kind, entries, key, value):
             return None
         text = new
@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else str(value).lower()
 
 
-def _changed(text: str, path: str, entries: list[Entry], key: str, value: Any, *, is_launch: bool) -> str | None:
+def _changed(text: str, path: str, kind: Format, entries: list[Entry], key: str, value: Any) -> str | None:
     """The text with one key of its ``entries`` changed, unproven."""
     entry = next((entry for entry in reversed(entries) if entry.key == key), None)
     is_section = any(one.key.startswith(f"{key}.") for one in entries)
@@ -75,7 +75,7 @@ def _changed(text: str, path: str, entries: list[Entry], key: str, value: Any, *
             return f"{text[: entry.start]}{json.dumps(value)}{text[entry.end :]}"
         return edit_json.insert(text, key, json.dumps(value))
     if is_command(text, path):
-        return _in_command(text, entries, entry, key, value, is_launch=is_launch)
+        return _in_command(text, kind, entries, entry, key, value)
     return _in_yaml(text, entry, key, value, is_section=is_section)
 
 
@@ -95,9 +95,7 @@ def _in_yaml(text: str, entry: Entry | None, key: str, value: Any, *, is_section
     return text[: entry.start] + yaml_value(value, text[entry.start : entry.end]) + text[entry.end :]
 
 
-def _in_command(
-    text: str, entries: list[Entry], entry: Entry | None, key: str, value: Any, *, is_launch: bool
-) -> str | None:
+def _in_command(text: str, kind: Format, entries: list[Entry], entry: Entry | None, key: str, value: Any) -> str | None:
     from qltui.configs.foreign import edit_command
     from qltui.configs.foreign.command import LAUNCH_FLAGS
 
@@ -105,8 +103,9 @@ def _in_command(
         return edit_command.remove(text, entry) if entry is not None else None
     spelt = yaml_value(value) if not isinstance(value, list) else " ".join(map(_word, value))
     if entry is None:
-        bare = is_launch and value is True and key in LAUNCH_FLAGS
-        inserted = edit_command.insert(text, entries, key, "" if bare else spelt)
+        bare = kind is Format.ACCELERATE and value is True and key in LAUNCH_FLAGS
+        is_name = kind is Format.OPENRLHF
+        inserted = edit_command.insert(text, entries, key, "" if bare else spelt, is_name=is_name)
         return inserted.replace(f"--{key} ", f"--{key}", 1) if inserted and bare else inserted
     if entry.start < 0:
         return None

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from qltui.configs.foreign.keys import Entry
 
 KNOWN = "Known are those of Accelerate, DeepSpeed, Axolotl, LLaMA-Factory, TRL and Trainer, commands, and run.yaml."
-KNOWN_COMMANDS = "Known are accelerate launch, torchrun, deepspeed, trl, llamafactory-cli and axolotl."
+KNOWN_COMMANDS = "Known are accelerate launch, torchrun, deepspeed, trl, llamafactory-cli, axolotl and openrlhf.cli."
 
 MAX_SCRIPT = 40_000
 """Characters: enough for any, and few enough for what a hostile one may cost."""
+OF_OPENRLHF = ({"pretrain", "micro_train_batch_size"}, {"ds.zero_stage"}, {"train.micro_batch_size"})
+"""Arguments by which OpenRLHF's programs are known where they are called as files."""
 CONFIG_OPTIONS = ("config", "c", "config_path", "config_file")
 """Options by which programs are given a configuration file of theirs."""
 
@@ -109,6 +111,10 @@ def fill(reading: Reading, entries: Sequence[Entry], program: str = "") -> None:
             training.llama_factory_v1(keys)
         case Format.TRAINER:
             training.trainer(keys, program)
+        case Format.OPENRLHF:
+            from qltui.configs.foreign.openrlhf import openrlhf
+
+            openrlhf(keys, program)
         case _:  # run.yaml is engine.config.reading's, but for its lines
             reading.lines.update({path: reading.lines[name] for name, path in ALIASES.items() if name in reading.lines})
             return
@@ -182,6 +188,7 @@ LAUNCH_OPTIONS = ("num_processes", "num_machines", "config_file", "accelerate_co
 def _read_call(reading: Reading, call: Call) -> None:
     """Enter what a command says: its program's arguments over its launcher's options."""
     options, arguments = _parted(call)
+    reading.arguments = _format_of(call, arguments)
     for part in (_launched(reading.path, call, options), _trained(reading.path, call, arguments)):
         for name in part.values:
             reading.places.pop(name, None)
@@ -209,7 +216,10 @@ def _format_of(call: Call, arguments: Sequence[Entry]) -> Format:
     """Whose arguments a command's program takes."""
     if "axolotl" in (call.launcher, call.program.split(".")[0]):
         return Format.AXOLOTL
-    if call.launcher == "llamafactory-cli" or {"stage", "finetuning_type"} & {entry.key for entry in arguments}:
+    keys = {entry.key for entry in arguments}
+    if "openrlhf" in call.program or any(telling <= keys for telling in OF_OPENRLHF):
+        return Format.OPENRLHF
+    if call.launcher == "llamafactory-cli" or {"stage", "finetuning_type"} & keys:
         return Format.LLAMA_FACTORY
     return Format.TRAINER
 

@@ -9,7 +9,7 @@ from engine.config.schema import Problem
 from qltui.configs.foreign.reading import Place, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -134,17 +134,20 @@ class Keys:
             return True
         return any(name.startswith(f"{key}.") for name in self._entries)
 
-    def get(self, key: str, convert: Callable[[Any], T | None], *, quiet: bool = False) -> T | None:
+    def get(
+        self, key: str, convert: Callable[[Any], T | None], *, quiet: bool = False, unsaid: Collection[str] = UNSAID
+    ) -> T | None:
         """The value of a key; None where it is absent, left to the tool, filled in elsewhere, or wrong (a problem).
 
-        ``quiet`` takes what doesn't fit for absent: for keys that may be of another kind.
+        ``quiet`` takes what doesn't fit for absent: for keys that may be of another kind. ``unsaid`` are the words by
+        which this key leaves it to the tool.
         """
         entry = self._entries.get(key)
         if entry is None:
             return None
         self._used.add(key)
         value = entry.value
-        if value is None or (isinstance(value, str) and value.lower() in UNSAID):
+        if value is None or (isinstance(value, str) and value.lower() in unsaid):
             return None
         where = f"{self.reading.path}:{entry.line}"
         if isinstance(value, str) and TEMPLATE.search(value):

@@ -26,6 +26,8 @@ class Format(StrEnum):
     """Arguments of Transformers' Trainer or of TRL, as YAML or JSON."""
     FSDP = "fsdp"
     """What Transformers takes as ``--fsdp_config``: a JSON file with the plugin's settings alone."""
+    OPENRLHF = "openrlhf"
+    """Arguments of OpenRLHF's programs, which come in commands alone."""
     COMMAND = "command"
     """A command line that starts a training, or a script holding one."""
 
@@ -39,6 +41,7 @@ TITLES = {
     Format.LLAMA_FACTORY_V1: "LLaMA-Factory v1 configuration",
     Format.TRAINER: "TRL or Trainer arguments",
     Format.FSDP: "FSDP settings for Trainer",
+    Format.OPENRLHF: "OpenRLHF arguments",
     Format.COMMAND: "training command",
 }
 """What a person calls each format."""
@@ -86,6 +89,8 @@ class Reading(Struct):
     """Files it names, by the key that does."""
     parts: list[Reading] = field(default_factory=list)
     """The files it was made of, if several."""
+    arguments: Format | None = None
+    """Of a command: whose arguments its program takes."""
 
     @property
     def files(self) -> list[Reading]:
@@ -95,11 +100,15 @@ class Reading(Struct):
     @property
     def engine(self) -> str:
         """The program that trains, or starts the training, in the rules' word for it."""
-        if self.format is Format.TRAINER:
+        kind = self.format
+        if kind is Format.COMMAND:
+            named = [part.engine for part in self.parts if part.format is not Format.COMMAND and part.trains]
+            if named:
+                return named[0]
+            kind = next((file.arguments for file in self.files if file.format is Format.COMMAND), None)
+        if kind is Format.TRAINER:
             return "trl" if str(self.values.get("trainer", "")).startswith("trl") else "hf"
-        if self.format is Format.COMMAND and self.parts:
-            return next((part.engine for part in self.parts if part.format is not Format.COMMAND and part.trains), "hf")
-        return ENGINES.get(self.format, "hf") if self.format else "hf"
+        return ENGINES.get(kind, "hf") if kind else "hf"
 
     @property
     def trains(self) -> bool:
@@ -114,5 +123,5 @@ class Reading(Struct):
 
 ENGINES = {
     Format.QLTUI: "qltui", Format.ACCELERATE: "accelerate", Format.DEEPSPEED: "deepspeed", Format.AXOLOTL: "axolotl",
-    Format.LLAMA_FACTORY: "llamafactory", Format.LLAMA_FACTORY_V1: "llamafactory",
+    Format.LLAMA_FACTORY: "llamafactory", Format.LLAMA_FACTORY_V1: "llamafactory", Format.OPENRLHF: "openrlhf",
 }  # fmt: skip

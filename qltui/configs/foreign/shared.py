@@ -129,6 +129,19 @@ def checkpointing(keys: Keys, key: str, *, is_argument: bool) -> None:
         keys.say("uses_gradient_checkpointing_arg", True, key, {})
 
 
+def device_map(keys: Keys, *names: str, replaced: bool) -> None:
+    """Where layers are placed; ``auto`` is a word of its own here.
+
+    ``replaced`` where the program puts each process's own GPU in its place as soon as there are several.
+    """
+    for key in names:
+        value = keys.get(key, text, quiet=True, unsaid=("none", "null", ""))
+        if value:
+            keys.say("device_map", value, key, {})
+            keys.say("device_map_replaced", replaced)
+            return
+
+
 def targets(keys: Keys, key: str) -> None:
     """Which modules get adapters."""
     listed = keys.take("lora_targets", key, convert=words)

@@ -20,6 +20,9 @@ TOKEN = re.compile(
 PIECE = re.compile(rf"""'([^']*)' | "((?:\\.|[^"\\])*)" | ({OUTPUT}) | \\(.) | (.)""", re.VERBOSE | re.DOTALL)
 VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*|\d+)(?:\[[@*]\])?(?::?([-=])([^}]*))?\}|([A-Za-z_]\w*))")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
+HEREDOC = re.compile(r"read\s[^\n]*?([A-Za-z_]\w*)\s*<<-?\s*(['\"]?)(\w+)\2\s*$")
+"""``read -r -d '' NAME <<EOF``, by which scripts write a long command down before they run it."""
+MAX_HEREDOCS = 20
 MAX_ITEMS = 1000
 """Of an array of a script."""
 MAX_WORD = 20_000
@@ -58,10 +61,12 @@ def commands(text: str, first_line: int = 1, *, inside: bool = False) -> list[Co
 
 class _Script:
     def __init__(self, text: str, first_line: int) -> None:
-        self.starts, self.first_line = line_starts(text), first_line
+        self.text, self.starts, self.first_line = text, line_starts(text), first_line
         self.tokens = [match for match in TOKEN.finditer(text) if match.lastgroup not in ("space", "join", "comment")]
         self.at = 0
         self.variables: dict[str, list[str]] = {}
+        self.heredocs: dict[str, list[re.Match[str]]] = {}
+        self.heredocs_left = MAX_HEREDOCS
         self.exported: set[str] = set()
         self.found: list[Command] = []
 
@@ -84,6 +89,8 @@ class _Script:
             elif match.lastgroup == "redirection":
                 self.at += 1
             else:
+                if match.lastgroup == "newline" and words and words[0].text == "read":
+                    self._read_heredoc(words[0].start, match.start())
                 self._end(words, assigned)
                 words, assigned = [], {}
         self._end(words, assigned)
@@ -95,6 +102,22 @@ class _Script:
             self.found.append(Command(words, {**shared, **assigned}))
         else:
             self.variables.update({name: [value] for name, value in assigned.items() if name not in self.variables})
+
+    def _read_heredoc(self, start: int, end: int) -> None:
+        """Keep what ``read`` is given in the lines that follow, and go on behind it."""
+        command = HEREDOC.match(self.text[start:end]) if start >= 0 and self.heredocs_left else None
+        if command is None:
+            return
+        self.heredocs_left -= 1
+        last = re.compile(rf"^\s*{command[3]}[^\S\n]*$", re.MULTILINE).search(self.text, end)
+        if last is None:
+            return
+        inside = []
+        while self.at < len(self.tokens) and self.tokens[self.at].start() < last.end():
+            if self.tokens[self.at].end() <= last.start():
+                inside.append(self.tokens[self.at])
+            self.at += 1
+        self.heredocs[command[1]] = [token for token in inside if token.lastgroup == "word"]
 
     def _declare(self, assigned: dict[str, str]) -> None:
         """Read the rest of an ``export NAME=value`` line."""
@@ -131,6 +154,9 @@ class _Script:
         whole = re.fullmatch(r'"?\$\{(\w+)\[[@*]\]\}"?', raw)
         if whole and whole[1] in self.variables:
             return [Word(item, line, -1, -1) for item in self.variables[whole[1]][:MAX_ITEMS]]
+        named = re.fullmatch(r"\$\{?(\w+)\}?", raw)
+        if named and named[1] in self.heredocs:
+            return [word for token in self.heredocs.pop(named[1]) for word in self._expand(token)]
         plain = self._plain(raw)
         texts = self._filled(plain)
         if len(texts) == 1 and texts[0] == plain:

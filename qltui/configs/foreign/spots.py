@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from qltui.configs.foreign.axolotl import ATTENTION_FLAGS, LIGER
 from qltui.configs.foreign.launching import IN_FILE
+from qltui.configs.foreign.openrlhf import FOUR_BITS as OPENRLHF_FOUR_BITS
+from qltui.configs.foreign.openrlhf import MICRO_BATCH as OPENRLHF_MICRO_BATCH
+from qltui.configs.foreign.openrlhf import OFFLOAD, PACKING
 from qltui.configs.foreign.reading import Format
 from qltui.configs.foreign.training import EIGHT_BITS, FLASH_SWITCHES, FOUR_BITS, LORA_SWITCHES
 
@@ -29,11 +32,13 @@ ARGUMENTS: dict[str, tuple[str, Mapping[Any, Any] | None]] = {
     "save_total": ("save_total_limit", None),
     "ddp_timeout": ("ddp_timeout", None),
     "resume": ("resume_from_checkpoint", None),
+    "gradient_accumulation_steps": ("gradient_accumulation_steps", None),
 }
 """Arguments of Trainer that every program built on it takes: the key and, where they differ, its word for a value."""
 PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
     Format.TRAINER: {
         **ARGUMENTS,
+        "micro_batch_size": ("per_device_train_batch_size", None),
         "optim": ("optim", None),
         "packing": ("packing", None),
         "liger": ("use_liger_kernel", None),
@@ -45,6 +50,7 @@ PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
     },
     Format.LLAMA_FACTORY: {
         **ARGUMENTS,
+        "micro_batch_size": ("per_device_train_batch_size", None),
         "optim": ("optim", None),
         "liger": ("enable_liger_kernel", None),
         "dora": ("use_dora", None),
@@ -56,6 +62,7 @@ PLAIN: dict[Format, dict[str, tuple[str, Mapping[Any, Any] | None]]] = {
     },
     Format.AXOLOTL: {
         **ARGUMENTS,
+        "micro_batch_size": ("micro_batch_size", None),
         "optim": ("optimizer", None),
         "packing": ("sample_packing", None),
         "dora": ("peft_use_dora", None),
@@ -86,6 +93,9 @@ AS_TRAINER = (
 )  # fmt: skip
 """What Trainer compares with its own arguments, and fills in where DeepSpeed's file says auto."""
 AFTER: dict[str, tuple[str, ...]] = {
+    "gradient_accumulation_steps": ("per_device_train_batch_size", "micro_batch_size"),
+    "per_device_train_batch_size": ("gradient_accumulation_steps", "num_train_epochs"),
+    "micro_batch_size": ("gradient_accumulation_steps", "num_epochs"),
     "gradient_checkpointing_kwargs": ("gradient_checkpointing", "activation_checkpointing"),
     "bnb_4bit_quant_storage": ("bnb_4bit_quant_type", "load_in_4bit"),
     "bnb_config_kwargs": ("load_in_4bit", "adapter"),
@@ -241,6 +251,26 @@ def _axolotl_liger(value: bool, keys: Keys) -> Changes:
     return {} if value else {name: False for name in LIGER if keys.get(name)}
 
 
+def _in_deepspeed(key: str) -> Callable[[int, Keys], Changes]:
+    """A number of DeepSpeed's that is not left to the trainer."""
+    return lambda value, keys: {key: value} if keys.get(key) not in (None, "auto") else {}
+
+
+def _openrlhf_method(value: str, keys: Keys) -> Changes:
+    return _without(keys, *OPENRLHF_FOUR_BITS) if value == "lora" else {}
+
+
+def _openrlhf_adapter(value: bool, keys: Keys) -> Changes:
+    return {_dotted(keys, "ds.lora.rank", "lora_rank"): 16} if value else {}
+
+
+def _dotted(keys: Keys, new: str, old: str) -> str:
+    """The name that stands there, else the one that versions have to which the others belong."""
+    if new in keys or old in keys:
+        return new if new in keys else old
+    return new if any("." in key for key in keys) else old
+
+
 def _default_init(*names: str) -> Callable[[str, Keys], Changes]:
     return lambda value, keys: _without(keys, *names) if value == "default" else {}
 
@@ -271,8 +301,12 @@ def _four_bits(value: bool, keys: Keys) -> Changes:
     return {_first(keys, *FOUR_BITS): True} | {name: False for name in EIGHT_BITS if keys.get(name)}
 
 
-def _nothing_listed(name: str) -> Callable[[bool, Keys], Changes]:
+def _nothing_listed(name: str) -> Callable[[Any, Keys], Changes]:
     return lambda value, keys: {} if value else _without(keys, name)
+
+
+def _no_device_map(value: str | None, keys: Keys) -> Changes:
+    return {} if value else _without(keys, "device_map", "model_init_kwargs.device_map")
 
 
 def _no_fsdp(value: bool, keys: Keys) -> Changes:
@@ -302,6 +336,15 @@ SPECIAL: dict[tuple[Format, str], Callable[[Any, Keys], Changes]] = {
     (Format.TRAINER, "init"): _default_init("init_lora_weights"),
     (Format.AXOLOTL, "init"): _default_init("peft_init_lora_weights", "peft.loftq_config"),
     (Format.LLAMA_FACTORY, "init"): _default_init("pissa_init", "pissa_iter"),
-    (Format.AXOLOTL, "device_map"): lambda value, keys: {} if value else _without(keys, "device_map"),
+    **{(kind, "device_map"): _nothing_listed("device_map") for kind in (Format.AXOLOTL, Format.LLAMA_FACTORY)},
+    (Format.TRAINER, "device_map"): _no_device_map,
+    (Format.DEEPSPEED, "micro_batch_size"): _in_deepspeed("train_micro_batch_size_per_gpu"),
+    (Format.DEEPSPEED, "gradient_accumulation_steps"): _in_deepspeed("gradient_accumulation_steps"),
+    (Format.ACCELERATE, "gradient_accumulation_steps"): _in_deepspeed("deepspeed_config.gradient_accumulation_steps"),
+    (Format.OPENRLHF, "method"): _openrlhf_method,
+    (Format.OPENRLHF, "has_adapter"): _openrlhf_adapter,
+    (Format.OPENRLHF, "micro_batch_size"): lambda value, keys: {_dotted(keys, *OPENRLHF_MICRO_BATCH): value},
+    (Format.OPENRLHF, "cpu_offload_opt"): lambda value, keys: {} if value else _without(keys, *OFFLOAD),
+    (Format.OPENRLHF, "packing"): lambda value, keys: {} if value else _without(keys, *PACKING),
 }
 """Names that more than one key says, or a key's absence."""

@@ -13,6 +13,7 @@ from qltui.configs.foreign.shared import (
     OTHER,
     TRAINER,
     checkpointing,
+    device_map,
     fsdp,
     initialisation,
     is_listed,
@@ -52,6 +53,8 @@ def trainer(keys: Keys, program: str = "") -> None:
     kinds = ("activation_checkpointing_kwargs.", "gradient_checkpointing_kwargs.", "")
     keys.take("use_reentrant", *(f"{kind}use_reentrant" for kind in kinds), convert=flag)
     keys.choose("model_dtype", "dtype", "torch_dtype", spelt=DTYPES)
+    device_map(keys, "device_map", replaced=False)
+    device_map(keys, "model_init_kwargs.device_map", replaced=True)  # trl 1.16 trainer/sft_trainer.py, and the others
     keys.choose("attn", "attn_implementation", spelt=ATTENTION)
     for key in FLASH_SWITCHES:
         if keys.get(key, flag, quiet=True):
@@ -166,6 +169,7 @@ def llama_factory(keys: Keys) -> None:
     keys.take("liger", "enable_liger_kernel", convert=flag)
     keys.take("dora", "use_dora", convert=flag)
     keys.take("rslora", "use_rslora", convert=flag)
+    device_map(keys, "device_map", replaced=False)
     keys.take("packing", "neat_packing", "packing", convert=flag)
     keys.take("lora_rank", "lora_rank", convert=positive)
     keys.take("resize_vocab", "resize_vocab", convert=flag)
