@@ -151,7 +151,7 @@ class Ladder:
             [x, {name: y if math.isfinite(y) else str(y) for name, y in values.items()}] for x, values in self._points
         ]
         last = {"last": self.last} if math.isfinite(self.last) else {}
-        return {**last, "names": sorted(self._names), "ends": self._ends, "points": points, "files": self._files}
+        return {**last, "names": sorted(self._names), "ends": self._ends, "points": points, "files": list(self._files)}
 
     def add(self, x: float, values: Mapping[str, float]) -> None:
         """Take a point. One at an earlier place, or of a name that has been there, takes back what came after."""
@@ -283,7 +283,8 @@ def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int
     begin = math.inf
     levels = []
     for level, (generation, length) in enumerate(described["files"]):
-        lines = _read_lines(_path(folder, name, level, generation), length, rows * 4096)[-rows:] if length else []
+        most = rows if level + 1 < len(WIDTHS) else length  # the coarsest has the whole past
+        lines = _read_lines(_path(folder, name, level, generation), length, most * 4096)[-most:] if most else []
         found = [row for row in map(json.loads, lines) if row["first"] < begin]
         levels.append(found)
         begin = min([begin, *(row["first"] for row in found[:1])])
