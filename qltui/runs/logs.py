@@ -21,15 +21,17 @@ FIRST_LEAST = 16 * 1024
 class LogLine:
     """One line of a rank's log."""
 
-    __slots__ = ("ended", "path", "rank", "start", "text")
+    __slots__ = ("end", "ended", "path", "rank", "start", "text")
 
-    def __init__(self, rank: int, text: str, path: str, start: int, ended: bool = True) -> None:
+    def __init__(self, rank: int, text: str, path: str, start: int, end: int, ended: bool = True) -> None:
         self.rank = rank
         self.text = text
         """Printable, as :func:`clean` leaves it."""
         self.path = path
         self.start = start
         """Where it begins in the file, in bytes."""
+        self.end = end
+        """Where the next one begins."""
         self.ended = ended
         """False where more may come, as of a progress bar: the next line of the rank is this one, further on."""
 
@@ -57,10 +59,12 @@ class LogTail:
     def lines(self, rank: int = 0) -> list[LogLine]:
         """The same with where they stand, and at the end what was last begun, if it is another than before."""
         before = self._rest
-        found = [LogLine(rank, _text(line), self.path, start) for start, line in self._read()]
+        found = [_line(rank, line, self.path, start) for start, line in self._read()]
         if self._rest and self._rest != before:
             begun = _text(self._rest)
-            found += [LogLine(rank, begun, self.path, self._begun, ended=False)] if begun.strip() else []
+            found += (
+                [LogLine(rank, begun, self.path, self._begun, self._offset or 0, ended=False)] if begun.strip() else []
+            )
         return found
 
     def remainder(self) -> list[str]:
@@ -111,7 +115,7 @@ def lines_before(path: str, end: int, rank: int = 0, size: int = CHUNK) -> list[
     placed = list(_placed(data.removesuffix(b"\n").split(b"\n"), begin))
     if begin and len(placed) > 1:  # the first began before; alone it is a line longer than we read, shown from here
         placed = placed[1:]
-    return [LogLine(rank, _text(line), path, start) for start, line in placed] if data else []
+    return [_line(rank, line, path, start) for start, line in placed] if data else []
 
 
 class RunLogs:
@@ -141,6 +145,10 @@ def _placed(lines: Iterable[bytes], start: int) -> Iterable[tuple[int, bytes]]:
     for line in lines:
         yield start, line
         start += len(line) + 1
+
+
+def _line(rank: int, line: bytes, path: str, start: int) -> LogLine:
+    return LogLine(rank, _text(line), path, start, start + len(line) + 1)
 
 
 def _text(line: bytes) -> str:
