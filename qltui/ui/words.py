@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
 from qltui.runs.sanitise import clean
 from qltui.runs.state import LIVE
 from qltui.words import UNKNOWN, duration, number, share, size
 
-__all__ = ["AUDITS", "STATES", "duration", "is_live", "number", "path", "plain", "rate", "share", "size", "state"]
+__all__ = [
+    "AUDITS", "STATES", "duration", "fitted", "is_live", "number", "path", "plain", "rate", "share", "size", "state",
+]  # fmt: skip
 
 STATES: dict[str, tuple[str, str]] = {
     "queued": ("◌", "$muted"),
@@ -61,3 +65,18 @@ def path(value: str | Path) -> str:
     """A path with the home folder as ``~``."""
     text, home = plain(value), str(Path.home())
     return f"~{text[len(home) :]}" if text == home or text.startswith(f"{home}/") else text
+
+
+def fitted(path: str, width: int) -> str:
+    """A path in ``width`` columns: folders in its middle give way to an ellipsis, then the beginning of its name."""
+    if cell_len(path) <= width:
+        return path
+    first, *rest = path.split("/")
+    for place in range(1, len(rest)):
+        shorter = "/".join([first, "…", *rest[place:]])
+        if cell_len(shorter) <= width:
+            return shorter
+    name = path.rpartition("/")[2]
+    while name and cell_len(name) >= width:
+        name = name[1:]
+    return f"…{name}"

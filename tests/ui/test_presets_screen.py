@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from support.nvml import Nvml, h200
+from support.reviews import CHOSEN
 from support.screen import press_together, text_of, until, until_seen
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from qltui.configs import loading, presets
 from qltui.facts import gpus
@@ -17,6 +18,7 @@ from qltui.ui.app import QltuiApp
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.review import Review
+from qltui.ui.screens.saving import Saving
 
 A40 = {"name": "NVIDIA A40", "total": 46068, "reserved": 450, "capability": (8, 6)}
 FSDP2 = "llama3-8b-qlora-fsdp2-4xa40"
@@ -118,6 +120,40 @@ async def test_the_form_begins_with_the_adapted_values() -> None:
         assert form.values["hardware.ranks_per_node"] == "2"
         assert form.values["training.gradient_accumulation_steps"] == "8"
         assert form.machine_text == ""
+
+
+async def offered_as_machine(pilot: Pilot[Any]) -> str:
+    """What the dialog that saves the run under review says it is planned for."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, Review), "the review")
+    await until_seen(pilot, "p preset")
+    await until_seen(pilot, "✓ ready")
+    await pilot.press("p")
+    await until(pilot, lambda: isinstance(pilot.app.screen, Saving), "the dialog")
+    return pilot.app.screen.query_one("#machine", Input).value
+
+
+@pytest.mark.usefixtures("two_a40")
+@pytest.mark.parametrize(
+    ("name", "machine"), [(FSDP2, "2xA40"), ("llama3-8b-qlora-1x24g", "1x24G"), ("demo-cpu", "cpu")]
+)
+async def test_a_preset_saved_anew_is_for_the_machine_it_was_made_to_fit(name: str, machine: str) -> None:
+    async with QltuiApp(Presets).run_test(size=(120, 36)) as pilot:
+        await chosen(pilot, name)
+        await pilot.press("enter")
+        assert await offered_as_machine(pilot) == machine
+
+
+@pytest.mark.usefixtures("two_a40")
+@pytest.mark.parametrize(
+    ("device", "described", "machine"), [("cpu", "", "cpu"), ("auto", "", "2xA40"), ("auto", "3x47G", "3x47G")]
+)
+async def test_what_is_filled_in_is_for_the_machine_it_was_filled_in_for(
+    device: str, described: str, machine: str
+) -> None:
+    values = CHOSEN | {"hardware.device": device}
+    async with QltuiApp(lambda: NewRun(values, described)).run_test(size=(120, 36)) as pilot:
+        await pilot.press("f2")
+        assert await offered_as_machine(pilot) == machine
 
 
 async def test_what_cannot_run_here_is_edited_for_the_machine_that_was_meant() -> None:

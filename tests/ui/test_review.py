@@ -120,8 +120,8 @@ async def test_the_review_names_the_files_of_the_strategy(strategy: str, size: t
 async def test_files_are_turned_by_keys_and_by_the_mouse(size: tuple[int, int]) -> None:
     async with QltuiApp(demo()).run_test(size=size) as pilot:
         await until_seen(pilot, "✓ ready")
-        first = pilot.app.screen.query_one(RunFiles).shown
-        assert first == ("run.yaml" if size[0] == 120 else "overview")
+        first = "run.yaml" if size[0] == 120 else "overview"
+        await until(pilot, lambda: pilot.app.screen.query_one(RunFiles).shown == first, first)
         await pilot.press("right")
         await until(pilot, lambda: pilot.app.screen.query_one(RunFiles).shown != first, "the next file")
         await pilot.press("left")
@@ -156,9 +156,20 @@ async def test_the_overview_stands_beside_the_files_where_there_is_room() -> Non
 
 
 async def test_what_was_changed_for_this_machine_is_told_first(size: tuple[int, int]) -> None:
-    notes = ["strategy.name: fsdp2 -> ddp, because there is no second GPU"]
-    async with QltuiApp(demo(notes=notes)).run_test(size=size) as pilot:
+    changes = ["strategy.name: fsdp2 -> ddp, because there is no second GPU"]
+    async with QltuiApp(demo(changes=changes)).run_test(size=size) as pilot:
         await until_seen(pilot, "→ strategy.name: fsdp2 -> ddp")
+
+
+async def test_long_paths_give_up_folders_and_no_part_of_a_name(tmp_path: Path, size: tuple[int, int]) -> None:
+    folder = tmp_path / "a-project-of-mine" / "its-data-of-the-last-year"
+    folder.mkdir(parents=True)
+    rows = folder / "rows-that-are-trained-on.jsonl"
+    rows.write_text((Path(CHOSEN["data.path"])).read_text())
+    async with QltuiApp(demo(f"data={rows}")).run_test(size=size) as pilot:
+        await until_seen(pilot, "/…/")
+        (line,) = [line for line in text_of(pilot).splitlines() if "/…/" in line]
+        assert f"/{rows.name}" in line
 
 
 async def test_a_described_machine_is_planned_for_and_asked_about_before_a_launch(size: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.reviews import CHOSEN, demo, shown, source
 from support.runs import Cli
-from support.screen import until_on, until_seen
+from support.screen import press_together, until_on, until_seen
 from support.terminal import Terminal
 from textual.widgets import Input
 
@@ -185,6 +185,19 @@ async def test_a_file_is_copied_by_a_program_and_kept(home: Path, xclip: Path, s
         assert xclip.read_text() == source(pilot)
         assert (home / "copied" / "demo-cpu" / "accelerate.yaml").read_text() == source(pilot)
         assert (xclip.parent / "arguments").read_text() == "-selection clipboard\n"
+
+
+async def test_keys_that_arrive_together_count_in_their_order(home: Path, xclip: Path, size: tuple[int, int]) -> None:
+    """What is copied is what was shown when the key was pressed, whatever key came right after it."""
+    async with QltuiApp(demo()).run_test(size=size) as pilot:
+        await until_seen(pilot, "✓ ready")
+        while pilot.app.screen.query_one(RunFiles).shown != "run.yaml":
+            await pilot.press("right")
+            await pilot.pause()
+        press_together(pilot, "y", "right", "y")
+        await until_seen(pilot, "✓ accelerate.yaml copied")
+        copied = home / "copied" / "demo-cpu"
+        assert sorted(file.name for file in copied.iterdir()) == ["accelerate.yaml", "run.yaml"]
 
 
 async def test_the_command_of_a_new_run_comes_with_the_file_it_names(home: Path, xclip: Path) -> None:

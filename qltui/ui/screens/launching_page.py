@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual import work
-from textual.message import Message
 
+from qltui.ui import words
 from qltui.ui.screens.page import Page
 
 if TYPE_CHECKING:
@@ -16,31 +16,59 @@ if TYPE_CHECKING:
 
 
 class LaunchingPage(Page):
-    """A full screen that starts a run and hears what became of it."""
+    """A full screen that starts a run; whoever has left it by then is told what became of it."""
 
-    class Launched(Message):
-        """The run was started."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.launching = False
+        """Whether a run is being started."""
+        self._unseen: Path | None = None
+        """The run that was started while something lay over this screen."""
 
-        def __init__(self, path: Path) -> None:
-            super().__init__()
-            self.path = path
+    def started(self, path: Path) -> None:
+        """Show the run at ``path``; this screen is the one that is open."""
+        raise NotImplementedError
 
-    class Refused(Message):
-        """The run was not started, and why."""
+    def refused(self, reason: str) -> None:
+        """Say why the run was not started."""
+        raise NotImplementedError
 
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
+    def launch(self, config: RunConfig) -> None:
+        """Start a run; answered by :meth:`started` or :meth:`refused`."""
+        self.launching = True
+        self._launch(config)
 
     @work(thread=True, group="launch", exit_on_error=False)
-    def launch(self, config: RunConfig) -> None:
-        """Start a run; answered by :class:`Launched` or :class:`Refused`."""
+    def _launch(self, config: RunConfig) -> None:
         from qltui.runs import launching
         from qltui.runs.assessment import assess
 
+        app = self.app  # hears of it even where this screen is closed meanwhile
         try:
             run = launching.launch(assess(config))  # asked now: the machine may have changed since it was shown
         except launching.LaunchRefused as error:
-            self.post_message(self.Refused(str(error)))
+            app.call_later(self._was_refused, config.name, str(error))
+        else:
+            app.call_later(self._was_started, run.path)
+
+    def _was_started(self, path: Path) -> None:
+        self.launching = False
+        if self.app.screen is self:
+            self.started(path)
             return
-        self.post_message(self.Launched(run.path))
+        self._unseen = path
+        self.app.notify(f"{path.name}\nctrl+p, Runs shows it", title="launched", markup=False)
+
+    def _was_refused(self, name: str, reason: str) -> None:
+        self.launching = False
+        if self in self.app.screen_stack:
+            self.refused(reason)
+        if self.app.screen is not self:
+            told = f"{words.plain(name)}: {words.plain(reason)}"
+            self.app.notify(told, title="not launched", severity="error", timeout=20, markup=False)
+
+    def on_screen_resume(self) -> None:
+        """Nothing lies over it any more: show what was started meanwhile."""
+        if self._unseen is not None:
+            path, self._unseen = self._unseen, None
+            self.started(path)

@@ -21,6 +21,8 @@ from qltui.ui.widgets.preset_detail import PresetDetail, standing
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual import events
     from textual.app import ComposeResult
 
@@ -85,7 +87,6 @@ class Presets(LaunchingPage):
         self.presets: dict[str, Preset] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._rehearsed: dict[str, Rehearsed] = {}
-        self._launching = False
         self._clicked: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -224,9 +225,9 @@ class Presets(LaunchingPage):
             self.app.push_screen(Review.of_preset(preset.name))
             return
         adapted: RunConfig = found.here.config
-        notes = [str(one) for one in found.here.changes]
+        changes = [str(one) for one in found.here.changes]
         command = f"qltui launch {preset.name} --adapt"
-        self.app.push_screen(Review(f"Preset {preset.name}, adapted", lambda: adapted, command, notes=notes))
+        self.app.push_screen(Review(f"Preset {preset.name}, adapted", lambda: adapted, command, changes=changes))
 
     def action_edit(self) -> None:
         """Open the form with the chosen preset's values, as they would run here."""
@@ -244,28 +245,25 @@ class Presets(LaunchingPage):
     def action_launch(self) -> None:
         """Start the chosen preset; one that must change is reviewed first."""
         preset = self.presets.get(self.chosen or "")
-        if preset is None or preset.config is None or self._launching:
+        if preset is None or preset.config is None or self.launching:
             return
         found = self.outcomes.get(preset.name)
         if found is not None and found.here.changes:
             self.action_review()
             return
-        self._launching = True
         self._tell(f"… launching {preset.name}")
         self.launch(preset.config)
 
-    @on(LaunchingPage.Launched)
-    def _watch(self, event: LaunchingPage.Launched) -> None:
+    def started(self, path: Path) -> None:
+        """Open the monitor; from there one comes back to the presets."""
         from qltui.ui.screens.monitor import Monitor
 
-        self._launching = False
         self._tell("")
-        self.app.push_screen(Monitor(event.path))
+        self.app.push_screen(Monitor(path))
 
-    @on(LaunchingPage.Refused)
-    def _refuse(self, event: LaunchingPage.Refused) -> None:
-        self._launching = False
-        self._tell(f"✗ not launched: {words.plain(event.reason)}")
+    def refused(self, reason: str) -> None:
+        """Say why."""
+        self._tell(f"✗ not launched: {words.plain(reason)}")
 
     def _tell(self, text: str) -> None:
         line = self.query_one("#problem", Static)

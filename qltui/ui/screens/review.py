@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.binding import Binding
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from engine.config import FIELDS
-from qltui.ui import clipboard, draft, words
+from engine.config.ranks import uses_gpu
+from qltui.ui import draft, words
 from qltui.ui.screens.launching_page import LaunchingPage
 from qltui.ui.steps import STEPS
 from qltui.ui.widgets.footer import Footer
+from qltui.ui.widgets.reading import Reading
+from qltui.ui.widgets.review_files import OVERVIEW, ReviewFiles
 from qltui.ui.widgets.review_overview import ReviewOverview
-from qltui.ui.widgets.review_verdict import command_text, copied_text, job_line, problem_text, verdict_lines
+from qltui.ui.widgets.review_verdict import job_line, problem_text, verdict_lines
 from qltui.ui.widgets.run_files import RunFiles
 from qltui.ui.widgets.step_bar import REVIEW, StepBar
 from qltui.ui.widgets.title_bar import TitleBar
@@ -33,14 +36,10 @@ if TYPE_CHECKING:
     from engine.config import Problem, RunConfig
     from qltui.runs.prospect import Foresight
     from qltui.runs.rehearsal_job import RehearsalJob
-    from qltui.ui.clipboard import Copied
     from qltui.ui.screens.new_run import NewRun
 
-OVERVIEW, COMMAND = "overview", "command"
-"""Tabs that are no file; the overview is one where it has no room beside the files."""
 WIDE_ENOUGH = 100
-"""Columns from which it has: those of the app's ``-wide``."""
-
+"""Columns from which the overview has room beside the files: those of the app's ``-wide``."""
 LOOK_SECONDS = 1.0
 """How often it is told how a rehearsal goes."""
 HINT = Content.styled("← → next file   e edit it in the form   ? all keys", "$muted")
@@ -58,15 +57,10 @@ class Review(LaunchingPage):
         Binding("y", "copy", "copy", id="review.copy", tooltip="Copy the file, or the command, that is shown"),
         Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before"),
         Binding("e", "edit", "edit", id="review.edit", show=False, tooltip="Change it in the form, at what stops it"),
+        Binding("right", "tab(1)", "next file", id="review.next", show=False, tooltip="Show the next file"),
+        Binding("left", "tab(-1)", "file before", id="review.previous", show=False, tooltip="Show the file before"),
         Binding(
-            "right", "tab(1)", "next file", id="review.next", show=False, priority=True, tooltip="Show the next file"
-        ),
-        Binding(
-            "left", "tab(-1)", "file before", id="review.previous", show=False, priority=True,
-            tooltip="Show the file before",
-        ),
-        Binding(
-            "pageup", "up", "up", id="review.up", show=False, priority=True,
+            "pageup", "to_the_form", "step before", id="review.up", show=False,
             tooltip="A page up; from the top back to the step before",
         ),
         Binding("question_mark,f1", "help", "help", id="help", key_display="?", show=False, tooltip="All keys"),
@@ -80,23 +74,15 @@ class Review(LaunchingPage):
             self.known = known
             self.problems = list(problems)
 
-    class WasCopied(Message):
-        """A text was copied, one way or another."""
-
-        def __init__(self, name: str, copied: Copied) -> None:
-            super().__init__()
-            self.name = name
-            self.copied = copied
-
     def __init__(
-        self, title: str, load: Callable[[], RunConfig], command: str = "", *, notes: Sequence[str] = (),
+        self, title: str, load: Callable[[], RunConfig], command: str = "", *, changes: Sequence[str] = (),
         machine: str = "", wizard: NewRun | None = None,
     ) -> None:  # fmt: skip
         """Review what ``load`` gives.
 
         Args:
             command: does the same from a shell; without one it is ``qltui launch`` of a copy of run.yaml.
-            notes: lines told above all else, such as what was changed for this machine.
+            changes: what was changed for this machine, a line each.
             machine: GPUs it is planned for, as described; empty for those of this machine.
             wizard: the form it comes from, one screen below: changes are made there.
         """
@@ -104,11 +90,10 @@ class Review(LaunchingPage):
         self._title = title
         self._load = load
         self._command = command
-        self._notes = list(notes)
+        self._changes = list(changes)
         self._machine = machine
         self._wizard = wizard
         self._known: Foresight | None = None
-        self._launching = False
         self._job: RehearsalJob | None = None
 
     @classmethod
@@ -126,10 +111,10 @@ class Review(LaunchingPage):
         yield TitleBar(Content(f"Review · {self._title}"))
         if self._wizard is not None:
             yield StepBar()
-        with VerticalScroll(id="verdicts"):
+        with Reading(id="verdicts"):
             yield Static("… checking model, data and machine", id="verdict", markup=False)
         with Horizontal(id="what"):
-            yield RunFiles(id="files", classes="panel")
+            yield ReviewFiles(self._command, id="files", classes="panel")
             yield ReviewOverview(id="overview")
         yield Static(HINT, id="said", markup=False)
         yield Footer()
@@ -183,7 +168,7 @@ class Review(LaunchingPage):
         if self._known is None:
             return
         known = self._known
-        lines = verdict_lines(known.planned, known.here, self._machine, known.prospect.refusal, self._notes)
+        lines = verdict_lines(known.planned, known.here, self._machine, known.prospect.refusal, self._changes)
         if self._job is not None:
             lines.append(job_line(self._job))
         self._say_verdict(lines)
@@ -199,15 +184,8 @@ class Review(LaunchingPage):
     async def _show_files(self) -> None:
         if self._known is None:
             return
-        prospect = self._known.prospect
-        aside = {OVERVIEW: ""} if self.app.size.width < WIDE_ENOUGH else {}
-        await self.query_one(RunFiles).show(
-            {
-                **aside,
-                **prospect.files,
-                COMMAND: command_text(prospect, self._shell_command, is_copied=not self._command),
-            }
-        )
+        known, overview = self._known, self.app.size.width < WIDE_ENOUGH
+        await self._files.show_run(known.planned.config.name, known.prospect, overview=overview)
 
     @on(RunFiles.Turned)
     def _turned(self, event: RunFiles.Turned) -> None:
@@ -216,43 +194,19 @@ class Review(LaunchingPage):
 
     async def action_tab(self, by: int) -> None:
         """Show the next file, or the one before."""
-        await self.query_one(RunFiles).turn(by)
+        await self._files.turn(by)
 
     @property
-    def _shell_command(self) -> str:
-        """What does the same from a shell; where nothing else does, from a copy of run.yaml."""
-        copy = clipboard.copied_folder() / self._run_name / "run.yaml"
-        return self._command or f"qltui launch {shlex.quote(str(copy))}"
-
-    @property
-    def _run_name(self) -> str:
-        assert self._known is not None
-        return self._known.planned.config.name
+    def _files(self) -> ReviewFiles:
+        return self.query_one(ReviewFiles)
 
     def action_copy(self) -> None:
         """Copy the file that is shown; else the command."""
-        if self._known is None:
-            return
-        files, shown = self._known.prospect.files, self.query_one(RunFiles).shown
-        if shown in files:
-            self._copy(shown, files[shown], {f"{self._run_name}/{shown}": files[shown]})
-        else:
-            run_file = {} if self._command else {f"{self._run_name}/run.yaml": files["run.yaml"]}
-            self._copy(
-                "the command",
-                self._shell_command,
-                {f"{self._run_name}/command.sh": f"{self._shell_command}\n", **run_file},
-            )
+        self._files.copy_shown()
 
-    @work(thread=True, group="copy", exit_on_error=False)
-    def _copy(self, name: str, text: str, files: dict[str, str]) -> None:
-        self.post_message(self.WasCopied(name, clipboard.copy(text, files)))
-
-    @on(WasCopied)
-    def _tell_of_the_copy(self, event: WasCopied) -> None:
-        if event.copied.sequence:
-            clipboard.send(self.app, event.copied.sequence)
-        self._say(copied_text(event.name, event.copied))
+    @on(ReviewFiles.Told)
+    def _tell_of_the_copy(self, event: ReviewFiles.Told) -> None:
+        self._say(event.text)
 
     # What is done with it
 
@@ -261,12 +215,12 @@ class Review(LaunchingPage):
         if action == "launch":
             return True if self._may_launch else None
         if action in ("rehearse", "save", "export", "copy", "edit"):
-            return True if self._known is not None and not self._launching else None
+            return True if self._known is not None and not self.launching else None
         return True
 
     @property
     def _may_launch(self) -> bool:
-        return self._known is not None and not self._known.here.refusals and not self._launching
+        return self._known is not None and not self._known.here.refusals and not self.launching
 
     def action_launch(self) -> None:
         """Start the run; ask before one is started on another machine than it is planned for."""
@@ -284,23 +238,21 @@ class Review(LaunchingPage):
         self.app.push_screen(question, lambda agreed: self._start(config) if agreed else None)
 
     def _start(self, config: RunConfig) -> None:
-        self._launching = True
+        self.launch(config)
         self._say("… launching")
         self.refresh_bindings()
-        self.launch(config)
 
-    @on(LaunchingPage.Launched)
-    def _watch(self, event: LaunchingPage.Launched) -> None:
+    def started(self, path: Path) -> None:
+        """Open the monitor."""
         from qltui.ui.screens.monitor import Monitor
 
         if self._wizard is not None:
             self.app.pop_screen()  # what was filled in is launched: from the run one goes back to where one began
-        self.app.switch_screen(Monitor(event.path))
+        self.app.switch_screen(Monitor(path))
 
-    @on(LaunchingPage.Refused)
-    def _refuse(self, event: LaunchingPage.Refused) -> None:
-        self._launching = False
-        self._say(("✗ not launched  ", "bold $error"), words.plain(event.reason))
+    def refused(self, reason: str) -> None:
+        """Say why, and let it be tried again."""
+        self._say(("✗ not launched  ", "bold $error"), words.plain(reason))
         self.refresh_bindings()
 
     def action_rehearse(self) -> None:
@@ -326,7 +278,16 @@ class Review(LaunchingPage):
                 self._say(("✓ saved as preset ", "bold $success"), place[0], (f"  {words.path(place[1])}", "$muted"))
 
         assert self._known is not None
-        self.app.push_screen(Saving(self._known.here.config, self._machine), saved)
+        self.app.push_screen(Saving(self._known.here.config, self._planned_for(self._known)), saved)
+
+    def _planned_for(self, known: Foresight) -> str:
+        """The machine it is for: as it was described, as the configuration has it, else the one it was made to fit."""
+        from qltui.facts.machine import as_text
+
+        config, machine = known.here.config, known.here.machine
+        if self._machine or (config.hardware.planned_for and not self._changes):
+            return self._machine or config.hardware.planned_for
+        return "cpu" if not uses_gpu(config, machine.gpus_per_node) else as_text(machine)
 
     def action_export(self) -> None:
         """Write it for another program."""
@@ -337,13 +298,9 @@ class Review(LaunchingPage):
 
     # Back to the form
 
-    def action_up(self) -> None:
-        """A page up; from the top of what is read, back to the step before."""
-        read = self.focused
-        if isinstance(read, VerticalScroll) and read.scroll_y > 0:
-            read.scroll_page_up(animate=False)
-        else:
-            self._back_to(STEPS[-1].name)
+    def action_to_the_form(self) -> None:
+        """Back to the step before."""
+        self._back_to(STEPS[-1].name)
 
     @on(StepBar.Asked)
     def _asked_back(self, event: StepBar.Asked) -> None:

@@ -24,10 +24,10 @@ class Saving(ModalScreen[tuple[str, Path] | None]):
     BINDINGS = [Binding("escape", "leave", "leave", id="saving.leave", tooltip="Save nothing")]
 
     def __init__(self, config: RunConfig, machine: str) -> None:
-        """Save ``config``, planned for ``machine`` as described, or for what the configuration says itself."""
+        """Save ``config``, planned for ``machine`` as ``--gpus`` takes it, unless another one is typed."""
         super().__init__()
         self._config = config
-        self._machine = machine or config.hardware.planned_for
+        self._machine = machine
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -16,6 +15,8 @@ from qltui.runs.outlook import Outlook
 from qltui.ui import words
 from qltui.ui.widgets.findings_panel import MARKS, counted
 from qltui.ui.widgets.fit_panel import FitPanel
+from qltui.ui.widgets.line import Line
+from qltui.ui.widgets.reading import Reading
 from qltui.words import UNKNOWN
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LABEL = 11
 
 
-class ReviewOverview(VerticalScroll):
+class ReviewOverview(Reading):
     """Three panels, one below the other."""
 
     DEFAULT_CSS = """
@@ -43,7 +44,7 @@ class ReviewOverview(VerticalScroll):
     def compose(self) -> ComposeResult:
         yield FitPanel(id="fit")
         yield Static("… checking", id="findings", classes="panel", markup=False)
-        yield Static(id="facts", classes="panel", markup=False)
+        yield RunFacts(id="facts", classes="panel")
 
     def on_mount(self) -> None:
         self.query_one("#fit").add_class("panel")
@@ -63,8 +64,29 @@ class ReviewOverview(VerticalScroll):
         self.query_one(FitPanel).show(
             Outlook(assessed.config, [], assessed.machine, assessed.architecture, advice, [], None)
         )
-        told = [*facts(assessed.config), *([row("epoch", epoch_text(epoch))] if (epoch := assessed.epoch) else [])]
-        self.query_one("#facts", Static).update(Content("\n").join(told))
+        self.query_one(RunFacts).show(assessed)
+
+
+class RunFacts(Line):
+    """The choices that matter most, a line each where there is room."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes, markup=False)
+        self._assessed: Assessment | None = None
+
+    def show(self, assessed: Assessment) -> None:
+        """Show those of a run."""
+        self._assessed = assessed
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """Paths take what room there is."""
+        if self._assessed is None:
+            return
+        lines = facts(self._assessed.config, max(self.content_size.width - LABEL, LABEL))
+        if epoch := self._assessed.epoch:
+            lines.append(row("epoch", epoch_text(epoch)))
+        self.update(Content("\n").join(lines))
 
 
 def epoch_text(epoch: Epoch) -> Content:
@@ -93,14 +115,14 @@ def forcing(finding: Finding) -> str:
     return f"`--force {finding.rule}` launches it all the same"
 
 
-def facts(config: RunConfig) -> list[Content]:
-    """The choices that matter most, a line each."""
+def facts(config: RunConfig, width: int) -> list[Content]:
+    """The choices that matter most, a line each; paths in ``width`` columns."""
     method, training, lora = config.method, config.training, config.method.lora
     name = method.name.value
     adapters = f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.target_modules}" if name != "full" else UNKNOWN
     base = {"qlora": f" · base in {method.quantization.type.value}", "int8": " · base in int8"}.get(name, "")
     task = "" if config.model.task == "causal_lm" else f" · {config.model.task.value.replace('_', ' ')}"
-    ranks = config.hardware.ranks_per_node
+    ranks, evaluated = config.hardware.ranks_per_node, config.data.eval_path
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:g} epochs"
     steps = f"{training.max_steps:,} steps" if training.max_steps else epochs
     batch = "1 row a rank" if training.micro_batch_size == 1 else f"{training.micro_batch_size} rows a rank"
@@ -110,8 +132,8 @@ def facts(config: RunConfig) -> list[Content]:
     if config.strategy.name in ONE_RANK:
         spread = "1 rank"
     rows = [
-        ("model", words.path(config.model.path)),
-        ("data", words.path(config.data.path)),
+        ("model", words.fitted(words.path(config.model.path), width)),
+        ("data", words.fitted(words.path(config.data.path), width)),
         ("method", f"{name}{base}{task}"),
         ("strategy", f"{config.strategy.name.value} · {config.hardware.device.value}, {spread}"),
         ("steps", steps),
@@ -120,7 +142,7 @@ def facts(config: RunConfig) -> list[Content]:
         ("rate", f"{words.rate(training.learning_rate)}, {training.schedule.value}"),
         ("length", f"up to {config.data.max_length:,} tokens"),
         ("precision", config.precision.compute.value),
-        ("evaluation", words.path(config.data.eval_path) if config.data.eval_path else UNKNOWN),
+        ("evaluation", words.fitted(words.path(evaluated), width) if evaluated else UNKNOWN),
         ("seed", str(training.seed)),
         ("name", config.name),
     ]

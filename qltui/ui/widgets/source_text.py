@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pygments.token import Token  # type: ignore[import-untyped]
-from textual.containers import VerticalScroll
 from textual.highlight import HighlightTheme, highlight
 from textual.widgets import Static
+
+from qltui.ui.widgets.reading import Reading
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -29,7 +30,7 @@ class Colours(HighlightTheme):
     }
 
 
-class SourceText(VerticalScroll):
+class SourceText(Reading):
     """Shows one text."""
 
     DEFAULT_CSS = """
