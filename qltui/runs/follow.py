@@ -14,7 +14,7 @@ from qltui.runs import status
 from qltui.runs.logs import LogLine, RunLogs
 from qltui.runs.reduction import Reduction, ranks_of
 from qltui.runs.state import LIVE, Point, RunState
-from qltui.runs.telemetry import newest_sample
+from qltui.runs.telemetry import History, newest_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,8 @@ class Snapshot(NamedTuple):
     plan: dict[str, Any] | None = None
     """``plan.json`` as it is written; None without one."""
     telemetry: dict[str, list[Point]] = {}
-    """(wall seconds, value) by ``gpu<index>.`` and memory_used (bytes), utilization (%), power_watts or temperature."""
+    """(wall seconds, value) by ``gpu<index>.`` and memory_used (bytes), utilization (%), power_watts or temperature,
+    and of ``host.memory_used``; where several hosts have samples, by ``<host>/gpu<index>.`` and so on."""
     phase_seconds: dict[str, float] = {}
     """Seconds of a step by phase (data, forward, backward, optimizer, other), mean of the newest; what is known."""
     sample_age: float | None = None
@@ -61,7 +62,7 @@ class Follower:
         self._reduction: Reduction | None = None
         self._logs = RunLogs()
         self._plan: dict[str, Any] | None = None
-        self._telemetry: dict[str, list[Point]] = {}
+        self._history: History | None = None
 
     def poll(self) -> Snapshot:
         """What is known now."""
@@ -73,7 +74,7 @@ class Follower:
         if not status.is_kept(self.run, written):
             state.identity = RunState(written).identity
             written = status.judge(self.run, written, state)
-        sample = newest_sample(self.run)
+        sample = self._read_telemetry(caught_up)
         return Snapshot(
             status=written,
             series=state.series,
@@ -84,7 +85,7 @@ class Follower:
             elapsed_seconds=self._elapsed(written),
             caught_up=caught_up,
             plan=self._read_plan(),
-            telemetry=self._follow_telemetry(sample),
+            telemetry=self._history.curves if self._history else {},
             phase_seconds=state.phase_seconds,
             sample_age=max(0.0, time.time() - sample["wall"]) if sample.get("wall") else None,
         )
@@ -95,13 +96,13 @@ class Follower:
             self._plan = read_json(self.run.plan_json)
         return self._plan
 
-    def _follow_telemetry(self, sample: dict[str, Any]) -> dict[str, list[Point]]:
-        for gpu in sample.get("gpus") or []:
-            for key in ("memory_used", "utilization", "power_watts", "temperature"):
-                points = self._telemetry.setdefault(f"gpu{gpu.get('index')}.{key}", [])
-                if gpu.get(key) is not None and sample.get("wall") and (not points or points[-1][0] < sample["wall"]):
-                    points.append((sample["wall"], float(gpu[key])))
-        return self._telemetry
+    def _read_telemetry(self, caught_up: bool) -> dict[str, Any]:
+        """The newest sample; the samples over time are read once the curves over steps are there."""
+        if self._history is None:
+            if not caught_up:
+                return newest_sample(self.run)
+            self._history = History(self.run)
+        return self._history.read()
 
     def _read_logs(self) -> list[LogLine]:
         attempt = self.run.last_attempt()

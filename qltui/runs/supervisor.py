@@ -123,6 +123,8 @@ class Supervisor:
         """Write down how far the events were read, and the curves in levels; readers go without if the disk is full."""
         with contextlib.suppress(OSError):
             self._reduction.keep()
+        if self._sampler:
+            self._sampler.keep()
 
     def _sample(self) -> None:
         if self._sampler is None:

@@ -1,0 +1,75 @@
+"""What of the host a run uses: memory, swap, limits, disks, load."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from qltui.facts import host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+
+def sample(run_dir: Path) -> dict[str, Any]:
+    """One look; memory in bytes. ``memory_limit`` is that of a container or a batch job, None where there is none."""
+    told = _meminfo()
+    limit, free = host.memory()
+    limited = limit < told.get("MemTotal", 0)
+    return {
+        "memory_total": told.get("MemTotal"),
+        "memory_available": told.get("MemAvailable"),
+        "swap_total": told.get("SwapTotal"),
+        "swap_free": told.get("SwapFree"),
+        "memory_limit": limit if limited else None,
+        "memory_limit_used": limit - free if limited else None,
+        "disk_free": _free(run_dir),
+        "checkpoints_disk_free": _free(run_dir / "checkpoints"),
+        "load": os.getloadavg()[0],
+        "out_of_memory_kills": out_of_memory_kills(),
+    }
+
+
+def _free(folder: Path) -> int | None:
+    """Free bytes where a folder lies, or will lie."""
+    found = host.disk(folder) or host.disk(folder.parent)
+    return found[1] if found else None
+
+
+def resident(pid: int) -> int | None:
+    """Bytes of memory a process holds; None if it is gone. Source: proc_pid_statm(5)."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return None
+
+
+def _meminfo() -> dict[str, int]:
+    """/proc/meminfo in bytes."""
+    try:
+        with open("/proc/meminfo") as file:
+            return {key: int(value.split()[0]) * 1024 for key, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        return {}
+
+
+def out_of_memory_kills() -> int | None:
+    """Processes the kernel has ended for want of memory since boot."""
+    try:
+        with open("/proc/vmstat") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
+    except OSError:
+        return None
+
+
+def sees_all_processes() -> bool:
+    """Whether process ids here are those of the whole machine, as NVML tells them.
+
+    Not in a container with process ids of its own. The number is fixed by the kernel (PROC_PID_INIT_INO, proc_ns.h).
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
+    except OSError:
+        return False
