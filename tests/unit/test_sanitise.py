@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from pathlib import Path
 
-from qltui.runs.sanitise import WIDTH, clean
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from support.nasty_logs import PIECES, check
+
+from qltui.runs.sanitise import MARKS, WIDTH, clean
 
 NASTY = st.text(
     st.one_of(st.characters(), st.sampled_from("\x1b\x9b\x9d\x90\x9c\x07\r\n\t[]();?0123mHJKP\\\u202e\u200b\u2028"))
@@ -42,6 +45,11 @@ def test_printable_text_is_left_alone(line: str) -> None:
         ("no\u00a0break", "no break"),
         ("\u202egnp.exe", "gnp.exe"),
         ("[bold]not markup[/bold]", "[bold]not markup[/bold]"),
+        ("copy\x1b]52;c;aGk=\x07this", "copythis"),
+        ("a\x00b\x7fc", "abc"),
+        ("e" + "\u0301" * 50 + "x", "e" + "\u0301" * MARKS + "x"),
+        ("\u2764\ufe0f \u3164fill", "\u2764 fill"),
+        ("नमस्ते שלום 漢字", "नमस्ते שלום 漢字"),
     ],
 )
 def test_what_programs_print(line: str, expected: str) -> None:
@@ -50,3 +58,14 @@ def test_what_programs_print(line: str, expected: str) -> None:
 
 def test_a_long_line_says_that_it_was_cut() -> None:
     assert clean("x" * 5000) == "x" * (WIDTH - 1) + "…"
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=20)), max_size=12).map(b"".join))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@example(b"x" * 1_000_000 + b"\x1b[2J\n")
+@example(b"\x1b]52;c;" + b"A" * 1_000_000)
+@example(b"\r" * 300_000 + b"\x00end")
+@example(b"e" + "\u0301".encode() * 100_000)
+def test_whatever_a_log_holds_rows_are_printable_and_fit(tmp_path: Path, log: bytes) -> None:
+    """A million more were tried once: ``tests/fuzz_logs.py``."""
+    check(tmp_path / "rank0.log", log)

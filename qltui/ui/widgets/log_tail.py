@@ -137,7 +137,8 @@ class LogTail(ScrollView, can_focus=True):
         told = " · ".join(parts)
         if told != self.told:
             self.told = told
-            self.post_message(self.Changed())
+            # As our own word: what the panel around us has us say would go no further than to the panel.
+            self.call_later(lambda: self.post_message(self.Changed()))
 
     def on_mount(self) -> None:
         self._tell()
