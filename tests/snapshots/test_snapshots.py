@@ -23,10 +23,11 @@ from qltui.ui.app import QltuiApp
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
 from qltui.ui.screens.home import Home
-from qltui.ui.screens.monitor import STOP_DETAIL, Monitor
+from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.review import Review
+from qltui.ui.screens.run_actions import STOP_DETAIL
 from qltui.ui.screens.runs import Runs
 from qltui.ui.widgets.too_small import TooSmall
 

@@ -2,106 +2,126 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from textual import on, work
 from textual.binding import Binding
-from textual.containers import Container, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
-from engine.events import RunDirectory
+from engine.events import is_alive
+from qltui.runs.devices import Device, devices, measured_peak
 from qltui.runs.follow import Follower, Snapshot
+from qltui.runs.health import Signs, Verdict, verdicts
+from qltui.runs.recent import Recent
 from qltui.ui import words
-from qltui.ui.screens.page import HELP, Page
+from qltui.ui.screens.run_actions import ACTIONS, RunActions
+from qltui.ui.widgets.audit_line import WIDE, audit_line, audits_in_full
+from qltui.ui.widgets.chart_grid import Charts
 from qltui.ui.widgets.footer import Footer
-from qltui.ui.widgets.line_chart import LineChart
-from qltui.ui.widgets.log_tail import ALL_RANKS, LogTail
+from qltui.ui.widgets.gpu_rows import GpuRows
+from qltui.ui.widgets.health_line import HealthLine, in_full
+from qltui.ui.widgets.line import Line
+from qltui.ui.widgets.log_panel import LogPanel
+from qltui.ui.widgets.log_tail import LogTail
+from qltui.ui.widgets.phases import Phases, phases, table
 from qltui.ui.widgets.progress_line import ProgressLine
-from qltui.ui.widgets.rank_memory import RankMemory
 from qltui.ui.widgets.title_bar import TitleBar
-from qltui.ui.widgets.trends import Trends
-from qltui.ui.widgets.verdict import Verdict
+from qltui.ui.widgets.verdict import Verdict as Result
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.app import ComposeResult
-    from textual.notifications import SeverityLevel
 
 POLL_SECONDS = 0.5
-STOP_DETAIL = "It saves at the next step and ends. It can be resumed from there."
 
-AUDIT_NAMES = {"sharding": "sharded", "weights": "weights", "adapter": "adapter"}
-
-PANELS = {"1": "loss", "2": "memory", "3": "trends", "4": "log"}
+PANELS = {"1": "charts", "2": "gpus", "3": "phases", "4": "log"}
 """Panel by the key that shows and hides it."""
+TITLES = {"gpus": "GPUs"}
+"""Of panels that are not called as their name is."""
 
 
-class Monitor(Page):
+class Source(Protocol):
+    """What a run is read from."""
+
+    def poll(self) -> Snapshot:
+        """What is known now."""
+
+
+class Reading(NamedTuple):
+    """A run read once, with what follows from it."""
+
+    snapshot: Snapshot
+    devices: list[Device]
+    peak: int | None
+    """Bytes, the highest on any GPU."""
+    verdicts: list[Verdict]
+
+
+class Monitor(RunActions):
     """Follows a run directory; ``readonly`` takes away the keys that ask something of the run."""
 
     CSS_PATH = "monitor.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (45, "-high")]
     BINDINGS = [
-        Binding("s", "stop", "stop and save", id="monitor.stop", tooltip="Save a checkpoint and stop the run"),
-        Binding("k", "checkpoint", "checkpoint", id="monitor.checkpoint", tooltip="Save a checkpoint now and go on"),
-        Binding("p", "pause_log", "pause log", id="monitor.pause-log", tooltip="Hold the log still or follow it"),
-        Binding("l", "log_scale", "log-y", id="monitor.log-scale", tooltip="Logarithmic or linear loss axis"),
+        Binding("m", "rest", "more", id="monitor.rest", tooltip="Log and phases in place of charts and GPUs, or back"),
+        *ACTIONS,
+        Binding("h", "condition", "health", id="monitor.health", show=False, tooltip="All that is known of its health"),
+        Binding("p", "pause_log", "pause log", id="monitor.pause-log", show=False,
+                tooltip="Hold the log still or follow it"),
+        Binding("l", "log_scale", "log-y", id="monitor.log-scale", show=False,
+                tooltip="Logarithmic or linear y axis"),
+        Binding("g", "next_chart", "graph", id="monitor.chart", show=False, tooltip="Cursor to the next chart"),
         Binding("r", "next_rank", "rank", id="monitor.rank", show=False, tooltip="Next rank in the log, or all"),
         *(
             Binding(key, f"panel('{name}')", id=f"monitor.{name}", show=False, tooltip=f"Show or hide {name}")
             for key, name in PANELS.items()
         ),
-        HELP,
-        Binding("q,escape", "back", "leave", id="monitor.leave", key_display="q", tooltip="Leave; the run goes on"),
     ]  # fmt: skip
 
     class Polled(Message):
         """The run was read once more."""
 
-        def __init__(self, snapshot: Snapshot) -> None:
+        def __init__(self, reading: Reading) -> None:
             super().__init__()
-            self.snapshot = snapshot
+            self.reading = reading
 
-    class Asked(Message):
-        """Something was asked of the run, or could not be."""
-
-        def __init__(self, text: str, refused: bool = False) -> None:
-            super().__init__()
-            self.text = text
-            self.refused = refused
-
-    def __init__(self, run_path: Path, readonly: bool = False) -> None:
-        super().__init__()
-        self.run_path = run_path
-        self.readonly = readonly
-        self.status: dict[str, Any] | None = None
-        """The run's status as last read."""
-        self._follower = Follower(run_path)
+    def __init__(self, run_path: Path, readonly: bool = False, source: Source | None = None) -> None:
+        """Follow the run in ``run_path``; with a ``source`` of its own one that this program did not launch."""
+        super().__init__(run_path, readonly)
+        self.is_ours = source is None
+        self._source: Source = source or Follower(run_path)
+        self._recent = Recent()
+        self._reading: Reading | None = None
         self._polling = False
 
     def compose(self) -> ComposeResult:
         yield TitleBar(words.plain(self.run_path.name))
         yield ProgressLine()
-        yield Static(id="audits", markup=False)
-        yield Verdict(id="verdict")
+        with Horizontal(id="heading"):
+            yield Line(id="audits", markup=False)
+            yield Line(id="plan", markup=False)
+        yield Result(id="verdict")
         with Vertical(id="panels"):
             with Container(id="upper"):
-                yield LineChart(id="loss", empty="the first step is still to come")
-                with Vertical(id="side"):
-                    yield RankMemory(id="memory")
-                    yield Trends(id="trends")
-            yield LogTail(id="log")
+                yield Charts(key="1", id="charts")
+                yield GpuRows(id="gpus")
+            yield Phases(id="phases")
+            yield LogPanel(id="log")
         yield Static(id="warning", markup=False)
+        yield HealthLine(id="health")
         yield Footer()
 
     def on_mount(self) -> None:
         for key, name in PANELS.items():
             panel = self.query_one(f"#{name}")
             panel.add_class("panel")
-            panel.border_title = Content(f"{name.capitalize()} [{key}]")
+            panel.border_title = Content(f"{TITLES.get(name, name.capitalize())} [{key}]")
         self.query_one("#verdict").border_title = "Result"
         self.set_interval(POLL_SECONDS, self._poll)
         self._poll()
@@ -115,7 +135,26 @@ class Monitor(Page):
 
     @work(thread=True, group="follow", exit_on_error=False)
     def _read(self) -> None:
-        self.post_message(self.Polled(self._follower.poll()))
+        self.post_message(self.Polled(self._judged(self._source.poll())))
+
+    def _judged(self, snapshot: Snapshot) -> Reading:
+        """What follows from a snapshot; of a run that is still being read nothing is judged."""
+        status, gpus = snapshot.status, snapshot.gpus
+        live = words.is_live(status)
+        if snapshot.caught_up:
+            self._recent.take(status, gpus, snapshot.host.get("wall"))
+        paces = self._recent.paces() if live else {}
+        rows = devices(status, gpus if live or not status["ranks"] else [], snapshot.host, paces)
+        told: list[Verdict] = []
+        if live and snapshot.caught_up:
+            supervised = is_alive(status["supervisor"]) if status.get("supervisor") else True
+            told = verdicts(
+                Signs(
+                    status, snapshot.series, self._recent, time.time(), gpus, snapshot.telemetry, supervised,
+                    snapshot.sample_age,
+                )
+            )  # fmt: skip
+        return Reading(snapshot, rows, measured_peak(rows, snapshot.telemetry), told)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Go on reading after a poll that failed."""
@@ -126,56 +165,51 @@ class Monitor(Page):
     @on(Polled)
     def _show(self, event: Polled) -> None:
         self._polling = False
-        snapshot = event.snapshot
+        self._reading = event.reading
+        snapshot = event.reading.snapshot
         if not snapshot.caught_up:
             self._poll()
         before, self.status = self.status, snapshot.status
         with self.app.batch_update():
-            self._show_heading(snapshot)
-            self._show_panels(snapshot)
+            self._show_heading(event.reading)
+            self._show_panels(event.reading)
         if before is None or words.is_live(before) != words.is_live(snapshot.status):
             self.refresh_bindings()
 
-    def _show_heading(self, snapshot: Snapshot) -> None:
-        status = snapshot.status
+    def _show_heading(self, reading: Reading) -> None:
+        snapshot, status = reading.snapshot, reading.snapshot.status
         facts = [words.plain(status[key]) for key in ("method", "strategy") if status[key]]
         ranks = len(status["ranks"])
         facts += [f"{ranks} rank{'s' if ranks != 1 else ''}"] if ranks else []
         facts += [f"attempt {status['attempt']}"] if status["attempt"] > 1 else []
         facts += ["read only"] if self.readonly else []
-        if snapshot.elapsed_seconds is not None and words.is_live(status):
+        if snapshot.elapsed_seconds is not None and self.is_live:
             facts.append(f"for {words.duration(snapshot.elapsed_seconds)}")
         name = Content.styled(words.plain(status["name"]), "bold")
         self.query_one(TitleBar).say(name, Content(" · ".join(facts)))
         self.query_one(ProgressLine).show(status)
-        self.query_one("#audits", Static).update(audit_line(status["audits"]))
-        self.query_one(Verdict).show(status, snapshot.elapsed_seconds)
+        self.query_one("#audits", Line).update(audit_line(status, self.size.width))
+        self.query_one("#plan", Line).update(peak_text(reading.peak, snapshot.plan, self.size.width))
+        self.query_one(Result).show(status, snapshot.elapsed_seconds)
+        self.query_one(HealthLine).show(reading.verdicts)
         self._warn(snapshot.warnings[-1] if snapshot.warnings else "", len(snapshot.warnings))
+        self.set_class(status["step"] > 0 or not self.is_live, "-begun")
 
-    def _show_panels(self, snapshot: Snapshot) -> None:
-        status, series = snapshot.status, snapshot.series
-        chart = self.query_one(LineChart)
-        chart.show(series["loss"], series["eval_loss"])
-        chart.border_subtitle = Content(self._legend(series))
-        memory = self.query_one(RankMemory)
-        memory.show(status["ranks"], snapshot.gpus, snapshot.host)
-        memory.border_title = Content(f"Memory [2]{_bar_end(memory.scale)}")
-        memory.border_subtitle = Content("━ allocated  ╍ reserved  │ peak")
-        self.query_one(Trends).show(series)
-        log = self.query_one(LogTail)
-        log.add(snapshot.log)
-
-    def _legend(self, series: dict[str, list[tuple[float, float]]]) -> str:
-        parts = ["━ smoothed", "⡇ each step"]
-        parts += ["× evaluation"] if series["eval_loss"] else []
-        parts += ["log scale"] if self.query_one(LineChart).log_scale else []
-        return "  ".join(parts)
+    def _show_panels(self, reading: Reading) -> None:
+        snapshot = reading.snapshot
+        status = snapshot.status
+        self.query_one(Charts).show(snapshot.series, snapshot.telemetry)
+        rows = self.query_one(GpuRows)
+        rows.show(reading.devices, planned_bytes(snapshot.plan))
+        kind = "GPUs" if snapshot.gpus or not reading.devices else "Memory"
+        rows.border_title = Content(f"{kind} [2]{_bar_end(rows.scale)}")
+        rows.border_subtitle = Content(rows.legend)
+        self.query_one(Phases).show(phases(status["ranks"], snapshot.phase_seconds, snapshot.plan))
+        self.query_one(LogTail).add(snapshot.log)
 
     @on(LogTail.Changed)
     def _show_log_title(self) -> None:
-        log = self.query_one(LogTail)
-        who = "all ranks" if log.rank == ALL_RANKS else f"rank {log.rank}"
-        log.border_title = Content(f"Log [4] · {who} · {'following' if log.following else 'held still'}")
+        self.query_one(LogPanel).border_title = Content(f"Log [4] · {self.query_one(LogTail).told}")
 
     def _warn(self, message: str, count: int = 1) -> None:
         line = self.query_one("#warning", Static)
@@ -186,20 +220,42 @@ class Monitor(Page):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that ask something of the run are gone where they may not, and grey where they cannot."""
-        if action in ("stop", "checkpoint"):
-            if self.readonly:
-                return False
-            return True if self.status is None or words.is_live(self.status) else None
-        return True
+        """The rest has a key where there is no room for it."""
+        if action == "rest":
+            return self.has_class("-short")
+        return super().check_action(action, parameters)
+
+    def on_resize(self) -> None:
+        """Keys may come and go."""
+        self.refresh_bindings()
+
+    def action_rest(self) -> None:
+        """Show what there was no room for, or go back."""
+        self.toggle_class("-rest")
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel."""
         panel = self.query_one(f"#{name}")
         panel.display = not panel.display
-        for name in ("side", "upper"):  # a container of nothing takes no room
-            container = self.query_one(f"#{name}")
-            container.display = any(child.display for child in container.children)
+        upper = self.query_one("#upper")  # a container of nothing takes no room
+        upper.display = any(child.display for child in upper.children)
+
+    def action_condition(self) -> None:
+        """Show verdicts, audits and phases in full."""
+        from qltui.ui.screens.condition import Condition
+
+        if self._reading is None:
+            return
+        snapshot = self._reading.snapshot
+        facts = phases(snapshot.status["ranks"], snapshot.phase_seconds, snapshot.plan)
+        self.app.push_screen(
+            Condition([
+                ("Health", [line for verdict in self._reading.verdicts for line in in_full(verdict)]),
+                ("Audits", audits_in_full(snapshot.status)),
+                ("Phases", table(facts, len(facts))),
+                ("Warnings of the run", [Content(words.plain(message)) for message in snapshot.warnings]),
+            ])
+        )  # fmt: skip
 
     def action_pause_log(self) -> None:
         """Hold the log still, or follow it again."""
@@ -207,64 +263,32 @@ class Monitor(Page):
         log.follow(not log.following)
 
     def action_log_scale(self) -> None:
-        """Switch between a linear and a logarithmic loss axis."""
-        chart = self.query_one(LineChart)
-        chart.log_scale = not chart.log_scale
+        """Switch between a linear and a logarithmic y axis of the chart with the cursor, else of the loss."""
+        self.query_one(Charts).toggle_log()
+
+    def action_next_chart(self) -> None:
+        """Move the cursor to the next chart."""
+        self.query_one(Charts).next_chart()
 
     def action_next_rank(self) -> None:
         """Show another rank's log."""
         self.query_one(LogTail).next_rank()
 
-    def action_stop(self) -> None:
-        """Ask whether the run is to stop, and if so ask the run."""
-        from qltui.ui.screens.confirm import Confirm
 
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                self._request("stop")
-
-        question = f"Stop {words.plain(self.status['name']) if self.status else 'the run'}?"
-        self.app.push_screen(Confirm(question, STOP_DETAIL, "Stop and save"), answered)
-
-    def action_checkpoint(self) -> None:
-        """Ask the run to save now and go on."""
-        self._request("checkpoint")
-
-    @work(thread=True, group="request", exit_on_error=False)
-    def _request(self, action: str) -> None:
-        from qltui.runs.launching import LaunchRefused, request_checkpoint, request_stop
-
-        try:
-            (request_stop if action == "stop" else request_checkpoint)(RunDirectory(self.run_path))
-        except LaunchRefused as error:
-            self.post_message(self.Asked(str(error), refused=True))
-        else:
-            what = "save and stop" if action == "stop" else "save a checkpoint"
-            self.post_message(self.Asked(f"Asked to {what} after the current step."))
-
-    @on(Asked)
-    def _show_answer(self, event: Asked) -> None:
-        severity: SeverityLevel = "error" if event.refused else "information"
-        self.app.notify(words.plain(event.text), markup=False, severity=severity, timeout=4)
-
-    def action_back(self) -> None:
-        """Leave the monitor; the run does not notice."""
-        if self.status and words.is_live(self.status):
-            goes_on = f"{words.plain(self.status['name'])} goes on. Watch it again: qltui watch {self.run_path.name}"
-            if self.is_first:
-                self.app.exit(message=Content(goes_on))
-                return
-            self.app.notify(goes_on, markup=False, timeout=4)
-        super().action_back()
+def planned_bytes(plan: dict[str, object] | None) -> int | None:
+    """The peak that was planned for the fullest GPU; None where nothing was."""
+    memory = (plan or {}).get("memory")
+    total = memory.get("total_bytes") if isinstance(memory, dict) else None
+    return total if isinstance(total, int) else None
 
 
-def audit_line(audits: dict[str, str]) -> Content:
-    """What the running job's checks of itself have shown."""
-    parts = [Content.styled("audits", "$muted")]
-    for key, name in AUDIT_NAMES.items():
-        result, colour = words.AUDITS.get(audits.get(key, ""), ("· pending", "$muted"))
-        parts.append(Content.assemble(f"{name} ", (result, colour)))
-    return Content("   ").join(parts)
+def peak_text(peak: int | None, plan: dict[str, object] | None, width: int) -> Content:
+    """The highest memory of any GPU, or of any rank, beside the planned."""
+    planned = planned_bytes(plan)
+    measured = "measured" if planned and width >= WIDE else "peak"
+    parts = [Content.assemble(("plan ", "$muted"), words.size(planned))] if planned else []
+    parts += [Content.assemble((f"{measured} ", "$muted"), words.size(peak))] if peak else []
+    return Content.styled(" · ", "$muted").join(parts)
 
 
 def _bar_end(scale: int | None) -> str:

@@ -6,7 +6,7 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-HELP = Binding("question_mark", "help", "help", id="help", key_display="?", tooltip="All keys of this screen")
+HELP = Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="All keys of this screen")
 BACK = Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before")
 """Every screen lists its own keys first and these last, as the footer shows them in that order."""
 

@@ -136,7 +136,7 @@ class Runs(Page):
     def action_stop(self) -> None:
         """Ask whether the run is to stop, and if so ask the run."""
         from qltui.ui.screens.confirm import Confirm
-        from qltui.ui.screens.monitor import STOP_DETAIL
+        from qltui.ui.screens.run_actions import STOP_DETAIL
 
         run_dir = self.chosen
         if run_dir is None:

@@ -1,0 +1,347 @@
+"""How a live run fares: verdicts, each with its evidence and what to do next. Pure: no file, no clock.
+
+A verdict needs more than one odd step, and none is given in the first steps, which are unlike those after them.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from statistics import fmean, median, variance
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qltui.runs.recent import gpu_name
+from qltui.words import duration, share, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from qltui.runs.recent import Recent
+    from qltui.runs.state import Point
+
+FIRST_STEPS = 20
+"""Steps nothing is judged by: kernels are chosen, caches fill, the learning rate warms up."""
+WINDOW = 20
+"""Steps whose median stands for the loss at a time: one batch of odd rows moves it little."""
+WINDOWS = 50
+"""Places of a curve that are looked at, so that a long run costs no more than a short one."""
+DIVERGED_BY, DIVERGED_TIMES = 0.5, 1.3
+"""The loss has to be this much (nats a token) and this many times above its lowest. Noise of a small loss is below the
+first, the rise at a change of epoch or data below the second."""
+NO_NUMBER_STEPS = 5
+"""Steps in a row whose gradient norm is no number: fp16 skips some while it looks for its scale."""
+NO_GRADIENT_STEPS = 10
+"""Steps in a row with a gradient norm or learning rate of exactly 0; warmup begins with one at most."""
+FLAT_STEPS = 200
+"""Steps after which a loss that never fell is worth a word; warmup often takes the first hundred."""
+FLAT_SHARE = 0.01
+"""A fall below this share of the loss, and within twice its noise, is none."""
+STRAGGLES = 1.15
+"""Times the others' step time: below that lie rows of unlike lengths. Above, every rank pays for the one."""
+DATA_SHARE = 0.25
+"""Share of the step time: a loader that keeps up takes some percent, this much is worth another worker."""
+CREEP_SETTLES, CREEP_SECONDS = 300.0, 900.0
+"""Seconds at the beginning that do not count, as the allocator still grows, and seconds to be seen after them."""
+CREEP_SHARE = 0.02
+"""Of the card's memory: less grows by chance as longer rows come by."""
+THROTTLED_SAMPLES = 10
+"""Samples in a row, about as many seconds: cards touch their limits for moments all the time."""
+SLOWS = ("thermal", "slowdown", "brake")
+"""Parts of the reasons that mean trouble; a card at its power limit is merely at work."""
+STALLED_STEPS, STALLED_SECONDS = 10, 60.0
+"""Step times, and at the least seconds, without any event: a long batch takes some step times, never ten."""
+QUIET_SECONDS = {"starting": 300.0, "loading": 900.0, "evaluating": 900.0, "saving": 900.0}
+"""What may pass without a word in states that have no steps: large models load and save for minutes."""
+FIRST_STEP_SECONDS = 600.0
+"""The first step may compile kernels."""
+HEARTBEAT_SECONDS = 30.0
+"""The supervisor samples each second; a busy disk delays it, half a minute does not."""
+
+
+class Verdict(NamedTuple):
+    """One thing that can be said of the run."""
+
+    name: str
+    """Such as ``straggler``."""
+    severity: str
+    """``error``, ``warning``, ``early`` (too early to judge) or ``good``."""
+    finding: str
+    """What is so, in a sentence's half."""
+    evidence: str
+    """The figures behind it."""
+    next_step: str = ""
+    """What to do; empty where there is nothing."""
+
+
+class Signs(NamedTuple):
+    """All that verdicts are made of."""
+
+    status: Mapping[str, Any]
+    series: Mapping[str, Sequence[Point]]
+    recent: Recent
+    """What statuses and samples of the last while told of ranks and GPUs."""
+    now: float
+    """Wall time."""
+    gpus: Sequence[Mapping[str, Any]] = ()
+    telemetry: Mapping[str, Sequence[Point]] = {}
+    """(wall seconds, value) by ``gpu<index>.memory_used`` and the like."""
+    supervised: bool | None = True
+    """Whether the supervisor lives; None where that cannot be known from here."""
+    sample_age: float | None = None
+    """Seconds since the newest sample of telemetry."""
+
+
+ORDER = ("error", "warning", "early", "good")
+
+
+def verdicts(signs: Signs) -> list[Verdict]:
+    """What is to be said of a live run, the worst first; at least one."""
+    looks = (_heartbeat, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
+             _creeping, _flat)  # fmt: skip
+    found = [verdict for look in looks for verdict in look(signs)]
+    return sorted(found, key=lambda verdict: ORDER.index(verdict.severity)) or [_well(signs)]
+
+
+def _well(signs: Signs) -> Verdict:
+    step = signs.status["step"]
+    losses = [value for _, value in signs.series.get("loss", ()) if math.isfinite(value)]
+    if signs.status["state"] != "training" or step < FIRST_STEPS or len(losses) < FIRST_STEPS:
+        done = f"{step} of the first {FIRST_STEPS} steps are done" if step < FIRST_STEPS else "no steps are under way"
+        return Verdict("early", "early", f"{signs.status['state']}: too early to judge", done)
+    first, last = median(losses[:WINDOW]), median(losses[-WINDOW:])
+    return Verdict("good", "good", "nothing unusual", f"loss {first:.3g} → {last:.3g} in {step:,} steps")
+
+
+# Whether it goes on at all
+
+
+def _heartbeat(signs: Signs) -> Iterator[Verdict]:
+    supervisor = signs.status.get("supervisor") or {}
+    quiet = _quiet(signs)
+    newest = f"its newest event came {duration(quiet)} ago" if quiet is not None else "it has written no event yet"
+    age = signs.sample_age
+    if supervisor and signs.supervised is False:
+        yield Verdict(
+            "heartbeat", "error", "its supervisor is gone, its ranks are not", f"{newest}; GPU samples have ended",
+            "the run may go on to its end: steps still come while it does. Stop it with s, or resume it once it ended",
+        )  # fmt: skip
+    elif supervisor and signs.supervised is None and (age is None or age > HEARTBEAT_SECONDS) and _long(signs, quiet):
+        host = supervisor.get("host") or "another host"
+        seen = f"no sample for {duration(age)}" if age is not None else "no samples"
+        yield Verdict(
+            "heartbeat", "warning", f"no sign of life from {host}", f"{seen}, {newest}",
+            f"what lives there can't be seen from here: run qltui status {signs.status.get('id') or ''} on {host}",
+        )  # fmt: skip
+    elif supervisor and signs.supervised and age is not None and age > HEARTBEAT_SECONDS:
+        yield Verdict(
+            "heartbeat", "warning", "its supervisor takes no samples any more", f"newest {duration(age)} old; {newest}",
+            "see supervisor.log in the run's folder; a full disk does this",
+        )  # fmt: skip
+
+
+def _quiet(signs: Signs) -> float | None:
+    """Seconds since the newest event; None if there is none, 0 where clocks disagree."""
+    updated = signs.status.get("updated")
+    return None if updated is None else max(0.0, signs.now - updated)
+
+
+def _patience(signs: Signs) -> float:
+    """Seconds that may pass without an event."""
+    state = signs.status["state"]
+    if state in QUIET_SECONDS:
+        return QUIET_SECONDS[state]
+    pace = signs.recent.step_time
+    return FIRST_STEP_SECONDS if pace is None else max(STALLED_SECONDS, STALLED_STEPS * pace)
+
+
+def _long(signs: Signs, quiet: float | None) -> bool:
+    return quiet is not None and quiet > _patience(signs)
+
+
+def _stalled(signs: Signs) -> Iterator[Verdict]:
+    quiet = _quiet(signs)
+    if not _long(signs, quiet) or signs.supervised is None:  # of another host's silence _heartbeat tells
+        return
+    pace = signs.recent.step_time
+    takes = f"a step takes {pace:.2g} s" if pace else f"it is {signs.status['state']}"
+    steps = {row["rank"]: row["step"] for row in signs.status["ranks"]}
+    behind = min(steps, key=lambda rank: steps[rank], default=None)
+    if behind is not None and steps[behind] < max(steps.values()):
+        takes += f"; rank {behind} is at step {steps[behind]:,}, the first at {max(steps.values()):,}"
+        look = f"the log of rank {behind}"
+    else:
+        look = "the logs"
+    yield Verdict(
+        "stalled", "error", f"no event for {duration(quiet)}", takes,
+        f"look at {look}; if ranks wait for each other, kill it (x) and resume: checkpoints are kept",
+    )  # fmt: skip
+
+
+# Whether it learns
+
+
+def _not_a_number(signs: Signs) -> Iterator[Verdict]:
+    for key, name, least in (("loss", "the loss", 1), ("grad_norm", "the gradient norm", NO_NUMBER_STEPS)):
+        points = signs.series.get(key, ())
+        since = _ends_with(points, lambda value: not math.isfinite(value))
+        if since >= least:
+            first, value = points[-since]
+            yield Verdict(
+                "nan", "error", f"{name} is no number ({value}) since step {first:,.0f}", f"{since} in a row",
+                "stop it: it does not come back. Resume from a checkpoint before that step with a lower"
+                " training.learning_rate, or bf16 in place of fp16",
+            )  # fmt: skip
+            return
+
+
+def _ends_with(points: Sequence[Point], is_so: Any) -> int:
+    """How many of the newest points are so."""
+    count = 0
+    for _, value in reversed(points):
+        if not is_so(value):
+            break
+        count += 1
+    return count
+
+
+def _diverging(signs: Signs) -> Iterator[Verdict]:
+    points = [point for point in signs.series.get("loss", ())[-WINDOW:] if math.isfinite(point[1])]
+    earlier = signs.series.get("loss", ())[:-WINDOW]
+    if len(points) < WINDOW or len(earlier) < WINDOW or signs.status["step"] < FIRST_STEPS + WINDOW:
+        return
+    now = median(value for _, value in points)
+    lowest, at = min(_medians(earlier), default=(math.inf, 0.0))
+    if now > lowest + DIVERGED_BY and now > lowest * DIVERGED_TIMES:
+        yield Verdict(
+            "diverging", "error", f"the loss diverges: {lowest:.3g} → {now:.3g}",
+            f"medians of {WINDOW} steps, lowest near step {at:,.0f}",
+            "stop it, and resume from a checkpoint before with a lower training.learning_rate, or more warmup",
+        )  # fmt: skip
+
+
+def _medians(points: Sequence[Point]) -> Iterator[tuple[float, float]]:
+    """(median, step) of windows all along a curve."""
+    apart = max(WINDOW, len(points) // WINDOWS)
+    for start in range(0, len(points) - WINDOW + 1, apart):
+        window = [value for _, value in points[start : start + WINDOW] if math.isfinite(value)]
+        if window:
+            yield median(window), points[start][0]
+
+
+def _not_training(signs: Signs) -> Iterator[Verdict]:
+    norms = signs.series.get("grad_norm", ())
+    none = _ends_with(norms, lambda value: value == 0)
+    if none >= NO_GRADIENT_STEPS:
+        yield Verdict(
+            "not training", "error", "nothing trains: every gradient is 0",
+            f"gradient norm 0 in the last {none:,} steps",
+            "see whether rows have answers to learn (qltui preview) and which modules the adapters are in",
+        )  # fmt: skip
+        return
+    still = _ends_with(signs.series.get("learning_rate", ()), lambda value: value == 0)
+    total = signs.status.get("total_steps")
+    if still >= NO_GRADIENT_STEPS and (total is None or signs.status["step"] < total):
+        yield Verdict(
+            "not training", "error", "nothing trains: the learning rate is 0", f"in the last {still:,} steps",
+            "see training.learning_rate, its schedule and warmup",
+        )  # fmt: skip
+
+
+def _flat(signs: Signs) -> Iterator[Verdict]:
+    points = signs.series.get("loss", ())
+    if len(points) < FLAT_STEPS or signs.status["step"] < FLAT_STEPS:
+        return
+    fifth = min(len(points) // 5, FLAT_STEPS)
+    begun, now = ([value for _, value in part if math.isfinite(value)] for part in (points[:fifth], points[-fifth:]))
+    if min(len(begun), len(now)) < WINDOW:
+        return
+    fall = fmean(begun) - fmean(now)
+    noise = math.sqrt(variance(begun) / len(begun) + variance(now) / len(now))
+    if abs(fall) < FLAT_SHARE * abs(fmean(begun)) and abs(fall) <= 2 * noise + 1e-12:
+        yield Verdict(
+            "flat", "warning", "the loss does not fall", f"{fmean(begun):.4g} → {fmean(now):.4g} over {len(points):,}"
+            " steps, within its noise",
+            "unless it has learnt this before, raise training.learning_rate or look at what rows teach: qltui preview",
+        )  # fmt: skip
+
+
+# How fast it goes
+
+
+def _straggling(signs: Signs) -> Iterator[Verdict]:
+    if signs.status["step"] < FIRST_STEPS:
+        return
+    paces = signs.recent.paces()
+    slow = {rank: pace for rank, pace in paces.items() if pace.times >= STRAGGLES}
+    if not slow:
+        return
+    rank = max(slow, key=lambda rank: slow[rank].times)
+    pace = slow[rank]
+    times = f"{pace.seconds:.2g} s a step, {pace.seconds / pace.times:.2g} s at the pace of the others"
+    waits = pace.data_seconds > pace.seconds * DATA_SHARE
+    more = f" and {len(slow) - 1} more" if len(slow) > 1 else ""
+    yield Verdict(
+        "straggler", "warning", f"rank {rank}{more} is {share(pace.times - 1)} slower than the others",
+        f"{times}; {pace.data_seconds:.2g} s of it wait for data" if waits else times,
+        "all wait for it: see what its data comes from" if waits else
+        "all wait for it: see its GPU's temperature, clock and other processes, or leave that GPU out",
+    )  # fmt: skip
+
+
+def _data_bound(signs: Signs) -> Iterator[Verdict]:
+    waits = signs.recent.data_share
+    if waits is None or signs.status["step"] < FIRST_STEPS or waits < DATA_SHARE:
+        return
+    yield Verdict(
+        "data-bound",
+        "warning",
+        f"{share(waits)} of the time goes by waiting for data",
+        f"of the newest {signs.recent.steps_seen} steps of rank 0",
+        "raise data.num_workers, or put the data on a faster disk",
+    )
+
+
+def _throttled(signs: Signs) -> Iterator[Verdict]:
+    hot = {
+        number: reasons
+        for number, (samples, reasons) in signs.recent.throttled.items()
+        if samples >= THROTTLED_SAMPLES and any(part in reason for part in SLOWS for reason in reasons)
+    }
+    if not hot:
+        return
+    place, reasons = next(iter(hot.items()))
+    gpu = signs.gpus[place] if place < len(signs.gpus) else {}
+    facts = [", ".join(reasons)]
+    facts += [f"{gpu['temperature']:.0f} °C"] if gpu.get("temperature") is not None else []
+    if gpu.get("sm_clock") and gpu.get("sm_clock_max"):
+        facts.append(f"{gpu['sm_clock']:,.0f} of {gpu['sm_clock_max']:,.0f} MHz")
+    more = f" and {len(hot) - 1} more" if len(hot) > 1 else ""
+    yield Verdict(
+        "throttled", "warning", f"GPU {gpu_name(gpu, place)}{more} is throttled", " · ".join(facts),
+        "see its airflow and power supply; the ranks wait for the slowest",
+    )  # fmt: skip
+
+
+def _creeping(signs: Signs) -> Iterator[Verdict]:
+    totals = {gpu_name(gpu, place): gpu.get("memory_total") for place, gpu in enumerate(signs.gpus)}
+    for key, points in signs.telemetry.items():
+        who, _, what = key.rpartition(".")
+        if what != "memory_used" or len(points) < 4 * WINDOW:
+            continue
+        begin = points[0][0] + CREEP_SETTLES
+        counted = [point for point in points if point[0] >= begin]
+        if len(counted) < 4 * WINDOW or counted[-1][0] - counted[0][0] < CREEP_SECONDS:
+            continue
+        fourth = len(counted) // 4
+        floors = [min(value for _, value in counted[i * fourth : (i + 1) * fourth]) for i in range(4)]
+        grown = floors[-1] - floors[0]
+        total = totals.get(who.removeprefix("gpu"))
+        if all(after > before for before, after in pairwise(floors)) and grown > CREEP_SHARE * (total or floors[0]):
+            seconds = (counted[-1][0] - counted[0][0]) * 0.75
+            left = f", full in about {duration((total - counted[-1][1]) * seconds / grown)}" if total else ""
+            yield Verdict(
+                "creeping", "warning", f"memory of {who.replace('gpu', 'GPU ')} creeps up",
+                f"{size(grown)} more in {duration(seconds)}{left}",
+                "save a checkpoint (k). Something keeps tensors from step to step, or rows grow longer",
+            )  # fmt: skip
+            return
