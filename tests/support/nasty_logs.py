@@ -14,7 +14,7 @@ from qltui.ui.widgets.log_rows import LogRows
 
 PIECES = (
     b"\x1b[31m", b"\x1b[2J", b"\x1b[1A", b"\x1b]0;title\x07", b"\x1b]52;c;aGk=\x07", b"\x1b]8;;http://x\x1b\\",
-    b"\x1bP", b"\x1b_", b"\x1b", b"\x1b[", b"\x9b31m", b"\xc2\x9b31m", b"\xc2\x9d0;t\xc2\x9c", b"\x07", b"\x08", b"\x0e",
+    b"\x1bP", b"\x1b_", b"\x1b", b"\x1b[", b"\x9b31m", b"\xc2\x9b31m", b"\xc2\x9d0;t\xc2\x9c", b"\x07", b"\x08",
     b"\x00", b"\x7f", b"\r", b"\r\n", b"\n", b"\t", b"\x0b", b"\x0c", b"\xff", b"\xfe\x80", b"\xed\xa0\x80",
     "\u202e".encode(), "\u2066".encode(), "\u200b".encode(), "\u200d".encode(), "\u2028".encode(), "\u0085".encode(),
     "e\u0301".encode(), "\u0301".encode() * 50, "\u0489".encode() * 9, "\ufe0f".encode(), "\U000e0041".encode(),
