@@ -2,191 +2,135 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SMOOTHING = 0.85
-"""Weight of the past in the smoothed curve; corrected at its start, as Adam's averages are."""
+    from qltui.runs.axes import View
+    from qltui.runs.curves import Curve
 
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of a braille character by column and row of the dot; the character itself is U+2800 plus them."""
-
-Point = tuple[float, float]
-
-
-class Points:
-    """A curve that is followed while it grows: what can be drawn, its smoothed twin, and where it was no number."""
-
-    def __init__(self) -> None:
-        self.x: list[float] = []
-        self.y: list[float] = []
-        self.smooth: list[float] = []
-        self.gaps: list[float] = []
-        self._seen = 0
-        self._last: Point | None = None
-
-    def follow(self, source: Sequence[Point]) -> bool:
-        """Take over what ``source`` has more than at the last call; whether there was anything.
-
-        A source that was rewritten is read afresh, and a point at an earlier x (a resumed run) replaces what came
-        after it.
-        """
-        rewritten = len(source) < self._seen or (self._seen > 0 and source[self._seen - 1] != self._last)
-        if rewritten:
-            self.__init__()  # type: ignore[misc]
-        new = source[self._seen :]
-        for x, y in new:
-            self._add(x, y)
-        self._seen = len(source)
-        self._last = source[-1] if source else None
-        return rewritten or bool(new)
-
-    def _add(self, x: float, y: float) -> None:
-        while self.x and self.x[-1] >= x:
-            for values in (self.x, self.y, self.smooth):
-                values.pop()
-        while self.gaps and self.gaps[-1] >= x:
-            self.gaps.pop()
-        if not math.isfinite(y):
-            self.gaps.append(x)
-            return
-        done = len(self.x)
-        past = self.smooth[-1] * (1 - SMOOTHING**done) if done else 0.0
-        self.smooth.append((SMOOTHING * past + (1 - SMOOTHING) * y) / (1 - SMOOTHING ** (done + 1)))
-        self.x.append(x)
-        self.y.append(y)
+FAR = 1e4
+"""Heights of a chart beyond which a value need not be told from another."""
 
 
-class View(NamedTuple):
-    """The part of the plane that is shown; with ``log``, ``bottom`` and ``top`` are powers of ten."""
+def edges_of(view: View, places: int, own: Callable[[float], float] = float) -> list[float]:
+    """Where each of ``places`` columns begins, and the last ends, with the view's ends in the middle of the outer two.
 
-    left: float
-    right: float
-    bottom: float
-    top: float
-    log: bool = False
-
-    def height_of(self, y: float) -> float:
-        """``y`` as a share of the height, 0 at the bottom."""
-        value = math.log10(y) if self.log else y
-        return (value - self.bottom) / (self.top - self.bottom)
-
-    def across(self, x: float) -> float:
-        """``x`` as a share of the width, 0 at the left."""
-        return (x - self.left) / (self.right - self.left)
+    ``own`` turns a place on the axis into the curve's own unit.
+    """
+    step = (view.right - view.left) / max(places - 1, 1)
+    return [own(view.left + (column - 0.5) * step) for column in range(places + 1)]
 
 
-def view_of(curves: Sequence[tuple[Sequence[float], Sequence[float]]], log: bool = False) -> View | None:
-    """The view that shows all of the curves, each (xs, ys) of finite numbers; None if there is nothing to show."""
-    xs = [x for across, _ in curves if across for x in (across[0], across[-1])]
-    bounds = [bound for _, ys in curves for bound in _bounds(ys, log)]
-    if not xs or not bounds:
-        return None
-    left, right = min(xs), max(xs)
-    if left == right:
-        left, right = left - 1, right + 1
-    bottom, top = min(bounds), max(bounds)
-    if log:
-        bottom, top = math.log10(bottom), math.log10(top)
-    margin = (top - bottom) * 0.04 or max(abs(top) * 0.1, 1e-9)
-    return View(left, right, bottom - margin, top + margin, log)
+class _Pen:
+    """Sets dots of a grid of cells."""
 
+    def __init__(self, view: View, columns: int, rows: int) -> None:
+        self.grid = [bytearray(columns) for _ in range(rows)]
+        self._view, self._down = view, rows * 4
 
-def _bounds(ys: Sequence[float], log: bool) -> tuple[float, ...]:
-    if log:  # zero and less have no logarithm
-        ys = [y for y in ys if y > 0]
-    return (min(ys), max(ys)) if ys else ()
+    def level(self, y: float) -> int:
+        """The row of dots of a value, from the bottom."""
+        return round(min(max(self._view.height_of(y), -FAR), FAR) * (self._down - 1))
+
+    def fill(self, column: int, low: int, high: int) -> None:
+        """A stroke in a column of dots."""
+        bits = DOTS[column & 1]
+        for dot in range(max(low, 0), min(high, self._down - 1) + 1):
+            row = self._down - 1 - dot
+            self.grid[row >> 2][column >> 1] |= bits[row & 3]
+
+    def join(self, left: int, start: int, right: int, end: int) -> None:
+        """A straight line from one column's last level to a later column's first."""
+        slope = (end - start) / (right - left)
+        low = start
+        for column in range(left + 1, right + 1):
+            high = round(start + slope * (column - left))
+            # Meet half way, so that a steep line is one stroke and not two.
+            middle = (low + high) // 2
+            if column > 0 and column - 1 < len(self.grid[0]) * 2:
+                self.fill(column - 1, min(low, middle), max(low, middle))
+            if column < len(self.grid[0]) * 2:
+                self.fill(column, min(middle, high), max(middle, high))
+            low = high
 
 
 def trace(
-    xs: Sequence[float], ys: Sequence[float], view: View, columns: int, rows: int, gaps: Sequence[float] = ()
-) -> list[bytearray]:
-    """A curve as braille bits, one bytearray of ``columns`` a row, top row first.
+    xs: Sequence[float], ys: Sequence[float], edges: Sequence[float], view: View, rows: int,
+    gaps: Sequence[float] = (), extremes: Callable[[int, int, bool], tuple[float, float] | None] | None = None,
+) -> list[bytearray]:  # fmt: skip
+    """A curve as braille bits, one bytearray a row, top row first; ``edges`` are those of its columns of dots.
 
     Every column of dots shows all values from the lowest to the highest that fall into it, so that no spike is lost
-    however many points there are; neighbouring columns are joined unless a gap lies between them.
+    however many points there are; neighbouring columns are joined unless a gap lies between them. ``extremes`` finds
+    the lowest and highest of a part faster than by looking at each value.
     """
-    across, down = columns * 2, rows * 4
-    grid = [bytearray(columns) for _ in range(rows)]
-    if view.log:
-        kept = [(x, y) for x, y in zip(xs, ys, strict=True) if y > 0]
-        xs, ys = [x for x, _ in kept], [y for _, y in kept]
+    across = len(edges) - 1
+    pen = _Pen(view, across // 2, rows)
+    extremes = extremes or (lambda begin, end, log: _extremes(ys[begin:end], log))
 
-    def level(y: float) -> int:
-        return round(view.height_of(y) * (down - 1))
+    def joined(one: int, other: int) -> bool:
+        """Whether a line goes from a point to the next that is shown."""
+        return not gaps or bisect_right(gaps, xs[one]) == bisect_left(gaps, xs[other])
 
-    def fill(column: int, low: int, high: int) -> None:
-        bits = DOTS[column & 1]
-        for dot in range(max(low, 0), min(high, down - 1) + 1):
-            row = down - 1 - dot
-            grid[row >> 2][column >> 1] |= bits[row & 3]
+    def shown(index: int) -> bool:
+        return not view.log or ys[index] > 0
 
-    step = (view.right - view.left) / (across - 1)
-    begin = bisect_left(xs, view.left - step / 2)
-    before: tuple[int, int, float] | None = None  # column, level and x of the last point drawn
+    begin = bisect_left(xs, edges[0])
+    before: tuple[int, int, int] | None = None  # column, level and index of the last point drawn
+    if 0 < begin < len(xs) and shown(begin - 1) and shown(begin) and joined(begin - 1, begin):
+        before = -1, _crossing(pen, xs, ys, begin, edges[0]), begin - 1
     for column in range(across):
-        end = bisect_left(xs, view.left + (column + 0.5) * step, begin)
-        if begin == end:
+        end = bisect_left(xs, edges[column + 1], begin)
+        if begin == end or not (found := extremes(begin, end, view.log)):
+            begin = end
             continue
-        bucket = ys[begin:end]
-        fill(column, level(min(bucket)), level(max(bucket)))
-        first = level(bucket[0])
-        if before and bisect_right(gaps, before[2]) == bisect_left(gaps, xs[begin]):
-            _join(fill, before[0], before[1], column, first)
-        before = column, level(bucket[-1]), xs[end - 1]
+        low, high = map(pen.level, found)
+        pen.fill(column, low, high)
+        first, last = (pen.level(ys[index]) if shown(index) else low for index in (begin, end - 1))
+        if before and joined(before[2], begin):
+            pen.join(before[0], before[1], column, first)
+        before = column, last, end - 1
         begin = end
-    return grid
+    if before and begin < len(xs) and begin and shown(begin) and shown(begin - 1) and joined(before[2], begin):
+        pen.join(before[0], before[1], across, _crossing(pen, xs, ys, begin, edges[-1]))
+    return pen.grid
 
 
-def _join(fill: Callable[[int, int, int], None], left: int, start: int, right: int, end: int) -> None:
-    """A straight line from one column's last level to a later column's first."""
-    slope = (end - start) / (right - left)
-    low = start
-    for column in range(left + 1, right + 1):
-        high = round(start + slope * (column - left))
-        # Meet half way, so that a steep line is one stroke and not two.
-        middle = (low + high) // 2
-        fill(column - 1, min(low, middle), max(low, middle))
-        fill(column, min(middle, high), max(middle, high))
-        low = high
+def _crossing(pen: _Pen, xs: Sequence[float], ys: Sequence[float], after: int, edge: float) -> int:
+    """The level at which the line to the point at index ``after`` comes over an edge."""
+    share = (edge - xs[after - 1]) / (xs[after] - xs[after - 1])
+    start, end = pen.level(ys[after - 1]), pen.level(ys[after])
+    return round(start + share * (end - start))
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """At most ``most`` round numbers from ``low`` to ``high``, a step of 1, 2 or 5 times a power of ten apart."""
-    if not low < high or most < 1:
-        return []
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    for factor in (1, 2, 5, 10, 20, 50):
-        step = power * factor
-        first = math.ceil(low / step - 1e-9)
-        last = math.floor(high / step + 1e-9)
-        if last - first + 1 <= most:
-            return [round(index * step, 12) for index in range(first, last + 1)]
-    return []
+def _extremes(values: Sequence[float], log: bool) -> tuple[float, float] | None:
+    if log:  # zero and less have no logarithm
+        values = [value for value in values if value > 0]
+    return (min(values), max(values)) if values else None
 
 
-def log_ticks(bottom: float, top: float, most: int) -> list[float]:
-    """At most ``most`` round numbers between 10**bottom and 10**top: powers of ten, with 2 and 5 where they fit."""
-    powers = range(math.floor(bottom), math.ceil(top) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
-        found = [factor * 10.0**power for power in powers for factor in factors]
-        found = [value for value in found if bottom <= math.log10(value) <= top]
-        if 2 <= len(found) <= most:
-            return found
-    if len(found) > most:
-        return found[:: math.ceil(len(found) / most)]
-    return ticks(10**bottom, 10**top, most)
+def cells_of(curve: Curve, edges: Sequence[float], view: View, rows: int) -> set[tuple[int, int]]:
+    """Column and row of the cells that points fall into, of many in one column those of the lowest and highest."""
+    found = set()
+    begin = bisect_left(curve.x, edges[0])
+    for column in range(len(edges) - 1):
+        end = bisect_left(curve.x, edges[column + 1], begin)
+        for y in set(curve.extremes(begin, end, view.log) or ()):
+            row = round((1 - min(max(view.height_of(y), -FAR), FAR)) * (rows - 1))
+            if 0 <= row < rows:
+                found.add((column, row))
+        begin = end
+    return found
 
 
-def tick_text(value: float, step: float = 0.0) -> str:
-    """A tick's label, with no more digits than its neighbours, ``step`` away, make needful."""
-    size = abs(value)
-    if value and (size < 1e-3 or size >= 1e6):
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    if step:
-        return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-    return f"{value:,.3g}" if size < 1000 else f"{value:,.0f}"
+def columns_of(places: Sequence[float], edges: Sequence[float]) -> set[int]:
+    """Columns that any of ``places``, which rise, falls into."""
+    if not places:
+        return set()
+    starts = [bisect_left(places, edge) for edge in edges]
+    return {column for column in range(len(edges) - 1) if starts[column] < starts[column + 1]}

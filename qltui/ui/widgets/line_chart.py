@@ -1,205 +1,197 @@
-"""A live line chart in braille: cheap at any number of points, and no spike is ever averaged away."""
+"""A live chart that keys and the mouse zoom, move and inspect."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from rich.segment import Segment
-from rich.style import Style
-from textual.geometry import Region, Size
-from textual.reactive import reactive
-from textual.strip import Strip
-from textual.widget import Widget
+from textual.binding import Binding
+from textual.message import Message
 
-from qltui.ui.plotting import Point, Points, View, log_ticks, tick_text, ticks, trace, view_of
+from qltui.ui.widgets.chart_canvas import ChartCanvas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from textual import events
 
-MOST_LABELS = 4
-"""Labels an axis has at most."""
-EMPTY_CELL = 0x2800
+    from qltui.runs.axes import View
 
-
-class Frame(NamedTuple):
-    """How a chart's area is divided: the plot, a gutter left of it for labels and two rows of axis under it."""
-
-    gutter: int
-    columns: int
-    rows: int
-    axis: bool
+ZOOM, WHEEL = 0.5, 0.8
+"""How much of the width a key, or a notch of the wheel, leaves."""
+PAN = 0.25
+"""Share of the width that a key moves by."""
+LEAST = 1e-5
+"""Share of the whole that can be looked at."""
+LEAST_STEPS = 4
+DOUBLE = 2
 
 
-class LineChart(Widget):
-    """Raw values, a smoothed curve over them, and the points of a second series as ``×``.
+class LineChart(ChartCanvas, can_focus=True):
+    """A chart with a cursor line that says values, a window that is zoomed and moved, and a way to be shown large."""
 
-    Values that are no number leave a gap, marked ``!`` at the top.
-    """
+    BINDINGS = [
+        Binding("enter", "open", "large", id="chart.open", tooltip="Show this chart large, with all its keys"),
+        Binding("plus,equals_sign,up", "zoom(-1)", "zoom", id="chart.zoom-in", key_display="+", show=False,
+                tooltip="Show less of the run, larger"),
+        Binding("minus,down", "zoom(1)", id="chart.zoom-out", show=False, tooltip="Show more of the run"),
+        Binding("left", "pan(-1)", id="chart.left", show=False, tooltip="Move towards the beginning"),
+        Binding("right", "pan(1)", id="chart.right", show=False, tooltip="Move towards the newest"),
+        Binding("home", "begin", id="chart.begin", show=False, tooltip="Go to the beginning, as wide as now"),
+        Binding("end", "live", id="chart.live", show=False, tooltip="Go to the newest and stay with it"),
+        Binding("0", "all", id="chart.all", show=False, tooltip="Show all of the run"),
+        Binding("f", "freeze", id="chart.freeze", show=False, tooltip="Hold the chart still, or follow the run again"),
+        Binding("shift+left,comma", "inspect(-1)", id="chart.inspect-left", show=False,
+                tooltip="Say the values at a line, and move it left"),
+        Binding("shift+right,full_stop", "inspect(1)", id="chart.inspect-right", show=False,
+                tooltip="Say the values at a line, and move it right"),
+        Binding("escape", "inspect_none", id="chart.inspect-none", show=False, tooltip="Take the line away"),
+    ]  # fmt: skip
 
-    COMPONENT_CLASSES = {
-        "line-chart--axis", "line-chart--label", "line-chart--grid", "line-chart--raw", "line-chart--smooth",
-        "line-chart--mark", "line-chart--gap", "line-chart--empty",
-    }  # fmt: skip
-    DEFAULT_CSS = """
-    LineChart {
-        & .line-chart--axis { color: $rule; }
-        & .line-chart--label { color: $muted; }
-        & .line-chart--grid { color: $rule 60%; }
-        & .line-chart--raw { color: $primary 45%; }
-        & .line-chart--smooth { color: $primary; text-style: bold; }
-        & .line-chart--mark { color: $accent; text-style: bold; }
-        & .line-chart--gap { color: $error; text-style: bold; }
-        & .line-chart--empty { color: $muted; }
-    }
-    """
+    class Opened(Message):
+        """The chart is to be shown large."""
 
-    log_scale = reactive(False, init=False)
-    """Whether heights are logarithmic; values of zero and less are then left out."""
+        def __init__(self, chart: LineChart) -> None:
+            super().__init__()
+            self.chart = chart
 
-    def __init__(self, *, empty: str, id: str | None = None) -> None:
-        """Make a chart that says ``empty`` until there is something to draw."""
-        super().__init__(id=id)
-        self._empty = empty
-        self._line = Points()
-        self._marks = Points()
-        self._lines: list[Strip] = []
-        self._drawn: tuple[Size, str] | None = None
+        @property
+        def control(self) -> LineChart:
+            return self.chart
 
-    def show(self, line: Sequence[Point], marks: Sequence[Point] = ()) -> None:
-        """Draw what the two series hold now; they may have grown, been thinned or begun anew."""
-        changed = self._line.follow(line)
-        if self._marks.follow(marks) or changed:
-            self._redraw()
+    def __init__(self, title: str = "", **options: Any) -> None:
+        """As ``ChartCanvas``."""
+        super().__init__(title, **options)
+        self._held: int | None = None
+        """Column in which the mouse took hold of the chart."""
+        self._moved = False
 
-    def watch_log_scale(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "inspect_none" or self.cursor is not None
+
+    # Keys
+
+    def action_open(self) -> None:
+        """Ask for a screen of its own."""
+        self.post_message(self.Opened(self))
+
+    def action_zoom(self, direction: int) -> None:
+        """Show half or twice as much: around the cursor line, else what is newest, else the middle."""
+        at = 1.0 if self.span.live else 0.5
+        view = self._view_drawn
+        if self.cursor is not None and view:
+            at = min(max(view.across(self.cursor), 0.0), 1.0)
+        self._zoom(ZOOM if direction < 0 else 1 / ZOOM, at)
+
+    def action_pan(self, direction: int) -> None:
+        """Move by a quarter of the width."""
+        if self.whole:
+            self.span.pan(direction * PAN, *self.whole)
+            self._show_moved()
+
+    def action_begin(self) -> None:
+        """Move to the beginning."""
+        if self.whole:
+            self.span.to_begin(*self.whole)
+            self._show_moved()
+
+    def action_live(self) -> None:
+        """Move to the newest and on with it."""
+        self.span.follow()
+        self._show_moved()
+
+    def action_all(self) -> None:
+        """Show everything, live."""
+        self.span.show_all()
+        self.inspect(None)
+        self._show_moved()
+
+    def action_freeze(self) -> None:
+        """Hold still, or follow."""
+        if not self.span.live:
+            self.span.follow()
+        elif self.whole:
+            self.span.freeze(*self.whole)
+        self._show_moved()
+
+    def action_inspect(self, direction: int) -> None:
+        """Move the cursor line by a point, or by a column where they are closer; it begins at the newest."""
+        if self._plot is None:
+            return
+        view, frame = self._plot
+        if self.cursor is None:
+            self.inspect(view.right)
+            return
+        column = (view.right - view.left) / max(frame.columns - 1, 1)
+        self.inspect(self._on_a_point(self.cursor + direction * column, direction))
+
+    def action_inspect_none(self) -> None:
+        """Take the cursor line away."""
+        self.inspect(None)
+
+    def _show_moved(self) -> None:
         self._redraw()
+        self.post_message(self.Moved())
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._drawn = None
+    def _zoom(self, factor: float, at: float) -> None:
+        if self.whole:
+            first, last = self.whole
+            least = max((last - first) * LEAST, LEAST_STEPS)
+            self.span.zoom(factor, at, first, last, least)
+            self._show_moved()
 
-    def render_line(self, y: int) -> Strip:
-        if self._drawn != (self.content_size, self.app.theme):
-            self._lines = self._draw()
-            self._drawn = (self.content_size, self.app.theme)
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.content_size.width, self.rich_style)
+    # Mouse
 
-    def _redraw(self) -> None:
-        """Draw, and repaint only the rows that came out differently."""
-        if not self.is_attached or not self.content_size:
+    @property
+    def _view_drawn(self) -> View | None:
+        return self._plot[0] if self._plot else None
+
+    def _share_at(self, column: int) -> float:
+        """How far across the plot a column of the widget is."""
+        if self._plot is None:
+            return 1.0
+        frame = self._plot[1]
+        return min(max((column - frame.gutter - frame.axis) / max(frame.columns - 1, 1), 0.0), 1.0)
+
+    def _place_at(self, column: int) -> float | None:
+        view = self._view_drawn
+        return view.left + self._share_at(column) * (view.right - view.left) if view else None
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in where the mouse is."""
+        event.stop()
+        self._zoom(WHEEL, self._share_at(event.x))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out where the mouse is."""
+        event.stop()
+        self._zoom(1 / WHEEL, self._share_at(event.x))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of the chart, or with another button of the cursor line."""
+        self.capture_mouse()
+        self._held, self._moved = event.x, False
+        if event.button != 1:
+            self._moved = True
+            self.inspect(self._place_at(event.x))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag the chart, or the cursor line."""
+        if self._held is None or event.x == self._held:
             return
-        before, self._lines = self._lines, self._draw()
-        self._drawn = (self.content_size, self.app.theme)
-        if len(before) != len(self._lines):
-            self.refresh()
-            return
-        # Regions to refresh are counted from the widget's corner, its border included.
-        left, top = self.content_region.offset - self.region.offset
-        width = self.content_size.width
-        rows = [y for y, (old, new) in enumerate(zip(before, self._lines, strict=True)) if old != new]
-        if rows:
-            self.refresh(*(Region(left, top + y, width, 1) for y in rows))
+        if event.button == 1 and self.whole and self._plot:
+            self._moved = True
+            self.span.pan((self._held - event.x) / max(self._plot[1].columns - 1, 1), *self.whole)
+            self._held = event.x
+            self._show_moved()
+        elif event.button != 1:
+            self.inspect(self._place_at(event.x))
 
-    def _style(self, part: str) -> Style:
-        return self.get_component_rich_style(f"line-chart--{part}")
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Let go; where nothing was dragged, the values there are asked for."""
+        self.release_mouse()
+        if self._held is not None and not self._moved:
+            self.inspect(self._place_at(event.x))
+        self._held = None
 
-    def _draw(self) -> list[Strip]:
-        width, height = self.content_size
-        view = view_of([(self._line.x, self._line.y), (self._marks.x, self._marks.y)], self.log_scale)
-        if view is None or width < 4 or height < 1:
-            return self._draw_empty(width, height)
-        axis = height >= 5 and width >= 24
-        plot_rows = height - 2 if axis else height
-        levels = self._levels(view, plot_rows) if axis else {}
-        gutter = max(map(len, levels.values()), default=0) + 1 if axis else 0
-        frame = Frame(gutter, width - gutter - axis, plot_rows, axis)
-        lines = self._draw_plot(view, frame, levels)
-        return lines + self._draw_axis(view, frame) if axis else lines
-
-    def _draw_empty(self, width: int, height: int) -> list[Strip]:
-        style = self._style("empty")
-        text = "not a number so far" if self._line.gaps else self._empty
-        return [
-            Strip([Segment(text[:width].center(width) if y == height // 2 else " " * width, style)], width)
-            for y in range(height)
-        ]
-
-    def _levels(self, view: View, rows: int) -> dict[int, str]:
-        """Labels of the y axis by row."""
-        most = min(MOST_LABELS, max(2, rows // 3))
-        if view.log:
-            values = log_ticks(view.bottom, view.top, most)
-            step = 0.0
-        else:
-            values = ticks(view.bottom, view.top, most)
-            step = values[1] - values[0] if len(values) > 1 else 0.0
-        return {round((1 - view.height_of(value)) * (rows - 1)): tick_text(value, step) for value in values}
-
-    def _draw_plot(self, view: View, frame: Frame, levels: dict[int, str]) -> list[Strip]:
-        _, columns, rows, axis = frame
-        line = self._line
-        raw = trace(line.x, line.y, view, columns, rows, line.gaps)
-        smooth = trace(line.x, line.smooth, view, columns, rows, line.gaps)
-        marks = self._cells(view, frame, self._marks)
-        gaps = {round(view.across(x) * (columns - 1)) for x in line.gaps if view.left <= x <= view.right}
-        axis_style, label_style, grid_style = self._style("axis"), self._style("label"), self._style("grid")
-        raw_style, smooth_style = self._style("raw"), self._style("smooth")
-        strips = []
-        for row in range(rows):
-            cells: list[tuple[str, Style]] = []
-            for column in range(columns):
-                if row == 0 and column in gaps:
-                    cells.append(("!", self._style("gap")))
-                elif (column, row) in marks:
-                    cells.append(("×", self._style("mark")))
-                elif bits := smooth[row][column]:
-                    cells.append((chr(EMPTY_CELL + bits), smooth_style))
-                elif bits := raw[row][column]:
-                    cells.append((chr(EMPTY_CELL + bits), raw_style))
-                else:
-                    cells.append(("┈" if row in levels else " ", grid_style))
-            segments = list(runs(cells))
-            if axis:
-                label = levels.get(row, "").rjust(frame.gutter - 1) + " "
-                segments = [Segment(label, label_style), Segment("┤" if row in levels else "│", axis_style), *segments]
-            strips.append(Strip(segments, frame.gutter + axis + columns))
-        return strips
-
-    def _cells(self, view: View, frame: Frame, points: Points) -> set[tuple[int, int]]:
-        """Column and row of the cell each point falls into."""
-        return {
-            (round(view.across(x) * (frame.columns - 1)), round((1 - view.height_of(y)) * (frame.rows - 1)))
-            for x, y in zip(points.x, points.y, strict=True)
-            if y > 0 or not view.log
-        }
-
-    def _draw_axis(self, view: View, frame: Frame) -> list[Strip]:
-        gutter, columns, _, _ = frame
-        values = [value for value in ticks(view.left, view.right, MOST_LABELS) if value == int(value)]
-        places = {round(view.across(value) * (columns - 1)): tick_text(value) for value in values}
-        rule = "".join("┬" if column in places else "─" for column in range(columns))
-        labels = [" "] * columns
-        free = 0
-        for place, text in places.items():
-            begin = min(max(place - len(text) // 2, 0), columns - len(text))
-            if begin >= free:
-                labels[begin : begin + len(text)] = text
-                free = begin + len(text) + 1
-        indent, axis_style = " " * gutter, self._style("axis")
-        return [
-            Strip([Segment(f"{indent}╰{rule}", axis_style)], gutter + 1 + columns),
-            Strip([Segment(f"{indent} {''.join(labels)}", self._style("label"))], gutter + 1 + columns),
-        ]
-
-
-def runs(cells: Sequence[tuple[str, Style]]) -> list[Segment]:
-    """Characters with their styles as segments, neighbours of one style joined."""
-    segments: list[Segment] = []
-    text, style = "", Style()
-    for character, next_style in cells:
-        if text and next_style is not style:
-            segments.append(Segment(text, style))
-            text = ""
-        text += character
-        style = next_style
-    return [*segments, Segment(text, style)] if text else segments
+    def on_click(self, event: events.Click) -> None:
+        """Twice: show everything."""
+        if event.chain == DOUBLE and not self._moved:
+            self.action_all()
