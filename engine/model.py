@@ -13,24 +13,18 @@ from peft.utils.constants import SEQ_CLS_HEAD_NAMES
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Storage, Task
+from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Task
 from engine.errors import BadInput, first_line, why_not_loaded
 from engine.parameters import cast, trainable
+from engine.quantized_experts import has_experts
 from engine.quantized_linear import hold_int8_once
-from engine.strategy.base import DTYPES
+from engine.strategy.base import DTYPES, STORAGE
 from engine.waiting_linear import read_as_stored, stand_in_on, weights_wait
 
 if TYPE_CHECKING:
     from torch import nn
 
     from engine.strategy import Strategy
-
-STORAGE = {
-    Storage.UINT8: torch.uint8,
-    Storage.FLOAT32: torch.float32,
-    Storage.BFLOAT16: torch.bfloat16,
-    Storage.FLOAT16: torch.float16,
-}
 
 
 def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: list[str] | None) -> Any:
@@ -81,14 +75,16 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         if quantization is not None and labels is not None:
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
         place: Any = strategy.device_map(lambda: _without_numbers(kind, config.model.path, source, arguments))
+        shape = AutoConfig.from_pretrained(config.model.path, **source)
+        is_quantized_already = getattr(shape, "quantization_config", None) is not None
+        # Fused experts come in 16 bit, and may be more than the device has room for.
+        experts_wait = config.method.name is Method.QLORA and has_experts(shape) and len(set(place.values())) == 1
         reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if strategy.casts_to is not None:
             reading = read_as_stored()
-        elif strategy.quantizes_by_block:
-            if _is_quantized_already(config.model.path, source):
-                place = {"": strategy.device}
-            else:
-                reading = weights_wait()
+        elif strategy.quantizes_by_block or experts_wait:
+            place = {"": strategy.device if is_quantized_already else "cpu"}
+            reading = reading if is_quantized_already else weights_wait()
         with reading:
             model, told = kind.from_pretrained(
                 config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
@@ -99,11 +95,6 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             f"model.path: {config.model.path} cannot be loaded: {why_not_loaded(config.model.path, error)}"
         ) from error
     return model, set(told["missing_keys"])
-
-
-def _is_quantized_already(path: str, source: dict[str, Any]) -> bool:
-    """Whether a checkpoint holds quantised weights."""
-    return getattr(AutoConfig.from_pretrained(path, **source), "quantization_config", None) is not None
 
 
 def classifier_head(model: Any) -> list[str]:

@@ -25,6 +25,8 @@ class LayerSize(NamedTuple):
 
     quantizable: int
     """Numbers of the weights that bitsandbytes quantises."""
+    experts: int
+    """Numbers of fused experts, which are quantised to 4 bits alone."""
     others: int
     """Numbers of all other parameters."""
     features: int
@@ -54,11 +56,10 @@ def layers_by_device(
     recomputed = config.training.gradient_checkpointing
     if isinstance(recomputed, Checkpointing):
         recomputed = len(layers) if recomputed is Checkpointing.ALL else 0
-    packed = packed_width(config, width)
     costs = []
     for index, layer in enumerate(layers):
         kept = ends.hidden_size + (0 if index < recomputed else layer.features)
-        costs.append(int(layer.quantizable * packed) + (layer.others + kept * tokens) * width)
+        costs.append(layer_bytes(config, layer, width) + kept * tokens * width)
     at_head = ends.head * width
     if config.model.task is not Task.SEQUENCE_CLASSIFICATION:
         at_head += ends.vocabulary * tokens * OF_THE_LOSS
@@ -66,9 +67,11 @@ def layers_by_device(
     return split(tuple(costs), first, 0 if ends.tied else at_head, devices)
 
 
-def packed_width(config: RunConfig, width: int) -> float:
-    """Bytes of a weight that bitsandbytes quantises where the method does; else ``width``."""
-    return {Method.QLORA: 0.5, Method.INT8: 1.0}.get(config.method.name, float(width))
+def layer_bytes(config: RunConfig, layer: LayerSize, width: int) -> int:
+    """Of a layer's weights as the method keeps them."""
+    packed = {Method.QLORA: 0.5, Method.INT8: 1.0}.get(config.method.name, width)
+    experts = 0.5 if config.method.name is Method.QLORA else width
+    return int(layer.quantizable * packed + layer.experts * experts) + layer.others * width
 
 
 @lru_cache(maxsize=256)

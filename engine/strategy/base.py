@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from accelerate import Accelerator
 
-from engine.config import Compute, Device, LoraInit, Method, Optimizer, RunConfig
+from engine.config import Compute, Device, LoraInit, Method, Optimizer, RunConfig, Storage
 from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
 from engine.parameters import cast, trainable
+from engine.quantized_experts import fused_experts, quantize_experts
 from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     See = Callable[[nn.Module], None]
 
+STORAGE = {
+    Storage.UINT8: torch.uint8,
+    Storage.FLOAT32: torch.float32,
+    Storage.BFLOAT16: torch.bfloat16,
+    Storage.FLOAT16: torch.float16,
+}
 DTYPES = {Compute.BF16: torch.bfloat16, Compute.FP16: torch.float16, Compute.FP32: torch.float32}
 ADAM_BYTES = 8
 """Of AdamW's two float32 moments, per trained weight."""
@@ -131,14 +138,26 @@ class Strategy:
     def settle(self, block: nn.Module) -> None:
         """Make the weights of a block what they are computed with: quantised, or cast, where they waited for it."""
         settle(block, self.device)
+        self.pack_experts(block, self.device)
         if self.casts_to is not None:
             cast(block, self.casts_to)
+
+    def pack_experts(self, part: nn.Module, device: torch.device | None) -> None:
+        """Quantise fused experts, on ``device`` or else where they are, if the method does."""
+        if self.config.method.name is Method.QLORA:
+            wanted = self.config.method.quantization
+            storage = STORAGE.get(wanted.storage, self.packed_dtype)
+            quantize_experts(part, device, storage=storage, kind=wanted.type.value, nested=wanted.double_quantization)
 
     def place(self, model: nn.Module, see: See) -> None:
         """Bring the loaded model to where it is computed with: whole, or block by block where weights are sharded.
 
         ``see`` is shown every part of the model as it will be computed with, before that is sharded.
         """
+        if self.config.method.name is Method.QLORA and any(fused_experts(model)):
+            for block in blocks(model):
+                self.settle(block)
+                block.to(self.device)
         see(model)
 
     # Training

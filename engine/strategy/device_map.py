@@ -8,8 +8,9 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
-from engine.config.layer_split import Ends, LayerSize, layers_by_device, packed_width
+from engine.config.layer_split import Ends, LayerSize, layer_bytes, layers_by_device
 from engine.errors import BadInput
+from engine.quantized_experts import fused_experts
 from engine.strategy.base import sharding_units
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def spread(model: Any, config: RunConfig, capacities: list[int], width: int) -> 
         if part in sizes:
             reached = True
             gpu = next(of_layers)
-            held[gpu] += int(sizes[part].quantizable * packed_width(config, width)) + sizes[part].others * width
+            held[gpu] += layer_bytes(config, sizes[part], width)
         else:
             weights = [] if part is None else list(part.parameters())
             shared = ends.tied and part is model.get_output_embeddings()
@@ -81,8 +82,9 @@ def size_of(layer: nn.Module) -> LayerSize:
     """A layer's numbers by what is done with them."""
     linears = [module for module in layer.modules() if isinstance(module, nn.Linear | Conv1D)]
     quantizable = sum(linear.weight.numel() for linear in linears)
-    others = sum(parameter.numel() for parameter in layer.parameters()) - quantizable
-    return LayerSize(quantizable, others, sum(sum(linear.weight.shape) for linear in linears))
+    experts = sum(getattr(module, name).numel() for module, name in fused_experts(layer))
+    others = sum(parameter.numel() for parameter in layer.parameters()) - quantizable - experts
+    return LayerSize(quantizable, experts, others, sum(sum(linear.weight.shape) for linear in linears))
 
 
 def ends_of(model: Any) -> Ends:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from engine.config import RunConfig
-    from engine.strategy.base import MakeOptimizer
+    from engine.strategy.base import MakeOptimizer, See
 
 
 class Pipeline(Single):
@@ -34,6 +34,10 @@ class Pipeline(Single):
         """Runs of layers, so cut that the fullest GPU takes least (engine/config/layer_split.py)."""
         room = [torch.cuda.get_device_properties(gpu).total_memory for gpu in self.devices]
         return spread(shape(), self.config, room, DTYPES[self.compute].itemsize)
+
+    def place(self, model: nn.Module, see: See) -> None:
+        self.pack_experts(model, None)
+        see(model)
 
     @property
     def devices(self) -> list[torch.device]:

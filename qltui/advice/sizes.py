@@ -18,7 +18,7 @@ METHODS = {"full": "full", "lora": "lora", "qlora4": "qlora", "int8": "int8"}
 
 
 def in_experts(architecture: Architecture) -> int:
-    """Parameters of fused experts, which are no linear layers and stay in 16 bit."""
+    """Parameters of fused experts, which are no linear layers: bitsandbytes passes them by."""
     return sum(
         count * linear.parameters for count, layer in architecture.layers for linear in layer.linears if linear.experts
     )

@@ -20,6 +20,8 @@ SHARDING = (StrategyName.FSDP2, StrategyName.ZERO3)
 ZERO = (StrategyName.ZERO3, StrategyName.ZERO2, StrategyName.ZERO1)
 SPREAD = (StrategyName.FSDP2, StrategyName.ZERO3, StrategyName.DDP)
 ADAPTERS = (Method.QLORA, Method.LORA)
+EXPERTS = "experts"
+"""The option whose cells have another model."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Cell:
     overrides: dict[str, Any] = field(default_factory=dict, hash=False)
     """Fields the option sets, by dotted path."""
     needs_gpu: bool = False
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether its model is a mixture of experts."""
+        return self.option == EXPERTS
 
     @property
     def name(self) -> str:
@@ -95,6 +102,8 @@ OPTIONS = (
     Option("checkpointing-2", {"training.gradient_checkpointing": 2}, SPREAD, (Method.QLORA,)),
     Option("fp4", {"method.quantization.type": "fp4"}, SHARDING, (Method.QLORA,)),
     Option("scales-plain", {"method.quantization.double_quantization": False}, SHARDING, (Method.QLORA,)),
+    Option(EXPERTS, {}, (*BY_RISK[:2], StrategyName.ZERO2, StrategyName.DDP, StrategyName.PIPELINE), (Method.QLORA,)),
+    Option(EXPERTS, {}, SHARDING, (Method.LORA,)),
     Option("deterministic", {"precision.deterministic": True}, SPREAD, (Method.QLORA,), needs_gpu=True),
     Option("offload", {"strategy.offload_optimizer": True, "strategy.offload_parameters": True}, SHARDING, METHODS,
            True),

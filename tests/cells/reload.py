@@ -17,6 +17,7 @@ from transformers import (
 from engine.config import Method, RunConfig, Task
 from engine.data import prepare_rows
 from engine.events import RunDirectory
+from engine.quantized_experts import quantize_experts
 from engine.strategy import resolve_compute
 from engine.strategy.base import DTYPES
 
@@ -69,7 +70,11 @@ def load(
     base = kind.from_pretrained(config.model.path, quantization_config=quantization, **place, **classes)
     if tokens > base.get_input_embeddings().weight.shape[0]:
         base.resize_token_embeddings(tokens)
-    return PeftModel.from_pretrained(base, run.adapter)
+    model = PeftModel.from_pretrained(base, run.adapter)
+    if config.method.name is Method.QLORA:  # Transformers leave experts in 16 bit
+        kind, nested = wanted.type.value, wanted.double_quantization
+        quantize_experts(model, None, storage=torch.uint8, kind=kind, nested=nested)
+    return model
 
 
 def keep_float32_kernels(model: torch.nn.Module) -> None:

@@ -293,6 +293,7 @@ OURS: dict[str, tuple[Values, Values]] = {
     "cpu-paged-optimizer": ({"training.optimizer": "paged_adamw_8bit", "machine": "cpu"}, {"machine": "2xA40"}),
     "gpus-idle": ({"strategy.name": "single"}, {"machine": "1xA40"}),
     "fp16-of-bf16-model-ours": ({"precision.compute": "fp16"}, {"precision.compute": "auto"}),
+    "int8-passes-experts-by": ({"model": MIXTURE, "method.name": "int8"}, {"method.name": "qlora"}),
     "experts-get-no-adapters": (
         {"model": MIXTURE, "method.lora.target_modules": ["q_proj"]}, {"model": DENSE}),
     "experts-dropout": ({"model": MIXTURE, "method.lora.dropout": 0.1}, {"method.lora.dropout": 0.0}),
@@ -352,7 +353,6 @@ FOR_BOTH: dict[str, Values] = {
     "init-changes-base": {"method.lora.init": "olora"},
     "dora-int8": {"method.name": "int8", "method.lora.use_dora": True},
     "modules-to-save-large": {"strategy.name": "ddp", "method.lora.modules_to_save": ["lm_head"]},
-    "experts-not-quantised": {"model": MIXTURE},
     "8bit-optimizer-of-adapters": {"training.optimizer": "paged_adamw_8bit"},
     "fp16-is-all-there-is": {"machine": "1xT4"},
     "quantised-gpu-old": {"machine": "1xV100"},

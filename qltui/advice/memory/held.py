@@ -114,8 +114,11 @@ class Job(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def quantized_numbers(self) -> int:
-        """Weights that are quantised; none where the method quantises nothing."""
-        return _quantizable(self.architecture)[0] if self.quantized else 0
+        """Weights that are quantised; none where the method quantises nothing. Fused experts are by qlora alone."""
+        if not self.quantized:
+            return 0
+        experts = fused_numbers(self.architecture) if self.method is Method.QLORA else 0
+        return _quantizable(self.architecture)[0] + experts
 
     @cached_property
     def weights(self) -> tuple[int, int]:
@@ -165,10 +168,16 @@ def _adapters(architecture: Architecture, rank: int, targets: tuple[str, ...] | 
 
 @lru_cache(maxsize=64)
 def _quantizable(architecture: Architecture) -> tuple[int, int]:
-    """(numbers, rows) of the weights that bitsandbytes replaces: linear layers but the head. Fused experts stay."""
+    """(numbers, rows) of the weights that bitsandbytes replaces: linear layers but the head."""
     linears = [(count * linear.matrices, linear) for count, linear in architecture.linears() if linear.quantized]
     numbers = sum(count * linear.inputs * linear.outputs for count, linear in linears)
     return numbers, sum(count * linear.outputs for count, linear in linears)
+
+
+@lru_cache(maxsize=64)
+def fused_numbers(architecture: Architecture) -> int:
+    """Weights of fused experts, which the engine quantises itself (engine/quantized_experts.py)."""
+    return sum(count * layer.fused for count, layer in architecture.layers)
 
 
 @lru_cache(maxsize=64)

@@ -90,8 +90,12 @@ def _at_load(job: Job) -> Parts:
     packed, others = job.weights
     adapters = 0 if job.full else job.trained * FLOAT32
     if not job.loads_by_block:
+        # Under pipeline experts come in 16 bit; else they wait, and a layer's are there when these are quantised.
+        experts = held.fused_numbers(job.architecture) if job.strategy is StrategyName.PIPELINE else 0
+        numbers = max(experts, _largest_experts(job.architecture)) if job.method is Method.QLORA else 0
         return {
             Part.WEIGHTS: packed + others,
+            Part.TRANSIENT: numbers * job.width,
             Part.SCALES: held.scale_bytes(job),
             Part.ADAPTERS: adapters,
         }
@@ -109,7 +113,7 @@ def _at_load(job: Job) -> Parts:
 def _largest_block(job: Job) -> int:
     """Of a layer as it is computed with, with a weight that is being quantised; or of what is in no layer."""
     architecture = job.architecture
-    packed, others = _largest_layer(architecture)
+    packed, others = _largest_layer(architecture, job.method is Method.QLORA)
     wide = FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
     if job.method is Method.QLORA:
         packed //= 2
@@ -126,8 +130,8 @@ def _activations(job: Job) -> tuple[int, int, int]:
     """(kept by layers that do not recompute, inputs of those that do, the largest of these recomputed)."""
     tokens, recomputed = job.micro_batch_tokens, job.checkpointed
     kept = boundaries = largest = 0
-    for count, of_one in activations.layers_bytes(job):
-        saved = of_one * tokens
+    for (count, of_one), (_, layer) in zip(activations.layers_bytes(job), job.architecture.layers, strict=True):
+        saved = of_one * tokens + (0 if job.full else layer.experts_with_adapters(job.targets) * job.width)
         again = min(count, recomputed)
         recomputed -= again
         kept += (count - again) * saved
@@ -222,7 +226,7 @@ def _gathered_in_layer(job: Job) -> int:
 
 def _layer_bytes_gathered(job: Job) -> int:
     """Of the largest layer, as it travels."""
-    packed, others = _largest_layer(job.architecture)
+    packed, others = _largest_layer(job.architecture, job.method is Method.QLORA)
     if job.method is Method.QLORA:
         packed //= 2
     elif job.method is not Method.INT8:
@@ -231,11 +235,12 @@ def _layer_bytes_gathered(job: Job) -> int:
 
 
 @lru_cache(maxsize=64)
-def _largest_layer(architecture: Architecture) -> tuple[int, int]:
-    """(weights that can be quantised, others) of the layer with most of them."""
+def _largest_layer(architecture: Architecture, experts: bool) -> tuple[int, int]:
+    """(weights that can be quantised, others) of the layer with most of them; ``experts``: whether fused ones can."""
     sizes = []
     for _, layer in architecture.layers:
         quantizable = sum(one.inputs * one.outputs * one.matrices for one in layer.linears if one.quantized)
+        quantizable += layer.fused if experts else 0
         sizes.append((quantizable, sum(one.parameters for one in layer.linears) - quantizable + layer.other))
     return max(sizes, key=sum, default=(0, 0))
 
@@ -252,8 +257,17 @@ def _prefetched(job: Job) -> int:
 
 
 def _dequantised(job: Job) -> int:
-    """The largest weight in 16 bit, for the gradient of its input."""
-    return job.width * _largest_weight(job.architecture) if job.quantized else 0
+    """What is made of quantised weights for the gradients of inputs: the largest of them, or all experts of a layer."""
+    if not job.quantized:
+        return 0
+    experts = _largest_experts(job.architecture) if job.method is Method.QLORA else 0
+    return job.width * max(_largest_weight(job.architecture), experts)
+
+
+@lru_cache(maxsize=64)
+def _largest_experts(architecture: Architecture) -> int:
+    """Numbers of the fused experts of the layer with most of them."""
+    return max((layer.fused for _, layer in architecture.layers), default=0)
 
 
 def _reduced_at_once(job: Job) -> int:

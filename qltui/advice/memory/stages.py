@@ -50,7 +50,7 @@ def _size(layer: Layer) -> LayerSize:
     modules = [linear for linear in layer.linears if linear.module]
     quantizable = sum(linear.inputs * linear.outputs * linear.matrices for linear in modules)
     features = sum((linear.inputs + linear.outputs) * linear.matrices for linear in modules)
-    return LayerSize(quantizable, layer.parameters - quantizable, features)
+    return LayerSize(quantizable, layer.fused, layer.parameters - quantizable - layer.fused, features)
 
 
 def _ends(architecture: Architecture) -> Ends:

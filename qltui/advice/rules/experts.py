@@ -56,6 +56,15 @@ def _has_experts(setup: Setup) -> bool:
     return setup.architecture is not None and sizes.in_experts(setup.architecture) > 0
 
 
+def _left_in_16_bit(setup: Setup) -> str:
+    """What int8 comes to, in true sizes."""
+    architecture = setup.architecture
+    assert architecture is not None
+    share = sizes.in_experts(architecture) / architecture.parameters
+    kept = sizes.model_gib(architecture, "int8")
+    return f"int8 would leave the experts in 16 bit, {share:.0%} of this model: {kept:.0f} GiB of weights in all."
+
+
 def _with_lacking(setup: Setup) -> dict[str, list[str]]:
     if setup.config is None:
         return {"lora_targets": [*setup.lora_targets, *_lacking(setup)]}
@@ -70,7 +79,7 @@ RULES = (
         lambda s: (
             s.quantised
             and s.architecture is not None
-            and (s.ours or s.versions.get("transformers", "").startswith("5."))
+            and s.versions.get("transformers", "").startswith("5.")
             and 2 * sizes.in_experts(s.architecture) > s.architecture.parameters
         ),
         "quantised weights of a mixture of experts with Transformers 5",
@@ -78,7 +87,20 @@ RULES = (
         "Plan memory for 16-bit experts, or choose a model without experts.",
         "Transformers 5 keeps experts as fused parameters, which bitsandbytes passes by.",
         f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py replaces nn.Linear alone; the model's config.json",
-        concerns=Concerns.ALL,
+        concerns=Concerns.OTHERS,
+    ),
+    Rule(
+        "int8-passes-experts-by",
+        Severity.BLOCK,
+        "method",
+        lambda s: s.ours and s.method == "int8" and _has_experts(s),
+        "int8 of ours on a mixture of experts",
+        _left_in_16_bit,
+        "Use qlora, which quantises experts too, or lora.",
+        "Experts are fused parameters, and no linear layers. The engine packs them itself, but to 4 bits alone.",
+        f"{TRANSFORMERS} quantizers/quantizer_bnb_8bit.py replaces nn.Linear alone; engine/quantized_experts.py",
+        {"method": "qlora4"},
+        concerns=Concerns.OURS,
     ),
     Rule(
         "experts-get-no-adapters",

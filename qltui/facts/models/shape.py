@@ -85,6 +85,20 @@ class Layer(NamedTuple):
     activation: Activation = "torch"
 
     @property
+    def fused(self) -> int:
+        """Weights of its fused experts, biases left out."""
+        return sum(one.inputs * one.outputs * one.matrices for one in self.linears if one.experts > 1)
+
+    def experts_with_adapters(self, targets: Collection[str] | None) -> int:
+        """Weights of fused experts that adapters are added to; ``targets`` as in :meth:`Architecture.lora_parameters`.
+
+        PEFT adds an adapter of such a parameter to its numbers, and backward needs the sum.
+        """
+        fused = (one for one in self.linears if one.experts > 1 and one.formerly)
+        asked = (one for one in fused if targets is None or set(one.formerly) <= set(targets))
+        return sum(one.inputs * one.outputs * one.matrices for one in asked)
+
+    @property
     def parameters(self) -> int:
         """All of the layer's."""
         return sum(linear.parameters for linear in self.linears) + self.other
