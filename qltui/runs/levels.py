@@ -270,8 +270,8 @@ class Ladder:
         return _path(self._folder, self._name, level, generation)
 
 
-def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int) -> dict[str, list[Point]]:
-    """The curves of a described ladder, from the newest ``rows`` of each level: finer where they are newer.
+def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: tuple[int, ...]) -> dict[str, list[Point]]:
+    """The curves of a described ladder, of so many newest ``rows`` of the first levels, and of the last one whole.
 
     Each row gives its lowest, its highest and its first odd value, where they were.
 
@@ -282,9 +282,9 @@ def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int
     begin = math.inf
     levels = []
     for level, (generation, length) in enumerate(described["files"]):
-        most = rows if level + 1 < len(WIDTHS) else length  # the coarsest has the whole past
+        most = rows[level] if level < len(rows) else length
         lines = _read_lines(_path(folder, name, level, generation), length, most * 4096)[-most:] if most else []
-        found = [row for row in map(json.loads, lines) if row["first"] < begin]
+        found = [row for row in json.loads(b"[" + b",".join(lines) + b"]") if row["first"] < begin]
         levels.append(found)
         begin = min([begin, *(row["first"] for row in found[:1])])
     for found in reversed(levels):  # from the coarse ones on: each goes on where the one before ends

@@ -159,6 +159,7 @@ class GeneratedRun:
                         file.write(json.dumps(sample) + "\n")
             ladder.flush()
             write_json(levels_of(self.run) / f"telemetry-{host}.json", ladder.describe())
+            ladder.tidy()
 
     def _sample(self, node: int, wall: float) -> dict[str, Any]:
         used = 19 * GIB + int(GIB * self._random.random())

@@ -24,8 +24,8 @@ TAIL = 64 * 1024
 """Bytes read from the end of a file to find its last sample."""
 AT_ONCE = 32 * 1024 * 1024
 """Bytes of samples read at once: all there are, normally; of files nobody bounded, the newest."""
-ROWS = 256
-"""Rows of each level taken: the newest hour by 16 s, before it 18 hours by 4 minutes, before them by the hour."""
+ROWS = (256, 256)
+"""Rows of the first levels taken: the newest hour by 16 s, 18 hours by 4 minutes; what was before, by the hour."""
 BEGIN_SECONDS = 0.1
 """Time one call spends on the past of hosts whose samples it has not read yet; the others wait for the next."""
 LIMIT = 4000
