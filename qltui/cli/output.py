@@ -81,6 +81,7 @@ def describe(status: dict[str, Any]) -> str:
         ("run", f"{status['id']}, attempt {status['attempt']}"),
         ("state", status["state"]),
         ("because", status["reason"]),
+        ("not known", status.get("unseen")),
         ("progress", steps(status)),
         ("left", _if_known(status["eta_seconds"], words.duration)),
         ("loss", _if_known(status["loss"], _four_digits)),

@@ -100,7 +100,10 @@ COMMANDS = (
     ),
     Command(
         "watch", "watch", "open the monitor on a run; without a terminal, print its progress",
-        RUN,
+        argument(
+            "run", metavar="RUN|PATH",
+            help="a run as elsewhere, or what another program trains: its output folder, or the log it writes",
+        ),
         argument("--readonly", action="store_true", help="offer nothing that touches the run"),
     ),
     Command(

@@ -74,6 +74,7 @@ class Follower:
         if not status.is_kept(self.run, written):
             state.identity = RunState(written).identity
             written = status.judge(self.run, written, state)
+        written = {**written, "unseen": status.unseen(self.run, written)}
         sample = self._read_telemetry(caught_up)
         return Snapshot(
             status=written,

@@ -96,7 +96,7 @@ ORDER = ("error", "warning", "early", "good")
 
 def verdicts(signs: Signs) -> list[Verdict]:
     """What is to be said of a live run, the worst first; at least one."""
-    looks = (_heartbeat, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
+    looks = (_heartbeat, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
              _creeping, _flat)  # fmt: skip
     found = [verdict for look in looks for verdict in look(signs)]
     return sorted(found, key=lambda verdict: ORDER.index(verdict.severity)) or [_well(signs)]
@@ -136,6 +136,15 @@ def _heartbeat(signs: Signs) -> Iterator[Verdict]:
         yield Verdict(
             "heartbeat", "warning", "its supervisor takes no samples any more", f"newest {duration(age)} old; {newest}",
             "see supervisor.log in the run's folder; a full disk does this",
+        )  # fmt: skip
+
+
+def _lost(signs: Signs) -> Iterator[Verdict]:
+    lost = [gpu_name(gpu, place) for place, gpu in enumerate(signs.gpus) if gpu.get("lost")]
+    if lost:
+        yield Verdict(
+            "lost", "error", f"GPU {', '.join(lost)} does not answer", "the driver counts it as lost",
+            "its rank ends or hangs: see dmesg for an Xid error, restart the machine and resume the run",
         )  # fmt: skip
 
 
@@ -313,7 +322,7 @@ def _throttled(signs: Signs) -> Iterator[Verdict]:
     gpu = signs.gpus[place] if place < len(signs.gpus) else {}
     facts = [", ".join(reasons)]
     facts += [f"{gpu['temperature']:.0f} °C"] if gpu.get("temperature") is not None else []
-    if gpu.get("sm_clock") and gpu.get("sm_clock_max"):
+    if gpu.get("sm_clock_mhz") and gpu.get("sm_clock_max_mhz"):
         facts.append(f"{gpu['sm_clock']:,.0f} of {gpu['sm_clock_max']:,.0f} MHz")
     more = f" and {len(hot) - 1} more" if len(hot) > 1 else ""
     yield Verdict(

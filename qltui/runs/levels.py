@@ -243,8 +243,7 @@ class Ladder:
             self._files[level] = (generation, length + len(data))
             self._new[level] = []
             if length + len(data) > LEVEL_BYTES:
-                kept = self._lines(level)
-                self._rewrite(level, kept[len(kept) // 2 :])
+                self._rewrite(level, _newest(self._lines(level), LEVEL_BYTES // 2))
 
     def tidy(self) -> None:
         """Remove the files the description, now that it is kept, does not name any more."""
@@ -271,8 +270,8 @@ class Ladder:
         return _path(self._folder, self._name, level, generation)
 
 
-def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int) -> dict[str, list[Point]]:
-    """The curves of a described ladder, from the newest ``rows`` of each level: finer where they are newer.
+def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: tuple[int, ...]) -> dict[str, list[Point]]:
+    """The curves of a described ladder, of so many newest ``rows`` of the first levels, and of the last one whole.
 
     Each row gives its lowest, its highest and its first odd value, where they were.
 
@@ -283,9 +282,9 @@ def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int
     begin = math.inf
     levels = []
     for level, (generation, length) in enumerate(described["files"]):
-        most = rows if level + 1 < len(WIDTHS) else length  # the coarsest has the whole past
+        most = rows[level] if level < len(rows) else length
         lines = _read_lines(_path(folder, name, level, generation), length, most * 4096)[-most:] if most else []
-        found = [row for row in map(json.loads, lines) if row["first"] < begin]
+        found = [row for row in json.loads(b"[" + b",".join(lines) + b"]") if row["first"] < begin]
         levels.append(found)
         begin = min([begin, *(row["first"] for row in found[:1])])
     for found in reversed(levels):  # from the coarse ones on: each goes on where the one before ends
@@ -294,11 +293,21 @@ def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: int
     curves: dict[str, list[Point]] = {}
     for row in chosen:
         for key, plain in row["values"].items():
-            curves.setdefault(key, []).extend(Summary.of(plain).points())
+            curves.setdefault(key, []).extend(_extremes(plain))
     for x, values in _points(described):
         for key, y in values.items():
             curves.setdefault(key, []).append((x, y))
     return curves
+
+
+def _extremes(plain: list[Any]) -> list[Point]:
+    """What :meth:`Summary.points` gives, in the short way for nearly all."""
+    if len(plain) > 6 or not plain[0]:
+        return Summary.of(plain).points()
+    _, _, low, low_at, high, high_at = plain
+    if low_at == high_at:
+        return [(low_at, low)]
+    return [(low_at, low), (high_at, high)] if low_at < high_at else [(high_at, high), (low_at, low)]
 
 
 def _points(described: Mapping[str, Any]) -> list[tuple[float, dict[str, float]]]:
@@ -319,6 +328,15 @@ def _read_lines(path: str, length: int, most: int) -> list[bytes]:
         file.seek(max(0, length - most))
         lines = file.read(min(length, most)).splitlines()
     return lines if length <= most else lines[1:]
+
+
+def _newest(lines: list[bytes], size: int) -> list[bytes]:
+    """The last of some lines, at most so many bytes."""
+    for index in range(len(lines) - 1, -1, -1):
+        size -= len(lines[index]) + 1
+        if size < 0:
+            return lines[index + 1 :]
+    return lines
 
 
 def thin(points: list[Point], begin: int, end: int) -> list[Point]:

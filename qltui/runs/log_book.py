@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LINES_KEPT = 5000
 CHARACTERS_KEPT = 2_000_000
+TIMED_SHARE = 4
+"""Of so many lines one tells its time, for times to have a column."""
 OLDER_KEPT = 20_000
 """Lines kept of what was read back from the file; of more the newest go first."""
 
@@ -71,6 +73,8 @@ class Entries:
         self.entries: deque[Entry] = deque()
         self._writers: dict[int, _Writer] = {}
         self._characters = 0
+        self.times = 0
+        """How many of them tell their time."""
 
     def add(self, lines: Iterable[LogLine]) -> list[Entry]:
         """Take lines; returns the entries that are new, while others may have become another state of theirs."""
@@ -79,16 +83,21 @@ class Entries:
             writer = self._writers.setdefault(line.rank, _Writer())
             last = writer.last
             if last is not None and last.path == line.path and self._goes_on(last, line):
-                self._characters += len(line.text) - len(last.text)
+                self._count(last, -1)
                 last.take(line)
+                self._count(last, 1)
             else:
                 last = writer.last = Entry(line)
                 self.entries.append(last)
-                self._characters += len(line.text)
+                self._count(last, 1)
                 new.append(last)
             if line.ended:
                 last.level = _level(writer, last.text)
         return new
+
+    def _count(self, entry: Entry, change: int) -> None:
+        self._characters += change * len(entry.text)
+        self.times += change * bool(entry.time)
 
     def _goes_on(self, last: Entry, line: LogLine) -> bool:
         """Whether the line is a later state of the rank's last: more of it, or the bar again."""
@@ -102,7 +111,7 @@ class Entries:
         gone = []
         while len(self.entries) > LINES_KEPT or (self._characters > CHARACTERS_KEPT and len(self.entries) > 1):
             gone.append(self.entries.popleft())
-            self._characters -= len(gone[-1].text)
+            self._count(gone[-1], -1)
         return gone
 
 
@@ -114,12 +123,15 @@ class LogBook:
         self.older: deque[Entry] = deque()
         self.ranks: set[int] = set()
         """Ranks that have written something."""
-        self.timed = False
-        """Whether any line told its time."""
         self.has_gap = False
         """Whether lines between the older and the newest were let go."""
         self._gone: dict[int, tuple[str, int]] = {}
         """Where the last line let go of ended, by rank."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether enough lines tell their time for it to have a column."""
+        return self._live.times * TIMED_SHARE >= max(1, len(self.live))
 
     @property
     def live(self) -> deque[Entry]:
@@ -129,7 +141,6 @@ class LogBook:
         """Take new lines; returns the entries that are new and those let go."""
         new = self._live.add(_by_time(lines))
         self.ranks.update(entry.rank for entry in new)
-        self.timed = self.timed or any(entry.time for entry in new)
         gone = self._live.trim()
         for entry in gone:
             self._gone[entry.rank] = entry.path, entry.end

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 NAME = "steps"
-ROWS = 4096
-"""Rows of each level a reader takes: of the newest 65,536 steps each 16, before them each 256, then each 4096."""
+ROWS = (1024, 4096)
+"""Rows of the first levels a reader takes: 16 steps each for the newest 16,384, 256 for the million before them."""
 CHUNK = 256 * 1024
 """Bytes of a rank's events read at once."""
 TRIES = 3

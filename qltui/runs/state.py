@@ -319,4 +319,5 @@ class RunState:
             "failure": None,
             "exit_code": None,
             "updated": self.updated,
+            "unseen": None,  # who reads a run of another host says here what it cannot know
         }

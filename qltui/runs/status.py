@@ -7,6 +7,7 @@ import time
 
 from engine.events import Attempt, RunDirectory, is_alive, read_json, start_time
 from engine.events.processes import host_name
+from qltui import words
 from qltui.runs.ending import LOST, conclude
 from qltui.runs.reduction import Reduction
 from qltui.runs.reduction import ranks_of as ranks_of
@@ -25,10 +26,11 @@ def read(run: RunDirectory) -> dict[str, Any]:
     """The status of a run. Never raises on missing or half-written files; fields as in ``status.json``."""
     written = read_written(run)
     if is_kept(run, written):
-        return written
+        return {**written, "unseen": unseen(run, written)}
     reduction = Reduction(run, written)
     reduction.read()
-    return judge(run, written, reduction.state)
+    judged = judge(run, written, reduction.state)
+    return {**judged, "unseen": unseen(run, judged)}
 
 
 def is_live(run: RunDirectory) -> bool:
@@ -45,6 +47,25 @@ def is_kept(run: RunDirectory, written: dict[str, Any]) -> bool:
         last = run.last_attempt()
         return last is None or written["attempt"] >= last.number
     return is_alive(written["supervisor"]) is not False
+
+
+def unseen(run: RunDirectory, current: dict[str, Any]) -> str | None:
+    """What cannot be known here of a run that is said to go on: a sentence if all its processes are on other hosts."""
+    if current["state"] not in LIVE:
+        return None
+    attempt = run.last_attempt()
+    launch = (read_json(attempt.launch_json) if attempt else None) or {}
+    processes = [current["supervisor"], launch.get("launcher"), *launch.get("ranks", [])]
+    alive = {str(one.get("host")): is_alive(one) for one in processes if one}
+    away = sorted(host for host, is_there in alive.items() if is_there is None)
+    if not away or any(alive.values()):
+        return None
+    folders = [run.path, run.telemetry, *([attempt.events_dir] if attempt else [])]
+    last = max(_modified(path) for folder in folders for path in (folder, *_files(folder)))
+    silent = words.duration(max(0.0, time.time() - last))
+    return (
+        f"Its processes are on {', '.join(away)}: from {host_name()} they cannot be seen. They last wrote {silent} ago."
+    )
 
 
 def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[str, Any]:
@@ -115,6 +136,13 @@ def read_written(run: RunDirectory) -> dict[str, Any]:
 
 def _lost(state: RunState, reason: str) -> dict[str, Any]:
     return {**state.status(), "state": "lost", "reason": reason, "eta_seconds": None, "exit_code": 1}
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except OSError:
+        return []
 
 
 def _modified(path: Path) -> float:

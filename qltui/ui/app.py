@@ -12,6 +12,7 @@ terminal.before_import()
 from textual import events  # noqa: E402
 from textual.app import App, SystemCommand  # noqa: E402
 from textual.binding import Binding  # noqa: E402
+from textual.content import Content  # noqa: E402
 
 from qltui.ui.screens.home import PLACES, Home  # noqa: E402
 from qltui.ui.theme import QLTUI_THEME, completed  # noqa: E402
@@ -51,6 +52,8 @@ class QltuiApp(App[None]):
         self.theme = _theme_to_begin_with(self)
         self._pressed = time.monotonic()
         """When the last key was pressed."""
+        self._key_problems: list[str] = []
+        """What is wrong in ``keys.yaml``."""
 
     def on_mount(self) -> None:
         self.screen_change_signal.subscribe(self, lambda _screen: self._cover(self.size))
@@ -77,8 +80,9 @@ class QltuiApp(App[None]):
             return
         keymap = preferences.keymap(preferences.all_bindings())
         self.set_keymap(keymap.keys)
-        for problem in keymap.problems:
-            self.notify(problem, title="keys", severity="warning", timeout=20, markup=False)
+        self._key_problems = keymap.problems
+        if keymap.notice:
+            self.notify(keymap.notice, title="keys", severity="warning", timeout=20, markup=False)
 
     def _rest(self) -> None:
         calm = time.monotonic() - self._pressed
@@ -118,8 +122,10 @@ class QltuiApp(App[None]):
             SystemCommand(title, help_text, lambda place=place: self.action_go(place))
             for _, place, title, help_text in PLACES
         )
+        problems = SystemCommand(preferences.KEY_PROBLEMS, "Lines that change no key, and why", self._tell_key_problems)
+        ours = [*self._commands_of(screen), *places, *([problems] if self._key_problems else [])]
         seen = set(NOT_OFFERED)
-        for command in (*self._commands_of(screen), *places, *super().get_system_commands(screen)):
+        for command in (*ours, *super().get_system_commands(screen)):
             if command.title not in seen:
                 seen.add(command.title)
                 yield command
@@ -133,6 +139,11 @@ class QltuiApp(App[None]):
                     title, f"{binding.tooltip} ({self.get_key_display(binding)})",
                     lambda action=binding.action, node=active.node: self.call_later(self.run_action, action, node),
                 )  # fmt: skip
+
+    def _tell_key_problems(self) -> None:
+        from qltui.ui.screens.explanation import Explanation
+
+        self.push_screen(Explanation("keys.yaml", [Content(problem) for problem in self._key_problems]))
 
     def action_go(self, place: str) -> None:
         """Open one of the places of the home screen."""

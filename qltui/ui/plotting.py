@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from math import copysign, log10
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     from qltui.runs.axes import View
     from qltui.runs.curves import Curve
 
-DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-"""Bits of a braille character by column and row of the dot; the character itself is U+2800 plus them."""
+LEFT, RIGHT = (
+    [sum(bit for place, bit in enumerate(bits) if four >> place & 1) for four in range(16)]
+    for bits in ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
+)
+"""Bits of a braille character by four dots of its left or right column, the lowest of them the lowest bit; the
+character itself is U+2800 plus them."""
 FAR = 1e4
 """Heights of a chart beyond which a value need not be told from another."""
 
@@ -27,22 +32,29 @@ def edges_of(view: View, places: int, own: Callable[[float], float] = float) -> 
 
 
 class _Pen:
-    """Sets dots of a grid of cells."""
+    """Sets dots: a whole number for each column of them, its lowest bit the lowest dot."""
 
-    def __init__(self, view: View, columns: int, rows: int) -> None:
-        self.grid = [bytearray(columns) for _ in range(rows)]
-        self._view, self._down = view, rows * 4
+    def __init__(self, view: View, across: int, rows: int) -> None:
+        self.columns = [0] * across
+        self.rows = rows
+        self._log, self._bottom = view.log, view.bottom
+        self._top = rows * 4 - 1
+        self._scale = self._top / (view.top - view.bottom)
+        self._far = FAR * rows
 
     def level(self, y: float) -> int:
         """The row of dots of a value, from the bottom."""
-        return round(min(max(self._view.height_of(y), -FAR), FAR) * (self._down - 1))
+        found = ((log10(y) if self._log else y) - self._bottom) * self._scale
+        return round(found) if -self._far < found < self._far else round(copysign(self._far, found))
 
     def fill(self, column: int, low: int, high: int) -> None:
-        """A stroke in a column of dots."""
-        bits = DOTS[column & 1]
-        for dot in range(max(low, 0), min(high, self._down - 1) + 1):
-            row = self._down - 1 - dot
-            self.grid[row >> 2][column >> 1] |= bits[row & 3]
+        """A stroke in a column."""
+        if low < 0:
+            low = 0
+        if high > self._top:
+            high = self._top
+        if low <= high:
+            self.columns[column] |= (2 << high) - (1 << low)
 
     def join(self, left: int, start: int, right: int, end: int) -> None:
         """A straight line from one column's last level to a later column's first."""
@@ -52,11 +64,23 @@ class _Pen:
             high = round(start + slope * (column - left))
             # Meet half way, so that a steep line is one stroke and not two.
             middle = (low + high) // 2
-            if column > 0 and column - 1 < len(self.grid[0]) * 2:
+            if column > 0:
                 self.fill(column - 1, min(low, middle), max(low, middle))
-            if column < len(self.grid[0]) * 2:
+            if column < len(self.columns):
                 self.fill(column, min(middle, high), max(middle, high))
             low = high
+
+    def cells(self) -> list[bytearray]:
+        """The dots as braille bits, one bytearray a row, top row first."""
+        grid = [bytearray(len(self.columns) // 2) for _ in range(self.rows)]
+        for place, (left, right) in enumerate(zip(self.columns[::2], self.columns[1::2], strict=False)):
+            both = left | right
+            if both:
+                lowest, highest = ((both & -both).bit_length() - 1) >> 2, (both.bit_length() - 1) >> 2
+                for row in range(lowest, highest + 1):
+                    shift = row * 4
+                    grid[-1 - row][place] = LEFT[left >> shift & 15] | RIGHT[right >> shift & 15]
+        return grid
 
 
 def trace(
@@ -70,7 +94,7 @@ def trace(
     the lowest and highest of a part faster than by looking at each value.
     """
     across = len(edges) - 1
-    pen = _Pen(view, across // 2, rows)
+    pen = _Pen(view, across, rows)
     extremes = extremes or (lambda begin, end, log: _extremes(ys[begin:end], log))
 
     def joined(one: int, other: int) -> bool:
@@ -89,16 +113,20 @@ def trace(
         if begin == end or not (found := extremes(begin, end, view.log)):
             begin = end
             continue
-        low, high = map(pen.level, found)
-        pen.fill(column, low, high)
-        first, last = (pen.level(ys[index]) if shown(index) else low for index in (begin, end - 1))
+        low = pen.level(found[0])
+        if end - begin == 1:
+            first = last = low
+        else:
+            first = pen.level(ys[begin]) if shown(begin) else low
+            last = pen.level(ys[end - 1]) if shown(end - 1) else low
+        pen.fill(column, low, pen.level(found[1]))
         if before and joined(before[2], begin):
             pen.join(before[0], before[1], column, first)
         before = column, last, end - 1
         begin = end
     if before and begin < len(xs) and begin and shown(begin) and shown(begin - 1) and joined(before[2], begin):
         pen.join(before[0], before[1], across, _crossing(pen, xs, ys, begin, edges[-1]))
-    return pen.grid
+    return pen.cells()
 
 
 def _crossing(pen: _Pen, xs: Sequence[float], ys: Sequence[float], after: int, edge: float) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.events import read_json, write_json
 from qltui.configs.places import config_folder
+from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from textual.binding import Binding
 
+KEY_PROBLEMS = "Problems of keys.yaml"
+"""Command of the palette that lists them."""
 TAKEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+j", "ctrl+z")
 """Keys that tmux, screen, terminals and shells need."""
 
@@ -27,6 +30,13 @@ class Keymap(NamedTuple):
 
     keys: dict[str, str]
     problems: list[str]
+
+    @property
+    def notice(self) -> str:
+        """The first problem, and where the others are listed; empty where there is none."""
+        if len(self.problems) < 2:
+            return "".join(self.problems)
+        return f"{self.problems[0]}\nand {len(self.problems) - 1} more: ctrl+p, {KEY_PROBLEMS}"
 
 
 def keys_path() -> Path:
@@ -60,12 +70,12 @@ def keymap(bindings: Mapping[str, Binding]) -> Keymap:
     try:
         said = load_yaml(path)
     except ConfigError as error:
-        return Keymap({}, [str(error)])
+        return Keymap({}, [clean(str(error))])
     found = Keymap({}, [])
     for name, keys in said.items():
         problem = _problem(str(name), keys, bindings)
         if problem:
-            found.problems.append(f"{path.name}: {problem}")
+            found.problems.append(clean(f"{path.name}: {problem}"))
         else:
             found.keys[str(name)] = ",".join(key.strip() for key in str(keys).split(","))
     return found

@@ -165,6 +165,31 @@ async def test_a_bad_entry_is_told_and_the_others_hold(config: Path, text: str, 
         await until(pilot, lambda: isinstance(pilot.app.screen, Doctor), "the doctor by its own key")
 
 
+async def test_many_bad_entries_are_one_notice_and_all_of_them_can_be_read(config: Path) -> None:
+    config.mkdir(parents=True)
+    names = [f"home.no-key-{number}" for number in range(40)]
+    (config / "keys.yaml").write_text("".join(f"{name}: x\n" for name in names) + "home.doctor: x\n")
+    async with QltuiApp().run_test(size=(120, 36), notifications=True) as pilot:
+        await until_seen(pilot, "and 39 more")
+        (notice,) = pilot.app._notifications
+        assert "'home.no-key-0' is the id of no key" in notice.message
+        await pilot.press("ctrl+p", *"of keys")
+        await until_seen(pilot, "Lines that change no key, and why")
+        await pilot.press("enter")
+        await until_seen(pilot, "'home.no-key-1' is the id of no key")
+        await pilot.press("end")
+        await until_seen(pilot, "'home.no-key-39'")
+        await pilot.press("escape", "x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Doctor), "the doctor by the line that is right")
+
+
+async def test_without_a_bad_entry_the_palette_does_not_speak_of_them() -> None:
+    app = QltuiApp()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "^p palette")
+        assert preferences.KEY_PROBLEMS not in [one.title for one in app.get_system_commands(app.screen)]
+
+
 async def test_the_palette_has_the_keys_of_the_screen() -> None:
     async with QltuiApp(lambda: NewRun({})).run_test(size=(120, 36)) as pilot:
         await pilot.press("ctrl+p", *"undo")

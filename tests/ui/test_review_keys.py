@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.reviews import CHOSEN, demo, shown, source
 from support.runs import Cli
-from support.screen import press_together, until_on, until_seen
+from support.screen import press_together, until, until_on, until_seen
 from support.terminal import Terminal
 from textual.widgets import Input
 
@@ -104,13 +104,15 @@ async def test_it_is_exported_to_a_file_that_check_reads(
         out = pilot.app.screen.query_one("#out", Input)
         assert program in out.value
         preview = source(pilot)
+        assert place.name not in preview
         await pilot.press("w")
         out.value = str(place)
+        await until(pilot, lambda: place.name in source(pilot), "the place that is typed in the file")
+        assert place.name in shown(pilot).partition("▸")[0], "and in how it is started"
+        preview = source(pilot)
         await pilot.press("enter")
         await until_seen(pilot, "✓ wrote")
-    (_, start, *written), (_, _, *seen) = place.read_text().splitlines(), preview.splitlines()
-    assert written == seen
-    assert "theirs.yaml" in start
+    assert place.read_text() == preview
     checked = json.loads(cli("check", str(place), "--json", check=False).stdout)
     assert checked["files"][0]["format"] == {"trl": "trainer"}.get(program, program)
     assert not checked["blocked"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from qltui.runs import levels
 from qltui.runs.levels import Ladder, Summary, read_points, thin
 
-ROWS = 4096
+ROWS = (4096, 4096)
 
 
 def climbed(folder: Path, count: int, **odd: float) -> Ladder:
@@ -25,7 +25,7 @@ def climbed(folder: Path, count: int, **odd: float) -> Ladder:
     return ladder
 
 
-def curve(folder: Path, ladder: Ladder, rows: int = ROWS) -> list[levels.Point]:
+def curve(folder: Path, ladder: Ladder, rows: tuple[int, ...] = ROWS) -> list[levels.Point]:
     ladder.flush()
     return read_points(folder, "steps", ladder.describe(), rows).get("loss", [])
 
@@ -36,7 +36,7 @@ def same(one: list[levels.Point], other: list[levels.Point]) -> bool:
 
 def test_spikes_and_what_is_no_number_are_where_they_were(tmp_path: Path) -> None:
     ladder = climbed(tmp_path, 10_000, at_5=9.0, at_3000=-9.0, at_4000=math.nan, at_9990=math.inf)
-    for rows in (ROWS, 10, 2):
+    for rows in (ROWS, (10, 10), (2, 5)):
         points = curve(tmp_path, ladder, rows)
         assert {(5, 9.0), (3000, -9.0), (9990, math.inf)} <= set(points)
         assert [x for x, y in points if y != y] == [4000]
@@ -46,7 +46,7 @@ def test_spikes_and_what_is_no_number_are_where_they_were(tmp_path: Path) -> Non
 
 def test_newer_points_are_finer_and_few_rows_are_read(tmp_path: Path) -> None:
     ladder = climbed(tmp_path, 40_000)
-    points = curve(tmp_path, ladder, rows=8)
+    points = curve(tmp_path, ladder, rows=(8, 8))
     assert len(points) <= 2 * 3 * 16 + 16
     gaps = [other - one for (one, _), (other, _) in itertools.pairwise(points)]
     assert max(gaps[-8:]) <= 16

@@ -18,6 +18,7 @@ from engine.config.reading import read_file
 from engine.events import RunDirectory, identity, read_json, write_json
 from qltui.facts.gpus import Gpu
 from qltui.runs import launching, status, store
+from qltui.runs.follow import Follower
 from qltui.runs.launching import LaunchRefused
 from qltui.runs.store import RunNotFound
 
@@ -304,4 +305,9 @@ def test_what_another_host_says_is_taken() -> None:
     run = launching.create(config("tiny"))
     elsewhere = {"pid": 1, "start_time": 1, "host": "elsewhere"}
     write_json(run.status_json, {**(read_json(run.status_json) or {}), "state": "training", "supervisor": elsewhere})
-    assert status.read(run)["state"] == "training"
+    current = status.read(run)
+    assert current["state"] == "training"
+    assert current["unseen"].startswith("Its processes are on elsewhere: from ")
+    assert Follower(run.path).poll().status["unseen"].endswith(" ago.")
+    write_json(run.status_json, {**current, "supervisor": identity()})
+    assert status.read(run)["unseen"] is None

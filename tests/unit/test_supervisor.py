@@ -23,6 +23,7 @@ from support.small_runs import (
 from engine.events import RunDirectory, is_alive, read_json
 from qltui.runs import launching, status
 from qltui.runs.follow import Follower
+from qltui.runs.reduction import Reduction
 from qltui.runs.state import LIVE
 
 
@@ -186,6 +187,22 @@ def test_telemetry_tells_of_host_and_ranks() -> None:
     assert all(row["memory"] > 1_000_000 for row in host["ranks"])
     launching.request_stop(run)
     ended(run, supervisor)
+
+
+def test_levels_of_an_attempt_are_whole_at_its_end_and_go_on_in_the_next() -> None:
+    run = make_run(["finish", "finish"])
+    ended(run, supervise(run))
+    for attempt in (1, 2):
+        kept = Reduction(run, status.read_written(run), curves=True)
+        assert kept.resumed
+        assert (kept.state.attempt, kept.state.outcome) == (attempt, "finished")
+        assert [step for step, _ in kept.state.series["loss"]] == list(range(1, 11))
+        document = read_json(run.path / "levels" / "steps.json")
+        assert document is not None
+        sizes = {str(rank): kept.attempt.events(rank).stat().st_size for rank in (0, 1)} if kept.attempt else {}
+        assert document["offsets"] == sizes
+        if attempt == 1:
+            ended(run, supervise(run))
 
 
 def test_a_launcher_that_cannot_begin_says_why() -> None:

@@ -195,11 +195,16 @@ def test_levels_go_on_when_the_supervisor_is_another_and_the_clock_goes_backward
     assert read.curves["gpu0.memory_used"][-1][0] == pytest.approx(150.02)
 
 
-def test_several_hosts_are_told_apart_and_a_silent_one_is_noticed(run: RunDirectory) -> None:
+def test_several_hosts_are_told_apart_and_a_silent_one_is_noticed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.telemetry.mkdir()
     for host, wall in (("a", 100.0), ("b", 160.0)):
         sample = {"host": host, "wall": wall, "gpus": [{"index": 0, "memory_used": 5}], "ranks": []}
         (run.telemetry / f"{host}.jsonl").write_text(json.dumps(sample) + "\n")
+    monkeypatch.setattr(history, "BEGIN_SECONDS", -1.0)  # each call has time for none: they wait
+    assert History(run).read() == newest_sample(run)
+    monkeypatch.setattr(history, "BEGIN_SECONDS", 60.0)
     read = History(run)
     newest = read.read()
     assert newest == newest_sample(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from typing import TYPE_CHECKING
 
 from engine.events import number, read_json
@@ -23,8 +24,10 @@ TAIL = 64 * 1024
 """Bytes read from the end of a file to find its last sample."""
 AT_ONCE = 32 * 1024 * 1024
 """Bytes of samples read at once: all there are, normally; of files nobody bounded, the newest."""
-ROWS = 256
-"""Rows of each level taken: the newest hour by 16 s, before it 18 hours by 4 minutes, before them by the hour."""
+ROWS = (256, 256)
+"""Rows of the first levels taken: the newest hour by 16 s, 18 hours by 4 minutes; what was before, by the hour."""
+BEGIN_SECONDS = 0.1
+"""Time one call spends on the past of hosts whose samples it has not read yet; the others wait for the next."""
 LIMIT = 4000
 """Points kept of each curve."""
 GPU_FIELDS = ("memory_used", "utilization", "power_watts", "temperature")
@@ -129,18 +132,27 @@ class History:
         """(wall seconds, value) by name; where several hosts have samples the name begins with ``<host>/``."""
 
     def read(self) -> dict[str, Any]:
-        """Take what is new; returns the newest sample of all hosts together, {} without one."""
-        for host in hosts_of(self._run):
+        """Take what is new; returns the newest sample of all hosts together, {} without one.
+
+        Where there are many hosts the past of some is left to the next call.
+        """
+        names, newest = hosts_of(self._run), []
+        deadline = time.monotonic() + BEGIN_SECONDS
+        for host in names:
+            if host not in self._hosts and time.monotonic() >= deadline:
+                newest.append(_last(_file(self._run, host)))
+                continue
             if host not in self._hosts:
                 self._hosts[host] = HostHistory(self._run, host)
             self._hosts[host].read()
-        several = len(self._hosts) > 1
+            newest.append(self._hosts[host].newest)
+        several = len(names) > 1
         self.curves = {
             f"{host}/{name}" if several else name: points
             for host, history in self._hosts.items()
             for name, points in history.curves.items()
         }
-        return together([history.newest for history in self._hosts.values() if history.newest])
+        return together([sample for sample in newest if sample])
 
 
 class HostHistory:

@@ -45,6 +45,18 @@ class LargeChart(LineChart):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action != "open" and super().check_action(action, parameters)
 
+    @property
+    def state(self) -> str:
+        """All of how it is drawn, in words."""
+        part = super().state.removeprefix("log").removeprefix(" · ")
+        words = [part or "all of the run", AXES[self.time], "logarithmic" if self.log_scale else "linear"]
+        if self.smoothed:
+            words.append(f"smoothed {self.smoothing:g}" if self.smoothing else "not smoothed")
+        return " · ".join(["live", *words] if self.span.live else words)
+
+    def _values_in_heading(self) -> bool:
+        return False
+
 
 class ChartScreen(Page):
     """Begins as the small chart was, and leaves that as it is."""
@@ -113,20 +125,11 @@ class ChartScreen(Page):
 
     @on(LineChart.Moved)
     def _say(self) -> None:
-        """How it is drawn, and what the lines are, or their values at the cursor."""
+        """The values at the cursor."""
         chart = self.chart
-        how = [
-            "all of the run" if chart.span.live and chart.span.window is None else chart.state.split(" · ")[-1],
-            AXES[chart.time], "logarithmic" if chart.log_scale else "linear",
-        ]  # fmt: skip
-        if chart.smoothed:
-            how.append(f"smoothed {chart.smoothing:g}" if chart.smoothing else "not smoothed")
-        if chart.span.live:
-            how.insert(0, "live")
-        self.query_one(TitleBar).say(words.plain(self._run_path.name), " · ".join(how))
         said = [Content(text) if part == "value" else _coloured(text, part) for text, part in chart.readout()]
         hint = Content.styled("shift+← → values   ← → move   0 all   f freeze   t time   n next chart", "$muted")
-        self.query_one("#values", TextLine).update(Content("").join(said) if said else hint)
+        self.query_one("#values", TextLine).update(Content("").join(said) if said else hint, layout=False)
 
     # Keys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -53,6 +54,15 @@ class Exporting(Page):
             super().__init__()
             self.made = made
 
+    class Placed(Message):
+        """What a program's file would be in the place that is typed."""
+
+        def __init__(self, program: str, out: str, exported: Exported) -> None:
+            super().__init__()
+            self.program = program
+            self.out = out
+            self.exported = exported
+
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
         self._config = config
@@ -89,11 +99,14 @@ class Exporting(Page):
     @on(Made)
     async def _show(self, event: Made) -> None:
         self._made = event.made
-        texts = {title: self._made[name] for title, name in TITLES.items()}
-        await self.query_one(RunFiles).show(
-            {title: "" if isinstance(one, list) else one.text for title, one in texts.items()}
-        )
+        await self._show_files()
         self.query_one("#source").focus()
+
+    async def _show_files(self) -> None:
+        made = {title: self._made[name] for title, name in TITLES.items()}
+        await self.query_one(RunFiles).show(
+            {title: "" if isinstance(one, list) else one.text for title, one in made.items()}
+        )
 
     @property
     def _program(self) -> str:
@@ -105,10 +118,13 @@ class Exporting(Page):
         in_folder = not isinstance(made, list) and bool(made.companions)
         self.query_one("#out", Input).value = self._place(self._program, in_folder=in_folder)
         self.query_one("#write", Button).disabled = isinstance(made, list)
+        self._tell(made)
+        self._elsewhere()
+
+    def _tell(self, made: Exported | list[Problem]) -> None:
         self.query_one("#verdict", Static).update(
             Content("\n").join(map(problem_text, made) if isinstance(made, list) else _lines(made))
         )
-        self._elsewhere()
 
     def _place(self, program: str, *, in_folder: bool = False) -> str:
         """Where it is written unless another place is typed."""
@@ -124,9 +140,24 @@ class Exporting(Page):
 
     @on(Input.Changed)
     def _elsewhere(self) -> None:
-        """Another place was not agreed to."""
+        """Another place was not agreed to; the file names itself by where it will lie."""
         self._agreed.clear()
         self._say(HINT)
+        out = self.query_one("#out", Input).value.strip()
+        if out and self._made and not isinstance(self._made[self._program], list):
+            self._look_at(self._program, out)
+
+    @work(thread=True, group="place", exit_on_error=False)
+    def _look_at(self, program: str, out: str) -> None:
+        with suppress(ConfigError):  # told when it is to be written
+            self.post_message(self.Placed(program, out, placed(self._config, program, out).exported))
+
+    @on(Placed)
+    async def _show_placed(self, event: Placed) -> None:
+        if event.program == self._program and event.out == self.query_one("#out", Input).value.strip():
+            self._made[event.program] = event.exported
+            self._tell(event.exported)
+            await self._show_files()
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#write")

@@ -207,6 +207,12 @@ class Monitor(RunActions):
         self.query_one(Phases).show(phases(status["ranks"], snapshot.phase_seconds, snapshot.plan))
         self.query_one(LogTail).add(snapshot.log)
 
+    @on(Charts.Opened)
+    def _open_chart(self, event: Charts.Opened) -> None:
+        from qltui.ui.screens.chart import ChartScreen
+
+        self.app.push_screen(ChartScreen(event.charts, event.chart, self.run_path))
+
     @on(LogTail.Changed)
     def _show_log_title(self) -> None:
         self.query_one(LogPanel).border_title = Content(f"Log [4] · {self.query_one(LogTail).told}")
@@ -286,7 +292,10 @@ def peak_text(peak: int | None, plan: dict[str, object] | None, width: int) -> C
     """The highest memory of any GPU, or of any rank, beside the planned."""
     planned = planned_bytes(plan)
     measured = "measured" if planned and width >= WIDE else "peak"
-    parts = [Content.assemble(("plan ", "$muted"), words.size(planned))] if planned else []
+    plan = words.size(planned)
+    if peak and plan.partition(" ")[2] == words.size(peak).partition(" ")[2] and width < WIDE:
+        plan = plan.partition(" ")[0]  # the unit comes with the other
+    parts = [Content.assemble(("plan ", "$muted"), plan)] if planned else []
     parts += [Content.assemble((f"{measured} ", "$muted"), words.size(peak))] if peak else []
     return Content.styled(" · ", "$muted").join(parts)
 

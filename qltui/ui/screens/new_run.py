@@ -18,12 +18,14 @@ from qltui.configs import hub
 from qltui.runs.batching import divided
 from qltui.runs.outlook import mended, outlook, read_choices, texts_of
 from qltui.ui import draft, words
+from qltui.ui.chosen import Chosen
 from qltui.ui.screens.page import Page
-from qltui.ui.steps import NOT_ASKED, STEPS, step_of
+from qltui.ui.steps import STEPS, step_of
 from qltui.ui.widgets.column_mapping import ColumnMapping
-from qltui.ui.widgets.config_form import ConfigForm, problem_with
+from qltui.ui.widgets.config_form import ConfigForm
 from qltui.ui.widgets.findings_panel import FindingsPanel, counted
-from qltui.ui.widgets.fit_panel import FitPanel, verdict, why_not
+from qltui.ui.widgets.fit_panel import FitPanel
+from qltui.ui.widgets.folded_line import FoldedLine
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.global_batch import GlobalBatch
 from qltui.ui.widgets.line import Line
@@ -48,8 +50,6 @@ WIDE_ENOUGH = 116
 """Columns from which the panel stands beside the form."""
 PAUSE = 0.05
 """Seconds that a key gets to be painted before what it comes to is looked at."""
-STEPS_BACK = 100
-"""Changes that can be undone."""
 
 
 class NewRun(Page):
@@ -88,16 +88,20 @@ class NewRun(Page):
         """Open the draft, or a form with ``values``, texts by dotted path, planned for a ``machine`` as described."""
         super().__init__()
         kept, machine = draft.load() if values is None else (values, machine)
-        self.values = {path: text for path, text in kept.items() if path in FIELDS and path not in NOT_ASKED}
+        self.chosen = Chosen(kept)
         self.machine_text = machine
         """GPUs as described; empty for those of this machine."""
         self.step: Step = STEPS[0]
         self.outlook: Outlook | None = None
-        self._before: list[dict[str, str]] = []
         self._here: Machine | None = None
         self._asked = 0
         self._looking = False
         self._kept = draft.Keeper(lambda: (dict(self.values), self.machine_text))
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The texts that are chosen, by dotted path."""
+        return self.chosen.values
 
     def compose(self) -> ComposeResult:
         yield TitleBar("New run", "draft" if self.values else "")
@@ -111,7 +115,7 @@ class NewRun(Page):
                 with Vertical(id="findings-area", classes="panel") as findings_area:
                     findings_area.border_title = "Findings"
                     yield FindingsPanel(id="findings")
-        yield Line(id="folded", markup=False)
+        yield FoldedLine(id="folded", markup=False)
         yield Line(id="verdict", markup=False)
         yield Footer()
 
@@ -145,21 +149,7 @@ class NewRun(Page):
         return self.query_one(StepArea)
 
     def _mark_steps(self) -> None:
-        standing = {}
-        for step in STEPS:
-            problems = self._problems(step)
-            wrong = any(path in self.values for path in problems)
-            standing[step.name] = "wrong" if wrong else "missing" if problems else "done"
-        self.query_one(StepBar).show(self.step.name, standing)
-
-    def _problems(self, step: Step) -> dict[str, str]:
-        """What is wrong in a step, by path."""
-        found = {}
-        for field in step.fields:
-            text = self.values.get(field.path, "")
-            if (text or field.required) and (problem := problem_with(field, text)):
-                found[field.path] = problem
-        return found
+        self.query_one(StepBar).show(self.step.name, self.chosen.standing())
 
     async def action_step(self, by: int) -> None:
         """Go to the next step, or back; after the last comes the review."""
@@ -180,10 +170,7 @@ class NewRun(Page):
 
     @on(ConfigForm.Changed)
     def _typed(self, event: ConfigForm.Changed) -> None:
-        if event.text.strip():
-            self.values[event.path] = event.text
-        else:
-            self.values.pop(event.path, None)
+        self.chosen.type(event.path, event.text)
         self._area.suggest(self.step, event.path, self.values)
         self._changed()
 
@@ -236,7 +223,7 @@ class NewRun(Page):
             self._say(Content.assemble(("✗ ", "bold $error"), words.plain(event.square.why)))
             return
         texts = texts_of(event.square.patch)
-        changes = {path: text for path, text in texts.items() if text != self._text_of(path)}
+        changes = {path: text for path, text in texts.items() if text != self.chosen.text_of(path)}
         if changes:
             await self._set(changes)
             self._say_set(changes)
@@ -266,37 +253,25 @@ class NewRun(Page):
         await self._set(changes)
         self._say_set(changes)
 
-    def _text_of(self, path: str) -> str:
-        """What a field stands at, typed or by default."""
-        return self.values.get(path, FIELDS[path].default_text)
-
     def _say_set(self, changes: dict[str, str]) -> None:
         told = ", ".join(f"{path}={text}" if text else f"{path} empty" for path, text in changes.items())
         self._say(Content.assemble(("✓ set ", "bold $success"), words.plain(told), ("  F8 takes it back", "$muted")))
 
     async def _set(self, changes: dict[str, str]) -> None:
-        """Change fields at once, so that it can be undone at once."""
-        self._before = [*self._before, dict(self.values)][-STEPS_BACK:]
-        for path, text in changes.items():
-            if text == FIELDS[path].default_text or not text:
-                self.values.pop(path, None)
-            else:
-                self.values[path] = text
+        self.chosen.set(changes)
         await self._refill()
 
     async def action_undo(self) -> None:
         """Take the last fix or choice back."""
-        if not self._before:
+        if not self.chosen.undo():
             self._say(Content.styled("nothing to take back", "$muted"))
             return
-        self.values = self._before.pop()
         await self._refill()
         self._say(Content.styled("taken back", "$muted"))
 
     async def action_clear(self) -> None:
         """Empty the form; F8 brings it back."""
-        self._before.append(dict(self.values))
-        self.values = {}
+        self.chosen.clear()
         await self._refill()
 
     async def _refill(self) -> None:
@@ -364,19 +339,10 @@ class NewRun(Page):
         self.query_one("#findings-area").border_title = f"Findings · {counted(event.outlook.findings)}"
         await self.query_one(FindingsPanel).show(event.outlook.findings)
         self._tell(event.outlook)
-        self._fold(event.outlook)
+        self.query_one(FoldedLine).show(event.outlook)
 
     def _tell(self, outlook: Outlook) -> None:
         self._area.show(self.step, outlook, self.values, described=bool(self.machine_text))
-
-    def _fold(self, outlook: Outlook) -> None:
-        """Fit and findings in a line, for where they have no room."""
-        fitted = outlook.advice.fit if outlook.advice else None
-        line = verdict(fitted) if fitted and fitted.capacity else Content.styled(why_not(outlook)[0], "$muted")
-        if outlook.config is not None:
-            found = counted(outlook.findings) if outlook.findings else "nothing found"
-            line = Content.assemble(line, ("  ·  ", "$muted"), found, ("  F4 more", "$muted"))
-        self.query_one("#folded", Static).update(line)
 
     def action_aside(self) -> None:
         """Unfold fit and findings where they have no room beside the form, or fold them."""
@@ -398,7 +364,7 @@ class NewRun(Page):
     async def action_review(self) -> None:
         """Show what would run, or the first field that stands in the way."""
         for step in STEPS:
-            for path, problem in self._problems(step).items():
+            for path, problem in self.chosen.problems(step).items():
                 await self._open(step, path)
                 self._say(Content.assemble(("✗ ", "bold $error"), (FIELDS[path].label, "bold"), f" {problem}"))
                 return

@@ -223,7 +223,8 @@ class RunActions(Page):
     def action_back(self) -> None:
         """Leave without a question; the run does not notice."""
         if self.is_live:
-            self._go(f"{self.run_name} goes on. Watch it again: qltui watch {self.run_path.name}")
+            name = self.run_path.name if self.is_ours else words.plain(self.run_path)
+            self._go(f"{self.run_name} goes on. Watch it again: qltui watch {name}")
         else:
             super().action_back()
 

@@ -26,6 +26,7 @@ def audit_line(status: Mapping[str, Any], width: int) -> Content:
         result = status["audits"].get(audit, "")
         text, colour = words.AUDITS.get(result, ("· pending", "$muted"))
         figure = _figure(audit, (status.get("audit_details") or {}).get(audit) or {}) if result == "passed" else ""
+        figure = figure if width >= WIDE else figure.removesuffix(" each").removesuffix(" exact")
         parts.append(Content.assemble(f"{name} ", (f"✓ {figure}" if figure else text, colour)))
     return Content("   " if width >= WIDE else "  ").join(parts)
 

@@ -28,6 +28,8 @@ SMOOTHING = 0.85
 """Weight of the past in the smoothed curve, unless another is chosen."""
 STRENGTHS = (0.0, 0.6, 0.85, 0.95, 0.99)
 """Those that a key chooses from; 0 is not smoothed."""
+MANY_ROWS = 12
+"""Rows that are sooner painted as one area than each for itself."""
 
 PARTS = {
     f"line-chart--{part}"
@@ -102,6 +104,8 @@ class ChartCanvas(Widget):
         self._drawn: tuple[Size, str, bool] | None = None
         self._styles: dict[str, Style] = {}
         self._plot: tuple[View, drawing.Frame] | None = None
+        self._under_cursor: list[drawing.Row] | None = None
+        """The plot without the cursor line, which moves more often than it changes."""
 
     def show(self, lines: Sequence[Line]) -> None:
         """Draw what the lines hold now; they may have grown, been thinned or begun anew, and others may have come."""
@@ -128,7 +132,7 @@ class ChartCanvas(Widget):
 
     @property
     def way(self) -> drawing.Way:
-        return drawing.Way(self.time, self.smoothing if self.smoothed else 0.0, self.cursor)
+        return drawing.Way(self.time, self.smoothing if self.smoothed else 0.0)
 
     @property
     def whole(self) -> tuple[float, float] | None:
@@ -186,8 +190,10 @@ class ChartCanvas(Widget):
     def _drawing_for(self) -> tuple[Size, str, bool]:
         return self.content_size, self.app.theme, self.has_focus
 
-    def _redraw(self) -> None:
+    def _redraw(self, cursor_alone: bool = False) -> None:
         """Draw, and repaint only the cells that came out differently."""
+        if not cursor_alone:
+            self._under_cursor = None
         if not self.is_attached or not self.content_size:
             return
         if not self.screen.is_current:  # whatever was seen of it is painted anew when it comes back
@@ -205,19 +211,26 @@ class ChartCanvas(Widget):
             for y, (old, new) in enumerate(zip(before, self._rows, strict=True))
             if (cells := new.changes(old))
         ]
+        if len(changes) > MANY_ROWS:
+            changes = [Region.from_union(changes)]
         if changes:
             self.refresh(*changes)
 
     def _draw(self) -> None:
         """Make the strips, those of rows that are as before excepted."""
-        styles = {name.removeprefix("line-chart--"): self.get_component_rich_style(name) for name in PARTS}
-        before = zip(self._rows, self._strips, strict=True) if styles == self._styles else ()
+        now = self._drawing_for
+        if self._drawn is None or self._drawn[0] != now[0]:
+            self._under_cursor = None
+        styles = self._styles
+        if self._drawn is None or self._drawn[1:] != now[1:]:  # getting them takes longer than drawing
+            styles = {name.removeprefix("line-chart--"): self.get_component_rich_style(name) for name in PARTS}
+        before = zip(self._rows, self._strips, strict=True) if styles is self._styles else ()
         known = dict(enumerate(before))
         self._styles, self._rows = styles, self._draw_rows(*self.content_size)
         self._strips = [
             known[y][1] if y in known and known[y][0] == row else row.strip(styles) for y, row in enumerate(self._rows)
         ]
-        self._drawn = self._drawing_for
+        self._drawn = now
 
     def _draw_rows(self, width: int, height: int) -> list[drawing.Row]:
         self._plot = None
@@ -231,7 +244,9 @@ class ChartCanvas(Widget):
         frame = drawing.framed(view, width, height - head, self.unit)
         self._plot = view, frame
         rows = [drawing.heading(width, self._heading_left(), *self._heading_rights())] if head else []
-        rows += drawing.plot(self.shown, view, frame, self.way)
+        if self._under_cursor is None:
+            self._under_cursor = drawing.plot(self.shown, view, frame, self.way)
+        rows += drawing.with_cursor(self._under_cursor, view, frame, self.cursor)
         return rows + drawing.axis(view, frame, self.time) if frame.axis else rows
 
     def _heading_left(self) -> list[drawing.Text]:
@@ -241,7 +256,7 @@ class ChartCanvas(Widget):
 
     def _heading_rights(self) -> list[list[drawing.Text]]:
         """The values at the cursor; or which part is shown and what the lines are, at length and short."""
-        if self.cursor is not None:
+        if self.cursor is not None and self._values_in_heading():
             return [self.readout()]
         state = [(f"{self.state}  ", "state")] if self.state else []
         named: list[drawing.Text] = []
@@ -253,12 +268,17 @@ class ChartCanvas(Widget):
                 short.append((f"{one.line.mark} ", part))
         return [[*state, *named], [*state, *short], state]
 
+    def _values_in_heading(self) -> bool:
+        """Whether the heading is where the values at the cursor stand."""
+        return True
+
     @property
     def state(self) -> str:
         """Which part of the run is shown, and how; empty for all of it on a linear axis."""
         words = ["log"] if self.log_scale else []
         if not self.span.live:
-            words.append("❚❚ frozen")
+            ends = self.span.shown(*self.whole) if self.whole else ()
+            words.append(f"❚❚ frozen, {' to '.join(time_text(end) if self.time else f'{end:,.0f}' for end in ends)}")
         elif self.span.window is not None:
             words.append("last " + (time_text(self.span.window) if self.time else f"{self.span.window:,.0f} steps"))
         return " · ".join(words)
@@ -314,7 +334,7 @@ class ChartCanvas(Widget):
             place = self._on_a_point(min(max(place, view.left), view.right))
         if place != self.cursor:
             self.cursor = place
-            self._redraw()
+            self._redraw(cursor_alone=True)
             self.post_message(self.Moved())
 
     def _on_a_point(self, place: float, direction: int = 0) -> float:

@@ -78,8 +78,6 @@ class Way(NamedTuple):
     """By seconds, not by step."""
     smoothing: float
     """From 0, not smoothed, to below 1."""
-    cursor: float | None
-    """Place on the axis that is looked at."""
 
 
 def framed(view: View, width: int, height: int, unit: float = 1.0) -> Frame:
@@ -117,18 +115,29 @@ def plot(lines: Sequence[Followed], view: View, frame: Frame, way: Way) -> list[
         )
         for column in found:
             characters[0][column], parts[0][column] = "!", "gap"
-    if way.cursor is not None and view.left <= way.cursor <= view.right:
-        column = round(view.across(way.cursor) * (columns - 1))
-        for row in range(rows):
-            if characters[row][column] in " ┈":
-                characters[row][column] = "│"
-            parts[row][column] = "cursor"
     if frame.axis:
         for row in range(rows):
             label = frame.levels.get(row, "").rjust(frame.gutter - 1) + " "
             characters[row][:0] = [*label, "┤" if row in frame.levels else "│"]
             parts[row][:0] = ["label"] * frame.gutter + ["axis"]
     return [Row(*row) for row in zip(characters, parts, strict=True)]
+
+
+def with_cursor(rows: Sequence[Row], view: View, frame: Frame, cursor: float | None) -> list[Row]:
+    """The rows of a plot with a line down at a place on the axis, if that is shown."""
+    if cursor is None or not view.left <= cursor <= view.right:
+        return list(rows)
+    column = frame.gutter + frame.axis + round(view.across(cursor) * (frame.columns - 1))
+    found = []
+    for characters, parts in rows:
+        line = "│" if characters[column] in " ┈" else characters[column]
+        found.append(
+            Row(
+                [*characters[:column], line, *characters[column + 1 :]],
+                [*parts[:column], "cursor", *parts[column + 1 :]],
+            )
+        )
+    return found
 
 
 def _draw_line(

@@ -43,7 +43,7 @@ KINDS = (
     Kind("learning-rate", "Learning rate", words.rate, False),
     Kind("grad-norm", "Gradient norm", lambda value: words.number(value, ".3g"), True),
     Kind("tokens", "Tokens/s", words.number, True),
-    Kind("memory", "Memory, GiB", words.size, False, unit=2**30),
+    Kind("memory", "Memory", words.size, False, unit=2**30),
 )
 SMALL = (60, 12)
 """Columns and rows below which there is room for one chart only."""

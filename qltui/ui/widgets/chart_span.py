@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 AT_THE_EDGE = 1e-9
 """Share of the whole that counts as none."""
+NEARLY_ALL = 0.98
+"""Share of the whole from which zooming out shows all."""
 
 
 class Span:
@@ -37,7 +39,7 @@ class Span:
         """Show ``factor`` times as much, no less than ``least``, with the place at a share ``at`` of the width kept."""
         left, right = self.shown(first, last)
         width = max((right - left) * factor, least)
-        if width >= (last - first) * (1 - AT_THE_EDGE):
+        if width >= (last - first) * NEARLY_ALL:
             if factor > 1 or self.window is not None:
                 self.show_all()
             return

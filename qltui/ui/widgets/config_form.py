@@ -329,4 +329,4 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             await self.toggle_more()
         for row in self.rows:
             if row.field.path == path:
-                row.query_one("Input, Select").focus()
+                self.screen.set_focus(row.query_one("Input, Select"))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.widgets import Static
 
 from qltui.ui import declared, words
 from qltui.ui.widgets.findings_panel import MARKS
+from qltui.ui.widgets.line import Line
 
 if TYPE_CHECKING:
     from qltui.ui.widgets.config_form import FieldRow
 
 
-class FieldHelp(Static):
+class FieldHelp(Line):
     """Its meaning, what it is by default, how it is called elsewhere, and what a rule has to say of it."""
 
     DEFAULT_CSS = """

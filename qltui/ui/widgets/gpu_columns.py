@@ -142,20 +142,15 @@ def _widest(texts: Iterable[str]) -> int:
     return max(map(len, texts), default=0)
 
 
-def details(device: Device, columns: Columns, planned: int | None) -> str:
-    """The second line: what does not stand in the first."""
-    parts = [column.text(device) for column in FIGURES if column.is_known(device) and not columns.has(column.name)]
-    if device.peak:
-        parts.append(f"peak {words.size(device.peak)}")
-    if planned and device.total:
-        parts.append(f"planned {words.size(planned)}")
+def details(device: Device, columns: Columns) -> str:
+    """The second line: what does not stand in the first, the most telling first."""
+    parts = [f"held back: {', '.join(map(words.plain, device.throttle))}"] if device.throttle else []
+    parts += [f"others {words.size(device.others)}"] if device.others else []
+    parts += [column.text(device) for column in FIGURES if column.is_known(device) and not columns.has(column.name)]
+    parts += [f"peak {words.size(device.peak)}"] if device.peak else []
     if device.reserved and device.reserved > (device.allocated or 0):
         parts.append(f"reserved {words.size(device.reserved)}")
-    if device.others:
-        parts.append(f"others {words.size(device.others)}")
-    parts += [f"held back: {', '.join(map(words.plain, device.throttle))}"] if device.throttle else []
-    if device.step_time:
-        parts.append(f"{device.step_time:.2f} s/step")
+    parts += [f"{device.step_time:.2f} s/step"] if device.step_time else []
     return " · ".join(parts)
 
 

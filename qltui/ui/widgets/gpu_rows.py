@@ -181,10 +181,10 @@ class GpuRows(Widget, can_focus=True):
         if row.device is None:
             segments = self._node_line(row)
         elif row.is_detail:
-            text = details(row.device, self._columns, self._planned)
+            text = details(row.device, self._columns)
             segments = [Segment(" " * (self._columns.label + 1) + text, self._style("muted"))]
         elif row.device.lost:
-            text = "✗ lost: its driver does not answer for it any more"
+            text = "✗ lost: the driver does not answer"
             segments = [self._label(row.device), Segment(text, self._style("error"))]
         else:
             segments = self._device_line(row.device, width)

@@ -53,9 +53,9 @@ class LogRows:
 
     def add(self, lines: Sequence[LogLine]) -> None:
         """Take new lines."""
-        timed = self.book.timed
+        was_timed = self.book.is_timed
         new, gone = self.book.add(lines)
-        if self.wraps or self.filtered or self.level != "every line" or timed != self.book.timed:
+        if self.wraps or self.filtered or self.level != "every line" or was_timed != self.book.is_timed:
             self.lay_out()  # a line that goes on may have more rows now, or any at all
             return
         for entry in gone:
@@ -101,9 +101,10 @@ class LogRows:
         return rows
 
     def beginning(self, entry: Entry) -> str:
-        """What stands before an entry's text: its time where lines tell any, its rank, its level unless it is info."""
-        clock = f"{entry.time:<9}" if self.book.timed else ""
-        return f"{clock}r{entry.rank:<3}{MARKS[entry.level]}"
+        """What stands before an entry's text: its time, in a column where many tell it, its rank, its level if bad."""
+        if self.book.is_timed:
+            return f"{entry.time:<9}r{entry.rank:<3}{MARKS[entry.level]}"
+        return f"r{entry.rank:<3}{entry.time + ' ' if entry.time else ''}{MARKS[entry.level]}"
 
     def text(self, row: Row) -> tuple[str, str]:
         """Beginning and text of a row; of a line that is cut the last column says so."""

@@ -114,12 +114,13 @@ def table(facts: Sequence[PhaseFacts], height: int) -> list[Content]:
     for one in sorted(told, key=lambda one: PHASES.index(one.name)):
         part = one.seconds / total if one.seconds is not None and total else None
         bar = "━" * round((part or 0) * BAR)
+        rest = ("─" if part is not None else " ") * (BAR - len(bar))
+        peak = ("peak ", "$muted") if one.peak else " " * 5
         lines.append(
             Content.assemble(
-                (_called(one, timed).ljust(NAME), "$foreground"),
-                (words.share(part) if part is not None else "").rjust(TIME), "  ",
-                (bar, "$primary"), ("─" * (BAR - len(bar)), "$rule"), "  ", ("peak ", "$muted"),
-                (words.size(one.peak).rjust(SIZE) if one.peak else words.size(None).rjust(SIZE)), "  ", _planned(one),
+                _called(one, timed).ljust(NAME), words.share(part).rjust(TIME) if part is not None else " " * TIME,
+                "  ", (bar, "$primary"), (rest, "$rule"), "  ", peak,
+                words.size(one.peak).rjust(SIZE) if one.peak else " " * SIZE, "  ", _planned(one),
             )
         )  # fmt: skip
     return lines

@@ -86,7 +86,8 @@ class StepArea(Vertical):
         if path or step.name not in FIRST:
             await form.go_to(path or step.front[0].path)
         else:
-            self.call_after_refresh(self.query_one(FIRST[step.name]).focus)  # once it is shown
+            self.screen.set_focus(self.query_one(FIRST[step.name]))
+        self.query_one(FieldHelp).show(_row_of(self.screen.focused))  # now: later, all would be laid out once more
         self.suggest(step, next((field.path for field in step.front if field.path in PATHS), ""), values)
         self._prepare_the_next(step, dict(values))
 

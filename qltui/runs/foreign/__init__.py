@@ -1,0 +1,1 @@
+"""Runs that other programs started, followed by the files those write."""

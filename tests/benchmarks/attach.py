@@ -1,0 +1,115 @@
+"""How long a reader takes to have the curves of a long run, and the memory it takes.
+
+    python tests/benchmarks/attach.py [--steps 1000000] [--keep FOLDER]
+
+Generates finished runs of 8 ranks, and of 64 on 8 nodes, and one of 8 whose supervisor was killed halfway of its last
+100 seconds; then reads each in a process of its own, as the monitor does, until everything that was written is in the
+curves. Each figure is the median of five processes; memory is the highest resident set (VmHWM) of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+
+from support.generated_runs import GeneratedRun, Size, generate  # noqa: E402
+
+SECONDS_BUDGET = 1.0
+RESIDENT_BUDGET = 120
+ROUNDS = 5
+READ = """\
+import sys, time
+started = time.perf_counter()
+from pathlib import Path
+from qltui.runs.follow import Follower
+follower = Follower(Path(sys.argv[1]))
+first = None
+while True:
+    snapshot = follower.poll()
+    if first is None and snapshot.series["loss"]:
+        first = time.perf_counter() - started
+    if snapshot.caught_up:
+        break
+full = time.perf_counter() - started
+for _ in range(20):  # the samples of further hosts
+    snapshot = follower.poll()
+read = Path("/proc/self/status").read_text()
+resident = int(read.partition("VmHWM:")[2].split()[0]) / 1024
+points, step = len(snapshot.series["loss"]), snapshot.series["loss"][-1][0]
+import json
+print(json.dumps([first, full, resident, points, step, len(snapshot.telemetry)]))
+"""
+
+
+def killed_halfway(folder: Path, size: Size) -> GeneratedRun:
+    """A run whose last 50 seconds are in no levels."""
+    run = GeneratedRun(folder, size)
+    run.write_steps(size.steps - int(50 / size.step_seconds))
+    run.write_levels()
+    run.write_steps(size.steps)
+    run.write_samples(run.began, run.wall)
+    run.end("lost")
+    return run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path, help="generate here, and use what is there already")
+    given = parser.parse_args()
+    folder = given.keep or Path(tempfile.mkdtemp(dir="/var/tmp"))
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load}, {given.steps:,} steps of 0.1 s\n")
+    cases = (
+        ("8 ranks", Size(given.steps, 8), generate),
+        ("8 ranks, supervisor killed", Size(given.steps, 8), killed_halfway),
+        ("64 ranks on 8 nodes", Size(given.steps, 64, nodes=8), generate),
+    )
+    missed = 0
+    try:
+        for name, size, write in cases:
+            missed += measure(name, folder / name.replace(" ", "-").replace(",", ""), size, write)
+            if not given.keep:
+                shutil.rmtree(folder / name.replace(" ", "-").replace(",", ""))
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"\nbudget: all of it within {SECONDS_BUDGET} s and {RESIDENT_BUDGET} MiB")
+    return min(missed, 1)
+
+
+def measure(name: str, folder: Path, size: Size, write) -> bool:  # type: ignore[no-untyped-def]
+    """Generate a run where there is none yet, and read it; whether a budget was missed."""
+    if not (folder / "status.json").exists():
+        began = time.perf_counter()
+        write(folder, size)
+        print(f"({name}: written in {time.perf_counter() - began:.0f} s)")
+    events = sum(path.stat().st_size for path in folder.glob("attempts/*/events/*")) / 2**20
+    levels = sum(path.stat().st_size for path in folder.glob("levels/*")) / 2**20
+    rounds = []
+    for _ in range(ROUNDS):
+        done = subprocess.run([sys.executable, "-c", READ, str(folder)], capture_output=True, text=True, check=True)
+        rounds.append(json.loads(done.stdout))
+    first, full, resident, points, step, curves = (statistics.median(column) for column in zip(*rounds, strict=True))
+    assert step == size.steps, f"the curve ends at {step}"
+    print(
+        f"{name:28} first curve {first:5.2f} s   all of it {full:5.2f} s   {resident:5.0f} MiB"
+        f"   {points:.0f} points a curve, {curves:.0f} of samples; events {events:,.0f} MiB, levels {levels:.1f} MiB"
+    )
+    return full > SECONDS_BUDGET or resident > RESIDENT_BUDGET
+
+
+if __name__ == "__main__":
+    sys.exit(main())
