@@ -56,6 +56,15 @@ def _has_experts(setup: Setup) -> bool:
     return setup.architecture is not None and sizes.in_experts(setup.architecture) > 0
 
 
+def _host_gib_of_experts(setup: Setup) -> float:
+    """GiB that the ranks of a node hold of experts until these are quantised or sharded."""
+    waits = setup.method == "qlora4" and setup.strategy != "pipeline"
+    if setup.architecture is None or not setup.n_gpus or not (waits or setup.strategy in ("fsdp2", "zero3")):
+        return 0.0
+    ranks = min(setup.world_size, setup.n_gpus_per_node)
+    return 2 * sizes.in_experts(setup.architecture) / sizes.GIB * ranks
+
+
 def _left_in_16_bit(setup: Setup) -> str:
     """What int8 comes to, in true sizes."""
     architecture = setup.architecture
@@ -100,6 +109,21 @@ RULES = (
         "Experts are fused parameters, and no linear layers. The engine packs them itself, but to 4 bits alone.",
         f"{TRANSFORMERS} quantizers/quantizer_bnb_8bit.py replaces nn.Linear alone; engine/quantized_experts.py",
         {"method": "qlora4"},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
+        "experts-host-memory",
+        Severity.BLOCK,
+        "method",
+        lambda s: s.ours and _host_gib_of_experts(s) > 0.9 * s.host_ram_gb,
+        "a mixture of experts of ours whose experts the host cannot hold once a rank",
+        lambda s: (
+            f"While it loads, the host would need {_host_gib_of_experts(s):.0f} GiB for experts,"
+            f" and has {s.host_ram_gb:.0f} GiB."
+        ),
+        "Use fewer ranks on a node, or hosts with more memory.",
+        "Transformers 5 puts experts together as they are read, on the host: a copy in 16 bit a rank.",
+        f"{TRANSFORMERS} core_model_loading.py Concatenate; seen in the resident set",
         concerns=Concerns.OURS,
     ),
     Rule(

@@ -147,9 +147,7 @@ class ForeignFollower:
             return "finished", None
         if quiet >= max(QUIET_SECONDS, *(file.patience for file in self._files)):
             where = newest.path if os.path.isfile(newest.path) else self.path
-            reason = (
-                f"Nothing new for {duration(quiet)} in {where}. It may have ended, or wait: files tell no more."
-            )
+            reason = f"Nothing new for {duration(quiet)} in {where}. It may have ended, or wait: files tell no more."
             return "lost", reason
         return ("training" if newest.step else "starting"), None
 
