@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.config.ranks import ranks_per_node
 from qltui.advice import sizes
 from qltui.advice.findings import Severity
 from qltui.advice.rule import PEFT, REPRODUCED, TRANSFORMERS, Concerns, Rule
@@ -61,7 +62,7 @@ def _host_gib_of_experts(setup: Setup) -> float:
     waits = setup.method == "qlora4" and setup.strategy != "pipeline"
     if setup.architecture is None or not setup.n_gpus or not (waits or setup.strategy in ("fsdp2", "zero3")):
         return 0.0
-    ranks = min(setup.world_size, setup.n_gpus_per_node)
+    ranks = ranks_per_node(setup.config, setup.n_gpus_per_node) if setup.config is not None else 1
     return 2 * sizes.in_experts(setup.architecture) / sizes.GIB * ranks
 
 
@@ -113,7 +114,7 @@ RULES = (
     ),
     Rule(
         "experts-host-memory",
-        Severity.BLOCK,
+        Severity.WARN,
         "method",
         lambda s: s.ours and _host_gib_of_experts(s) > 0.9 * s.host_ram_gb,
         "a mixture of experts of ours whose experts the host cannot hold once a rank",
