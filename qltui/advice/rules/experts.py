@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from engine.config.ranks import ranks_per_node
@@ -66,6 +67,13 @@ def _host_gib_of_experts(setup: Setup) -> float:
     return 2 * sizes.in_experts(setup.architecture) / sizes.GIB * ranks
 
 
+def _host_gib(setup: Setup) -> float:
+    """GiB of the host that are free, or else all; no bound where nothing is known of it."""
+    machine = setup.machine
+    room = machine and (machine.host_available or machine.host_memory)
+    return room / sizes.GIB if room else math.inf
+
+
 def _left_in_16_bit(setup: Setup) -> str:
     """What int8 comes to, in true sizes."""
     architecture = setup.architecture
@@ -116,11 +124,11 @@ RULES = (
         "experts-host-memory",
         Severity.WARN,
         "method",
-        lambda s: s.ours and _host_gib_of_experts(s) > 0.9 * s.host_ram_gb,
+        lambda s: s.ours and _host_gib_of_experts(s) > _host_gib(s),
         "a mixture of experts of ours whose experts the host cannot hold once a rank",
         lambda s: (
             f"While it loads, the host would need {_host_gib_of_experts(s):.0f} GiB for experts,"
-            f" and has {s.host_ram_gb:.0f} GiB."
+            f" and has {_host_gib(s):.0f} GiB free."
         ),
         "Use fewer ranks on a node, or hosts with more memory.",
         "Transformers 5 puts experts together as they are read, on the host: a copy in 16 bit a rank.",
