@@ -161,7 +161,7 @@ class ChartCanvas(Widget):
     def watch_smoothing(self) -> None:
         self._redraw()
 
-    def watch_by_time(self, before: bool) -> None:
+    def watch_by_time(self, before: bool, _wanted: bool) -> None:
         """Show the same part of the run, as far as its times are known."""
         after = self.time
         line = next((one for one in self.shown if one.line.clock and one.ends(after)), None)
