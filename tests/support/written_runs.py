@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -55,6 +56,14 @@ class WrittenRun:
         with open(self.attempt.log(rank), "a", encoding="utf-8") as file:
             file.write(text)
 
+    def sample(self, *gpus: dict[str, Any]) -> None:
+        """Write a sample of telemetry, as the supervisor does each second."""
+        self.run.telemetry.mkdir(exist_ok=True)
+        host = identity()["host"]
+        line = {"wall": time.time(), "host": host, "ranks": [], "gpus": list(gpus)}
+        with open(self.run.telemetry / f"{host}.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
     def write_status(self, **changed: Any) -> None:
         """Write ``status.json`` as the supervisor would."""
         state = RunState({
@@ -72,3 +81,12 @@ class WrittenRun:
         gone = {**identity(), "start_time": 1}
         write_json(self.attempt.launch_json, {"attempt": 1, "world_size": self.ranks, "launcher": gone, "ranks": []})
         self.write_status(supervisor=gone)
+
+
+def a40(index: int, **other: Any) -> dict[str, Any]:
+    """A GPU of a sample, at work; ``other`` fields are set on top."""
+    return {
+        "index": index, "uuid": f"GPU-{index}", "name": "NVIDIA A40", "lost": False, "memory_used": 8 * 2**30,
+        "memory_total": 45 * 2**30, "utilization": 98, "power_watts": 287.4, "power_limit_watts": 300.0,
+        "temperature": 71, "throttle": [], "processes": None, "other_memory": 0, **other,
+    }  # fmt: skip
