@@ -18,6 +18,7 @@ from qltui.ui.screens.doctor import Doctor
 from qltui.ui.screens.exporting import Exporting
 from qltui.ui.screens.help import Help
 from qltui.ui.screens.home import Home
+from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
@@ -53,6 +54,9 @@ async def test_the_menu_opens_places_and_runs(written_run: WrittenRun, size: tup
         await until_on(pilot, Home)
         await pilot.press("down", "down", "enter")
         await until_on(pilot, Monitor)
+        await until_seen(pilot, "step 7 / 100")
+        await pilot.press("q")
+        await until_on(pilot, Leaving)
         await pilot.press("q")
         await until_on(pilot, Home)
 
