@@ -85,16 +85,17 @@ class ChartCanvas(Widget):
 
     def __init__(
         self, title: str = "", *, empty: str, written: Callable[[float | None], str] | None = None,
-        smoothed: bool = True, unit: float = 1.0, id: str | None = None,
+        smoothed: bool = True, unit: float = 1.0, unit_name: str = "", id: str | None = None,
     ) -> None:  # fmt: skip
         """Make a chart that says ``empty`` until there is something to draw.
 
         ``written`` puts a value into words; with ``smoothed`` off the values alone are drawn.
-        Heights are labelled in ``unit``.
+        Heights are labelled in ``unit``, whose name is for pictures that are read without the heading.
         """
         super().__init__(id=id)
         self.title, self.empty, self.smoothed, self.unit = title, empty, smoothed, unit
         self.written = written or (lambda value: words.number(value, ".4g"))
+        self.unit_name = unit_name
         self.span = Span()
         self.cursor: float | None = None
         """Place on the axis that is looked at."""

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from qltui.runs.axes import level_ticks, tick_text, ticks, time_text, time_ticks
-from qltui.ui.plotting import cells_of, columns_of, edges_of, trace
+from qltui.ui.plotting import cells_of, columns_of, edges_of, row_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,7 +92,7 @@ def framed(view: View, width: int, height: int, unit: float = 1.0) -> Frame:
 
 def _levels(view: View, rows: int, unit: float) -> dict[int, str]:
     values, step = level_ticks(view, unit, min(MOST_LABELS, max(2, rows // 3)))
-    return {round((1 - view.height_of(value)) * (rows - 1)): tick_text(value / unit, step) for value in values}
+    return {row_of(value, view, rows): tick_text(value / unit, step) for value in values}
 
 
 def plot(lines: Sequence[Followed], view: View, frame: Frame, way: Way) -> list[Row]:
