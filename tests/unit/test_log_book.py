@@ -43,7 +43,8 @@ def test_levels_are_guessed_from_words(text: str, level: str) -> None:
 
 def test_a_traceback_is_an_error_from_its_first_line_to_its_last() -> None:
     traceback = [
-        "Traceback (most recent call last):", '  File "x.py", line 1, in <module>', "    warnings.warn('no')", "KeyError: 1",
+        "Traceback (most recent call last):", '  File "x.py", line 1, in <module>', "    warnings.warn('no')",
+        "KeyError: 1",
         "During handling of the above exception, another exception occurred:", "Traceback (most recent call last):",
         "  File 'y.py'", "some.module.Odd: reason",
     ]  # fmt: skip
