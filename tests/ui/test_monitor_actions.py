@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.screen import click_on, text_of, until, until_on, until_seen
+from support.screen import click_on, press_together, text_of, until, until_on, until_seen
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 
@@ -158,6 +158,13 @@ async def test_leaving_a_live_run_asks_and_leaves_it_running_by_default(
             assert answer in text_of(pilot)
         await pilot.press("enter")
     assert "demo goes on.\nWatch it again: qltui watch demo-20260102-030405" in capsys.readouterr().err
+    assert not live.run.request_json.exists()
+
+
+async def test_leaving_keys_that_come_together_leave(live: WrittenRun) -> None:
+    async with watching(live) as pilot:
+        press_together(pilot, "q", "q")
+        await until(pilot, lambda: pilot.app._exit, "left")
     assert not live.run.request_json.exists()
 
 

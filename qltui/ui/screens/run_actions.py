@@ -209,7 +209,10 @@ class RunActions(Page):
         """Leave the run; what is to become of a live one is asked first, unless it is only read."""
         from qltui.ui.screens.leaving import Leaving
 
-        if self.is_live and not self.readonly:
+        asking = self.app.screen
+        if isinstance(asking, Leaving):  # the key came again before the question was there to take it
+            asking.action_answer("leave")
+        elif self.is_live and not self.readonly:
             self.app.push_screen(Leaving(self.run_name), self._left)
         else:
             self.action_back()
