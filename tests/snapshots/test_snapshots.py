@@ -42,7 +42,7 @@ async def test_places(home: Path, size: tuple[int, int]) -> None:
         await until_seen(taken.pilot, "1 run, 1 live")
         await taken.take("runs")
         await app.push_screen(Monitor(run.run.path))
-        await until_seen(taken.pilot, "training begins")
+        await until_seen(taken.pilot, "nothing unusual")
         await taken.take("monitor")
         await taken.pilot.press("question_mark")
         await taken.take("help")

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from support.screen import click_on, text_of, until, until_seen
-from support.written_runs import WrittenRun, a40
+from support.written_runs import WrittenRun, a40, on_eight_gpus
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from engine.events import write_json
 from qltui.runs.devices import Device, devices
 from qltui.runs.recent import Pace
 from qltui.ui.app import QltuiApp
@@ -25,20 +24,7 @@ GIB = 2**30
 
 @pytest.fixture
 def eight(home: Path) -> WrittenRun:
-    """A run on 8 GPUs: the fourth hot, the sixth shared, the seventh silent, the eighth lost."""
-    run = WrittenRun(home, ranks=8)
-    plan = {"total_bytes": 9 * GIB, "phases": {"backward": {"weights": 4 * GIB, "activations": 3 * GIB}}}
-    write_json(run.run.plan_json, {"schema_version": 1, "memory": plan})
-    for number in range(1, 25):
-        run.step(number, 2.0 - number / 30)
-    run.emit("memory", phase="backward", memory_allocated=GIB, memory_reserved=GIB, memory_peak=8 * GIB)
-    gpus = [a40(index) for index in range(8)]
-    gpus[3] |= {"temperature": 91, "throttle": ["thermal"], "utilization": 71}
-    gpus[5] |= {"other_memory": 20 * GIB, "memory_used": 28 * GIB}
-    gpus[6] |= dict.fromkeys(("utilization", "power_watts", "power_limit_watts", "temperature", "throttle"))
-    gpus[7] = {"index": 7, "uuid": "GPU-7", "lost": True}
-    run.sample(*gpus)
-    return run
+    return on_eight_gpus(home)
 
 
 def line_of(pilot: Pilot[Any], beginning: str) -> str:
