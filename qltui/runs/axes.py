@@ -51,6 +51,17 @@ def fitted(left: float, right: float, bounds: Iterable[tuple[float, float] | Non
     return View(left, right, bottom - margin, top + margin, log)
 
 
+def room_to_grow(end: float, column: float) -> float:
+    """The end of an axis for what ends at ``end`` now: beyond it by at most two columns, ``column`` wide each.
+
+    It stays where it is while these fill, so that a curve that grows need not be drawn anew with every point.
+    """
+    if not 0 < column < math.inf:
+        return end
+    unit = 2.0 ** (math.floor(math.log2(column)) + 1)
+    return math.ceil(end / unit) * unit
+
+
 def ticks(low: float, high: float, most: int) -> list[float]:
     """At most ``most`` round numbers from ``low`` to ``high``, a step of 1, 2 or 5 times a power of ten apart."""
     if not low < high or most < 1 or not math.isfinite(high - low):

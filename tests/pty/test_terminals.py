@@ -49,7 +49,7 @@ def test_the_monitor_stands_any_terminal(open_app: Open, busy_run: WrittenRun, e
     terminal = open_app(watch(busy_run), **environment)
     terminal.read_until("a line of the log")
     terminal.send("l4412")
-    terminal.send("q")
+    terminal.send("q\r")
     terminal.read_until("Leave it running")
     terminal.send("q")
     assert os.waitstatus_to_exitcode(terminal.wait()) == 0

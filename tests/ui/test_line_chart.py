@@ -255,6 +255,20 @@ async def test_only_what_changed_is_painted() -> None:
         assert sum(region.area for region in painted) < 20 * 70
 
 
+async def test_a_new_point_is_painted_without_the_rest() -> None:
+    async with ChartApp("Loss").run_test(size=(80, 20)) as pilot:
+        curve = [(float(x), float(x % 7)) for x in range(1, 2001)]
+        show(pilot, curve)
+        await pilot.pause()
+        chart, painted = chart_of(pilot), []
+        chart.refresh = lambda *regions, **_: painted.append(sum(region.area for region in regions))  # type: ignore[method-assign]
+        for x in range(2001, 2017):
+            curve.append((float(x), float(x % 7)))
+            show(pilot, curve)
+        assert len(painted) <= 16
+        assert sum(area > 400 for area in painted) <= 1, "the axis moves now and then only"
+
+
 async def test_smoothing_is_drawn_where_it_is_wanted() -> None:
     async with ChartApp().run_test(size=(80, 20)) as pilot:
         show(pilot, [(float(x), float(x % 2)) for x in range(400)])

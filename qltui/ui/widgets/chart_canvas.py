@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from qltui.runs.axes import fitted, time_text
+from qltui.runs.axes import fitted, room_to_grow, time_text
 from qltui.ui import words
 from qltui.ui.widgets import chart_drawing as drawing
 from qltui.ui.widgets.chart_lines import Followed, Line, marked
@@ -146,6 +146,9 @@ class ChartCanvas(Widget):
         if self.whole is None:
             return None
         left, right = self.span.shown(*self.whole)
+        if self.span.live:
+            ahead = room_to_grow(right, (right - left) / max(self.content_size.width, 1))
+            left, right = (left if self.span.window is None else left + ahead - right), ahead
         bounds = []
         for one in self.shown:
             begin, end = one.curve.within(one.own(left, self.time), one.own(right, self.time))
