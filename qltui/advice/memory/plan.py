@@ -126,8 +126,8 @@ def _activations(job: Job) -> tuple[int, int, int]:
     """(kept by layers that do not recompute, inputs of those that do, the largest of these recomputed)."""
     tokens, recomputed = job.micro_batch_tokens, job.checkpointed
     kept = boundaries = largest = 0
-    for count, of_one in activations.layers_bytes(job):
-        saved = of_one * tokens
+    for count, of_a_token, weights in activations.layers_bytes(job):
+        saved = of_a_token * tokens + weights
         again = min(count, recomputed)
         recomputed -= again
         kept += (count - again) * saved
