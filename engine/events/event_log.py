@@ -162,7 +162,13 @@ class EventReader:
         self.skipped = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """New whole events, oldest first; at most one chunk of the file, so call again while it returns any."""
+        """New whole events, oldest first; at most one chunk that has any, so call again while it returns some."""
+        while True:
+            offset, events = self.offset, self._read_chunk()
+            if events or self.offset == offset:  # a chunk of nothing but holes and garbage is not the end
+                return events
+
+    def _read_chunk(self) -> list[dict[str, Any]]:
         try:
             with open(self.path, "rb") as file:
                 if os.fstat(file.fileno()).st_size < self.offset:

@@ -117,7 +117,7 @@ def _layer_weights(architecture: Architecture) -> int:
 def _traffic(job: Job, again: float, card: Card) -> float:
     """Seconds of memory traffic beside the products."""
     tokens = job.micro_batch_tokens
-    kept = sum(count * of_one for count, of_one in activations.layers_bytes(job))
+    kept = sum(one.layers * one.a_token for one in activations.layers_bytes(job))
     moved = kept * tokens * TIMES_MOVED * (1 + again / 3)
     if job.config.model.task is not Task.SEQUENCE_CLASSIFICATION:
         moved += job.architecture.vocabulary * tokens * LOGITS_MOVED

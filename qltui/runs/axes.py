@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.04
 """Share of the height left free above and below the curves."""
+LEAST, MOST = 1e-290, 1e300
+"""Heights between which the arithmetic holds."""
 MINUTE, HOUR, DAY = 60, 3600, 86400
 TIMES = (1, 2, 5, 10, 15, 30, *(n * MINUTE for n in (1, 2, 5, 10, 15, 30)), *(n * HOUR for n in (1, 2, 3, 6, 12)), DAY)
 """Seconds between the ticks of a time axis; beyond them whole days."""
@@ -41,11 +43,23 @@ def fitted(left: float, right: float, bounds: Iterable[tuple[float, float] | Non
         return None
     if left == right:
         left, right = left - 1, right + 1
-    bottom, top = min(low for low, _ in known), max(high for _, high in known)
+    ends = min(low for low, _ in known), max(high for _, high in known)
+    bottom, top = (min(max(end, -MOST), MOST) for end in ends)
     if log:
         bottom, top = math.log10(bottom), math.log10(top)
-    margin = (top - bottom) * MARGIN or max(abs(top) * 0.1, 1e-9)
+    margin = (top - bottom) * MARGIN if top - bottom > LEAST else max(abs(top) * 0.1, 1e-9)
     return View(left, right, bottom - margin, top + margin, log)
+
+
+def room_to_grow(end: float, column: float) -> float:
+    """The end of an axis for what ends at ``end`` now: beyond it by at most two columns, ``column`` wide each.
+
+    It stays where it is while these fill, so that a curve that grows need not be drawn anew with every point.
+    """
+    if not 0 < column < math.inf:
+        return end
+    unit = 2.0 ** (math.floor(math.log2(column)) + 1)
+    return math.ceil(end / unit) * unit
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

@@ -96,18 +96,21 @@ ORDER = ("error", "warning", "early", "good")
 
 def verdicts(signs: Signs) -> list[Verdict]:
     """What is to be said of a live run, the worst first; at least one."""
-    looks = (_heartbeat, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
-             _creeping, _flat)  # fmt: skip
+    looks = (
+        _heartbeat, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
+        _creeping, _flat,
+    )  # fmt: skip
     found = [verdict for look in looks for verdict in look(signs)]
     return sorted(found, key=lambda verdict: ORDER.index(verdict.severity)) or [_well(signs)]
 
 
 def _well(signs: Signs) -> Verdict:
-    step = signs.status["step"]
+    state, step = signs.status["state"], signs.status["step"]
     losses = [value for _, value in signs.series.get("loss", ()) if math.isfinite(value)]
-    if signs.status["state"] != "training" or step < FIRST_STEPS or len(losses) < FIRST_STEPS:
-        done = f"{step} of the first {FIRST_STEPS} steps are done" if step < FIRST_STEPS else "no steps are under way"
-        return Verdict("early", "early", f"{signs.status['state']}: too early to judge", done)
+    if state != "training":
+        return Verdict("early", "early", f"{state}: nothing to judge yet" if step == 0 else f"{state}", "")
+    if step < FIRST_STEPS or len(losses) < FIRST_STEPS:
+        return Verdict("early", "early", "too early to judge", f"{step} of the first {FIRST_STEPS} steps are done")
     first, last = median(losses[:WINDOW]), median(losses[-WINDOW:])
     return Verdict("good", "good", "nothing unusual", f"loss {first:.3g} → {last:.3g} in {step:,} steps")
 

@@ -22,7 +22,7 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 
 _PREFIX = re.compile(r"^\[rank\d+\]:\s?")
 _ERROR = re.compile(
-    r"\b(?:ERROR|CRITICAL|FATAL)\b|\b[Ee]rror:|^[\w.]*(?:Error|Exception|Interrupt|Exit)\b|\b\w+(?:Error|Exception)[:(]"
+    r"\b(?:ERROR|CRITICAL|FATAL)\b|\b[Ee]rror:|^[\w.]*(?:Error|Exception|Interrupt|Exit)(?::|$)|\b\w+(?:Error|Exception)[:(]"
     r"|^\[?[EF]\d{4} \d\d:|^Segmentation fault|^Killed\b|^During handling of the above|^The above exception was the"
 )
 _WARNING = re.compile(r"\bWARN(?:ING)?\b|\b\w*Warning:|^[Ww]arning\b|^\[?W\d{4} \d\d:")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 NAME = "steps"
-ROWS = (1024, 4096)
-"""Rows of the first levels a reader takes: 16 steps each for the newest 16,384, 256 for the million before them."""
+ROWS = (512, 2048)
+"""Rows of the first levels a reader takes: 16 steps each for the newest 8,192, 256 for half a million before them."""
 CHUNK = 256 * 1024
 """Bytes of a rank's events read at once."""
 TRIES = 3

@@ -142,6 +142,12 @@ def _extremes(values: Sequence[float], log: bool) -> tuple[float, float] | None:
     return (min(values), max(values)) if values else None
 
 
+def row_of(y: float, view: View, rows: int) -> int:
+    """The row of cells that has the dots of a value, from the top; outside of them where the value is."""
+    top = rows * 4 - 1
+    return (top - round(min(max(view.height_of(y), -FAR), FAR) * top)) >> 2
+
+
 def cells_of(curve: Curve, edges: Sequence[float], view: View, rows: int) -> set[tuple[int, int]]:
     """Column and row of the cells that points fall into, of many in one column those of the lowest and highest."""
     found = set()
@@ -149,7 +155,7 @@ def cells_of(curve: Curve, edges: Sequence[float], view: View, rows: int) -> set
     for column in range(len(edges) - 1):
         end = bisect_left(curve.x, edges[column + 1], begin)
         for y in set(curve.extremes(begin, end, view.log) or ()):
-            row = round((1 - min(max(view.height_of(y), -FAR), FAR)) * (rows - 1))
+            row = row_of(y, view, rows)
             if 0 <= row < rows:
                 found.add((column, row))
         begin = end

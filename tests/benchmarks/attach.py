@@ -2,17 +2,22 @@
 
     python tests/benchmarks/attach.py [--steps 1000000] [--keep FOLDER]
 
-Generates finished runs of 8 ranks, and of 64 on 8 nodes, and one of 8 whose supervisor was killed halfway of its last
-100 seconds; then reads each in a process of its own, as the monitor does, until everything that was written is in the
-curves. Each figure is the median of five processes; memory is the highest resident set (VmHWM) of the whole process.
+Generates finished runs of 8 ranks and, with a tenth of the steps, of 64 on 8 nodes and of 8 ranks whose supervisor was
+killed 50 seconds before the end; then reads each in a process of its own, as the monitor does, until everything that
+was written is in the curves. Times are from the process's first line on and count its imports; each figure is the
+median of five processes. Memory is the highest resident set (VmHWM) of the whole process. The app is opened on the run
+in a pseudo-terminal of 120x36, from its start to the first hundred braille characters: its curves.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import re
+import select
 import shutil
 import statistics
 import subprocess
@@ -25,6 +30,9 @@ TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
 from support.generated_runs import GeneratedRun, Size, generate  # noqa: E402
+from support.terminal import Terminal  # noqa: E402
+
+from qltui.runs.telemetry import Sampler  # noqa: E402
 
 SECONDS_BUDGET = 1.0
 RESIDENT_BUDGET = 120
@@ -42,14 +50,14 @@ while True:
         first = time.perf_counter() - started
     if snapshot.caught_up:
         break
-full = time.perf_counter() - started
+full, busy = time.perf_counter() - started, time.process_time()
 for _ in range(20):  # the samples of further hosts
     snapshot = follower.poll()
 read = Path("/proc/self/status").read_text()
 resident = int(read.partition("VmHWM:")[2].split()[0]) / 1024
 points, step = len(snapshot.series["loss"]), snapshot.series["loss"][-1][0]
 import json
-print(json.dumps([first, full, resident, points, step, len(snapshot.telemetry)]))
+print(json.dumps([first, full, busy, resident, points, step, len(snapshot.telemetry)]))
 """
 
 
@@ -70,12 +78,15 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="generate here, and use what is there already")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(dir="/var/tmp"))
+    with contextlib.suppress(OSError):  # where it is allowed: other work on the machine is not what is measured
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    priority = "real time" if os.sched_getscheduler(0) == os.SCHED_RR else "that of all"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load}, {given.steps:,} steps of 0.1 s\n")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load}, priority {priority}\n")
     cases = (
         ("8 ranks", Size(given.steps, 8), generate),
-        ("8 ranks, supervisor killed", Size(given.steps, 8), killed_halfway),
-        ("64 ranks on 8 nodes", Size(given.steps, 64, nodes=8), generate),
+        ("8 ranks, supervisor killed", Size(given.steps // 10, 8), killed_halfway),
+        ("64 ranks on 8 nodes", Size(given.steps // 10, 64, nodes=8), generate),
     )
     missed = 0
     try:
@@ -86,7 +97,8 @@ def main() -> int:
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"\nbudget: all of it within {SECONDS_BUDGET} s and {RESIDENT_BUDGET} MiB")
+    print_costs()
+    print(f"\nbudget: drawn within {SECONDS_BUDGET} s and {RESIDENT_BUDGET} MiB")
     return min(missed, 1)
 
 
@@ -102,13 +114,56 @@ def measure(name: str, folder: Path, size: Size, write) -> bool:  # type: ignore
     for _ in range(ROUNDS):
         done = subprocess.run([sys.executable, "-c", READ, str(folder)], capture_output=True, text=True, check=True)
         rounds.append(json.loads(done.stdout))
-    first, full, resident, points, step, curves = (statistics.median(column) for column in zip(*rounds, strict=True))
+    opened, whole = (
+        statistics.median(column) for column in zip(*(open_app(folder) for _ in range(ROUNDS)), strict=True)
+    )
+    first, full, busy, resident, points, step, curves = (
+        statistics.median(column) for column in zip(*rounds, strict=True)
+    )
     assert step == size.steps, f"the curve ends at {step}"
     print(
-        f"{name:28} first curve {first:5.2f} s   all of it {full:5.2f} s   {resident:5.0f} MiB"
-        f"   {points:.0f} points a curve, {curves:.0f} of samples; events {events:,.0f} MiB, levels {levels:.1f} MiB"
+        f"{name:28} {step:9,.0f} steps: first curve {first:.2f} s, all of it {full:.2f} s ({busy:.2f} s of a core),"
+        f" {resident:.0f} MiB; {points:.0f} points a curve, {curves:.0f} curves of samples;"
+        f" events {events:,.0f} MiB, levels {levels:.1f} MiB; the app draws them after {opened:.2f} s, {whole:.0f} MiB"
     )
-    return full > SECONDS_BUDGET or resident > RESIDENT_BUDGET
+    return opened > SECONDS_BUDGET or whole > RESIDENT_BUDGET
+
+
+def print_costs() -> None:
+    """What keeping levels and samples takes of a core, in the supervisor."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = GeneratedRun(Path(folder) / "run", Size(20_000, 8))
+        run.write_steps(20_000)
+        began = time.process_time()
+        run.write_levels()
+        spent = time.process_time() - began
+        count = sum(path.read_bytes().count(b"\n") for path in run.run.attempts_dir.glob("*/events/*"))
+        run.close()
+        sampler = Sampler(run.run.telemetry, None)
+        began = time.process_time()
+        for _ in range(100):
+            sampler.write({0: os.getpid()})
+        each = (time.process_time() - began) / 100
+        gpus = len(sampler.sample({})["gpus"])
+    print(f"\nsupervisor: {spent / count * 1e6:.0f} us an event; {each * 1e3:.1f} ms a sample with {gpus} GPUs")
+
+
+def open_app(folder: Path) -> tuple[float, float]:
+    """Seconds until the app has drawn the curves, and the MiB it took a second later."""
+    with tempfile.TemporaryDirectory() as home:
+        began = time.perf_counter()
+        environment = {**os.environ, "HOME": home, "QLTUI_HOME": home}
+        terminal = Terminal([sys.executable, "-m", "qltui", "watch", str(folder)], environment)
+        try:
+            while len(re.findall(rb"\xe2[\xa0-\xa3][\x80-\xbf]", terminal.output)) < 100:
+                select.select([terminal.master], [], [], 60)
+                terminal.read_for(0.001)
+            seconds = time.perf_counter() - began
+            terminal.read_for(1.0)
+            status = Path(f"/proc/{terminal.pid}/status").read_text()
+        finally:
+            terminal.close()
+    return seconds, int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":

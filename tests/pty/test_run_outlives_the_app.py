@@ -53,7 +53,7 @@ def test_demo_is_undisturbed_by_what_happens_to_the_app(tmp_path: Path) -> None:
         assert steps() > before, "training stopped while the terminal did not read"
         stalled.read_for(2)
         assert stalled.alive()
-        stalled.send("q")
+        stalled.send("qq")
         stalled.wait()
 
         status = cli.wait(run.id, 240)

@@ -49,6 +49,8 @@ def test_the_monitor_stands_any_terminal(open_app: Open, busy_run: WrittenRun, e
     terminal = open_app(watch(busy_run), **environment)
     terminal.read_until("a line of the log")
     terminal.send("l4412")
+    terminal.send("q\r")
+    terminal.read_until("Leave it running")
     terminal.send("q")
     assert os.waitstatus_to_exitcode(terminal.wait()) == 0
     assert b"Traceback" not in terminal.output
@@ -72,6 +74,22 @@ def test_bytes_that_are_no_utf8_do_no_harm(open_app: Open) -> None:
     terminal.send("d")
     terminal.read_until("look again")
     assert b"UnicodeDecodeError" not in terminal.output
+
+
+def test_the_mouse_moves_charts_whatever_way_the_terminal_tells_of_it(open_app: Open, busy_run: WrittenRun) -> None:
+    terminal = open_app(watch(busy_run))
+    terminal.read_until("a line of the log")
+    terminal.read_until("evaluation")
+    terminal.send("\x1b[<64;20;6M")  # the wheel, over the loss
+    terminal.read_until("frozen")
+    for report in (b"\x1b[M\x60\xa0\x26", b"\x1b[M\x20\xff\xff", b"\x1b[M\x40\x85\x26", b"\x1b[M\x23\xa0\x26"):
+        os.write(terminal.master, report)  # X10: wheel, button, drag and release beyond column 95
+        terminal.read_for(0.3)
+    terminal.send("\x1b[<0;20;6M\x1b[<32;24;6M\x1b[<0;24;6m0")
+    terminal.read_for(0.5)
+    terminal.send("q\r")
+    assert os.waitstatus_to_exitcode(terminal.wait()) == 0
+    assert b"Traceback" not in terminal.output
 
 
 def test_constant_resizing_does_no_harm(open_app: Open) -> None:

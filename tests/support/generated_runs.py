@@ -26,7 +26,8 @@ GIB = 2**30
 OTHER_RANKS_SECONDS = 0.5
 """Time between steps told by ranks above 0, as ``engine.reporter`` keeps it."""
 RAW_SAMPLES = 3600
-LOG_LINES = 2000
+LOG_STEPS = 2000
+"""Newest steps of an old run that its log tells of."""
 
 
 class Size(NamedTuple):
@@ -63,6 +64,7 @@ class GeneratedRun:
         self.step = 0
         self._told = [-math.inf] * size.ranks
         self._files: list[TextIO] = []
+        self._log: TextIO
         self.attempt: Attempt
         self._reduction: Reduction | None = None
         self._ladders: dict[str, Ladder] = {}
@@ -78,13 +80,15 @@ class GeneratedRun:
 
     def begin_attempt(self) -> None:
         """Begin the first attempt, or go on from the last checkpoint in another."""
-        self.close()
+        if self._files:
+            self.close()
         self.attempt = self.run.new_attempt()
         if self.attempt.number > 1:
             self.step -= self.step % self.size.save_every
         gpus = [f"GPU-{place}" for place in range(self.ranks_per_node)] if self.size.gpus else []
         launch = {"world_size": self.size.ranks, "gpus": gpus, "launcher": identity(), "ranks": []}
         write_json(self.attempt.launch_json, {"schema_version": 1, "attempt": self.attempt.number, **launch})
+        self._log = open(self.attempt.log(0), "a", encoding="utf-8")  # noqa: SIM115
         self._files = [open(self.attempt.events(rank), "a", encoding="utf-8") for rank in range(self.size.ranks)]  # noqa: SIM115
         total = self.size.total_steps or self.size.steps
         for rank in range(self.size.ranks):
@@ -116,7 +120,7 @@ class GeneratedRun:
                 self.say(0, "checkpoint", path=f"checkpoints/step-{self.step}", seconds=1.0, resumed=False)
             if self.step % size.eval_every == 0:
                 self.say(0, "evaluation", loss=self._loss() * 1.05, rows=100, seconds=1.0, when="during")
-        for file in self._files:
+        for file in (*self._files, self._log):
             file.flush()
 
     def _write_step(self) -> None:
@@ -124,6 +128,8 @@ class GeneratedRun:
         step_time = size.step_seconds * (0.95 + 0.1 * self._random.random())
         loss = '"nan"' if self.step in size.nans else repr(self._loss() * (100 if self.step in size.spikes else 1))
         gradient = (100 if self.step in size.spikes else 1) * (0.4 + 0.2 * self._random.random())
+        if self.step > size.steps - LOG_STEPS:
+            self._log.write(f"step {self.step}/{size.total_steps or size.steps} loss {loss} grad {gradient:.2f}\n")
         for rank in range(size.ranks):
             if rank and self.wall - self._told[rank] < OTHER_RANKS_SECONDS:
                 continue
@@ -218,7 +224,7 @@ class GeneratedRun:
 
     def close(self) -> None:
         """Close the files of the attempt."""
-        for file in self._files:
+        for file in (*self._files, self._log):
             file.close()
 
     def grow(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -55,6 +56,14 @@ class WrittenRun:
         with open(self.attempt.log(rank), "a", encoding="utf-8") as file:
             file.write(text)
 
+    def sample(self, *gpus: dict[str, Any]) -> None:
+        """Write a sample of telemetry, as the supervisor does each second."""
+        self.run.telemetry.mkdir(exist_ok=True)
+        host = identity()["host"]
+        line = {"wall": time.time(), "host": host, "ranks": [], "gpus": list(gpus)}
+        with open(self.run.telemetry / f"{host}.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
     def write_status(self, **changed: Any) -> None:
         """Write ``status.json`` as the supervisor would."""
         state = RunState({
@@ -72,3 +81,30 @@ class WrittenRun:
         gone = {**identity(), "start_time": 1}
         write_json(self.attempt.launch_json, {"attempt": 1, "world_size": self.ranks, "launcher": gone, "ranks": []})
         self.write_status(supervisor=gone)
+
+
+def a40(index: int, **other: Any) -> dict[str, Any]:
+    """A GPU of a sample, at work; ``other`` fields are set on top."""
+    return {
+        "index": index, "uuid": f"GPU-{index}", "name": "NVIDIA A40", "lost": False, "memory_used": 8 * 2**30,
+        "memory_total": 45 * 2**30, "utilization": 98, "power_watts": 287.4, "power_limit_watts": 300.0,
+        "temperature": 71, "throttle": [], "processes": None, "other_memory": 0, **other,
+    }  # fmt: skip
+
+
+def on_eight_gpus(home: Path) -> WrittenRun:
+    """A run with a plan on 8 GPUs: the fourth hot, the sixth shared, the seventh silent, the eighth lost."""
+    size = 2**30
+    run = WrittenRun(home, ranks=8)
+    plan = {"total_bytes": 9 * size, "phases": {"backward": {"weights": 4 * size, "activations": 3 * size}}}
+    write_json(run.run.plan_json, {"schema_version": 1, "memory": plan})
+    for number in range(1, 25):
+        run.step(number, 2.0 - number / 30)
+    run.emit("memory", phase="backward", memory_allocated=size, memory_reserved=size, memory_peak=8 * size)
+    gpus = [a40(index) for index in range(8)]
+    gpus[3] |= {"temperature": 91, "throttle": ["thermal"], "utilization": 71}
+    gpus[5] |= {"other_memory": 20 * size, "memory_used": 28 * size}
+    gpus[6] |= dict.fromkeys(("utilization", "power_watts", "power_limit_watts", "temperature", "throttle"))
+    gpus[7] = {"index": 7, "uuid": "GPU-7", "lost": True}
+    run.sample(*gpus)
+    return run

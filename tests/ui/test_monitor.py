@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from support.screen import text_of, until, until_seen
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 
-from engine.events import identity, read_json, write_json
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.monitor import Monitor
-from qltui.ui.widgets.line_chart import LineChart
+from qltui.ui.widgets.chart_grid import Charts
 from qltui.ui.widgets.log_tail import LogTail
 
 
@@ -28,6 +26,11 @@ async def watching(
 
 def log_of(pilot: Pilot[Any]) -> LogTail:
     return pilot.app.screen.query_one(LogTail)
+
+
+def steps_drawn(pilot: Pilot[Any]) -> list[float]:
+    """Where the curve of the loss has points."""
+    return list(pilot.app.screen.query_one(Charts).chart("loss").followed[0].curve.x)
 
 
 async def test_it_shows_a_run_growing(written_run: WrittenRun, size: tuple[int, int]) -> None:
@@ -47,9 +50,25 @@ async def test_it_shows_a_run_growing(written_run: WrittenRun, size: tuple[int, 
 
 async def test_audits_are_told_in_words(written_run: WrittenRun) -> None:
     written_run.emit("audit", audit="sharding", result="not_applicable")
-    written_run.emit("audit", audit="weights", result="failed")
+    written_run.emit("audit", audit="weights", result="failed", detail="rank 1 computes with 3 of 9 tensors")
     async with watching(written_run) as pilot:
         await until_seen(pilot, "sharded – not needed   weights ✗ failed   adapter · pending")
+        await pilot.press("h")
+        await until_seen(pilot, "rank 1 computes with 3 of 9 tensors")
+
+
+async def test_audits_that_passed_tell_their_figures(written_run: WrittenRun) -> None:
+    share = "bfloat16 parameters: 3.9 GiB of 15.6 GiB (25%); optimizer states: 0.1 GiB of 0.4 GiB (26%)"
+    frozen = "1252 frozen tensors computed with as loaded, byte for byte, on 4 ranks"
+    written_run.step(7, 1.0)
+    for rank in range(2):
+        written_run.emit("audit", rank, audit="sharding", result="passed", detail=share)
+        written_run.emit("audit", rank, audit="weights", result="passed", detail=frozen)
+    written_run.emit("audit", audit="adapter", result="passed", detail="28 tensors, equal to memory")
+    async with watching(written_run) as pilot:
+        await until_seen(pilot, "sharded ✓ 26 % each   weights ✓ 1,252 exact   adapter ✓ step 7")
+        await pilot.press("h")
+        await until_seen(pilot, "28 tensors, equal to memory")
 
 
 async def test_a_resumed_run_goes_on_in_the_same_curve(written_run: WrittenRun) -> None:
@@ -64,8 +83,7 @@ async def test_a_resumed_run_goes_on_in_the_same_curve(written_run: WrittenRun) 
         await until_seen(pilot, "attempt 2")
         await until_seen(pilot, "of the second attempt")
         assert "step 6 / 100" in text_of(pilot)
-        chart = pilot.app.screen.query_one(LineChart)
-        await until(pilot, lambda: chart._line.x == [1, 2, 3, 4, 5, 6], "the steps after the sixth replaced")
+        await until(pilot, lambda: steps_drawn(pilot) == [1, 2, 3, 4, 5, 6], "the steps after the sixth replaced")
 
 
 async def test_a_failed_run_says_why(written_run: WrittenRun, size: tuple[int, int]) -> None:
@@ -105,11 +123,10 @@ async def test_half_written_and_broken_lines_wait_or_are_passed_over(written_run
         file.flush()
         async with watching(written_run) as pilot:
             await until_seen(pilot, "step 1 / 100")
-            chart = pilot.app.screen.query_one(LineChart)
-            assert chart._line.x == [1]
+            assert steps_drawn(pilot) == [1]
             file.write(b'nk": 0, "loss": 0.5, "wall": 1}\n')
             file.flush()
-            await until(pilot, lambda: chart._line.x == [1, 2], "the second half of the line read")
+            await until(pilot, lambda: steps_drawn(pilot) == [1, 2], "the second half of the line read")
 
 
 async def test_what_logs_say_is_text_and_nothing_else(written_run: WrittenRun) -> None:
@@ -141,7 +158,7 @@ async def test_the_log_follows_is_held_and_filtered(written_run: WrittenRun) -> 
         await pilot.press("p")
         await until_seen(pilot, "held still")
         written_run.log("unseen\n")
-        await until(pilot, lambda: log_of(pilot).virtual_size.height == 102, "the line read")
+        await until_seen(pilot, "held still, 1 new")
         assert "unseen" not in text_of(pilot)
         await pilot.press("p")
         await until_seen(pilot, "unseen")
@@ -169,9 +186,28 @@ async def test_number_keys_hide_and_show_panels(written_run: WrittenRun, size: t
         await until(pilot, lambda: "Loss [1]" not in text_of(pilot), "the loss hidden")
         assert "Memory [2]" not in text_of(pilot)
         assert "Log [4]" not in text_of(pilot)
+        assert "no phase has ended yet" in text_of(pilot)
         await pilot.press("1", "3")
         await until_seen(pilot, "Loss [1]")
-        assert ("Trends [3]" in text_of(pilot)) is (size == (80, 24))
+        assert "no phase has ended yet" not in text_of(pilot)
+
+
+async def test_a_short_terminal_has_a_key_for_the_rest(written_run: WrittenRun) -> None:
+    written_run.log("loading\n")
+    async with watching(written_run, (80, 24)) as pilot:
+        await until_seen(pilot, "r0  loading")
+        written_run.step(1, 1.0)
+        await until(pilot, lambda: "Log [4]" not in text_of(pilot), "room for the chart once there is a step")
+        assert "Loss [1]" in text_of(pilot)
+        await pilot.press("m")
+        await until_seen(pilot, "r0  loading")
+        assert "Loss [1]" not in text_of(pilot)
+        await pilot.press("m")
+        await until_seen(pilot, "Loss [1]")
+    async with watching(written_run, (120, 36)) as pilot:
+        await until_seen(pilot, "step 1 / 100")
+        assert "m more" not in text_of(pilot)
+        assert "Log [4]" in text_of(pilot)
 
 
 async def test_the_loss_axis_can_be_logarithmic(written_run: WrittenRun) -> None:
@@ -180,69 +216,7 @@ async def test_the_loss_axis_can_be_logarithmic(written_run: WrittenRun) -> None
     async with watching(written_run) as pilot:
         await until_seen(pilot, "step 4 / 100")
         await pilot.press("l")
-        await until_seen(pilot, "log scale")
-
-
-async def test_stopping_asks_first_and_then_asks_the_run(written_run: WrittenRun) -> None:
-    written_run.step(1, 1.0)
-    request = written_run.run.request_json
-    async with watching(written_run) as pilot:
-        await until_seen(pilot, "step 1 / 100")
-        await pilot.press("s")
-        await until_seen(pilot, "Stop demo?")
-        await pilot.press("n")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Monitor), "the question closed")
-        assert not request.exists()
-        await pilot.press("s")
-        await until_seen(pilot, "Stop demo?")
-        await pilot.press("y")
-        await until(pilot, request.exists, "a request")
-    written = read_json(request)
-    assert written is not None
-    assert (written["action"], written["now"], written["attempt"]) == ("stop", False, 1)
-
-
-async def test_a_checkpoint_can_be_asked_for(written_run: WrittenRun) -> None:
-    written_run.step(1, 1.0)
-    async with watching(written_run) as pilot:
-        await until_seen(pilot, "step 1 / 100")
-        await pilot.press("k")
-        await until(pilot, written_run.run.request_json.exists, "a request")
-    written = read_json(written_run.run.request_json)
-    assert written is not None
-    assert (written["action"], written["attempt"]) == ("checkpoint", 1)
-
-
-async def test_readonly_has_no_keys_that_ask_anything_of_the_run(written_run: WrittenRun) -> None:
-    written_run.step(1, 1.0)
-    async with watching(written_run, readonly=True) as pilot:
-        await until_seen(pilot, "step 1 / 100")
-        assert "read only" in text_of(pilot)
-        assert "stop and save" not in text_of(pilot)
-        assert "checkpoint" not in text_of(pilot)
-        await pilot.press("s", "k")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, Monitor)
-        assert not written_run.run.request_json.exists()
-
-
-async def test_leaving_says_that_the_run_goes_on(written_run: WrittenRun, capsys: pytest.CaptureFixture[str]) -> None:
-    written_run.step(1, 1.0)
-    async with watching(written_run) as pilot:
-        await until_seen(pilot, "step 1 / 100")
-        await pilot.press("q")
-    assert "demo goes on. Watch it again: qltui watch demo-20260102-030405" in capsys.readouterr().err
-
-
-async def test_gpus_show_what_telemetry_says_of_them(written_run: WrittenRun) -> None:
-    gpu = {"memory_total": 2**34, "utilization": 97, "power_watts": 287.4, "temperature": 71, "name": "A40"}
-    written_run.run.telemetry.mkdir()
-    sample = written_run.run.telemetry / "host.jsonl"
-    write_json(sample, {"gpus": [gpu, {**gpu, "utilization": None}], "ranks": [], "host": identity()["host"]})
-    sample.write_text(sample.read_text().replace("\n", "") + "\n")
-    written_run.step(1, 1.0)
-    async with watching(written_run) as pilot:
-        await until_seen(pilot, "97 % · 287 W · 71 °C")
+        await until_seen(pilot, "─ log ")
 
 
 async def test_a_folder_that_is_no_run_does_no_harm(written_run: WrittenRun) -> None:

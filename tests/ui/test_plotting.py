@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import math
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qltui.ui.plotting import Points, View, log_ticks, tick_text, ticks, trace, view_of
+from qltui.runs.axes import View, fitted, level_ticks, log_ticks, tick_text, ticks, time_text, time_ticks
+from qltui.runs.curves import Curve
+from qltui.ui.plotting import cells_of, columns_of, edges_of, trace
 
 NAN = float("nan")
 
 
-def points(values: list[float], begin: int = 1) -> Points:
-    curve = Points()
+def points(values: list[float], begin: int = 1) -> Curve:
+    curve = Curve()
     curve.follow([(begin + index, value) for index, value in enumerate(values)])
     return curve
+
+
+def view_of(curve: Curve, log: bool = False) -> View | None:
+    """All of a curve."""
+    if not curve.x:
+        return None
+    return fitted(curve.x[0], curve.x[-1], [curve.extremes(0, len(curve), log)], log)
+
+
+def drawn(curve: Curve, view: View, columns: int, rows: int) -> list[bytearray]:
+    return trace(curve.x, curve.y, edges_of(view, columns * 2), view, rows, curve.gaps, curve.extremes)
 
 
 def dots(grid: list[bytearray]) -> int:
@@ -27,9 +37,9 @@ def test_a_single_spike_among_many_points_reaches_the_top() -> None:
     values = [1.0] * 20_000
     values[12_345] = 9.0
     curve = points(values)
-    view = view_of([(curve.x, curve.y)])
+    view = view_of(curve)
     assert view
-    top = trace(curve.x, curve.y, view, 60, 10)[0]
+    top = drawn(curve, view, 60, 10)[0]
     assert [column for column, bits in enumerate(top) if bits] == [round(12_345 / 19_999 * 119) // 2]
 
 
@@ -37,8 +47,8 @@ def test_a_value_that_is_no_number_leaves_a_gap_of_its_width() -> None:
     whole, broken = points([1.0] * 21), points([1.0] * 8 + [NAN, float("inf"), float("-inf")] + [1.0] * 10)
     assert broken.gaps == [9, 10, 11]
     view = View(1, 21, 0, 2)
-    unbroken_row = trace(whole.x, whole.y, view, 20, 1)[0]
-    broken_row = trace(broken.x, broken.y, view, 20, 1, broken.gaps)[0]
+    unbroken_row = drawn(whole, view, 20, 1)[0]
+    broken_row = drawn(broken, view, 20, 1)[0]
     assert all(unbroken_row)
     assert not any(broken_row[8:10])
     assert all(broken_row[:7])
@@ -46,56 +56,27 @@ def test_a_value_that_is_no_number_leaves_a_gap_of_its_width() -> None:
 
 def test_points_far_apart_are_joined() -> None:
     curve = points([0.0, 4.0])
-    grid = trace(curve.x, curve.y, View(1, 2, 0, 4), 10, 4)
+    grid = drawn(curve, View(1, 2, 0, 4), 10, 4)
     assert all(any(row[column] for row in grid) for column in range(10))
 
 
 def test_nothing_and_one_point() -> None:
-    assert view_of([([], [])]) is None
-    assert view_of([(points([NAN]).x, points([NAN]).y)]) is None
+    assert fitted(0, 1, []) is None
+    assert view_of(points([NAN])) is None
     one = points([3.0])
-    view = view_of([(one.x, one.y)])
+    view = view_of(one)
     assert view
     assert view.left < 1 < view.right
     assert view.bottom < 3 < view.top
-    assert dots(trace(one.x, one.y, view, 10, 3)) == 1
-
-
-def test_a_growing_series_is_taken_over_once() -> None:
-    source = [(1.0, 5.0)]
-    curve = Points()
-    assert curve.follow(source)
-    assert not curve.follow(source)
-    source.append((2.0, 4.0))
-    assert curve.follow(source)
-    assert (curve.x, curve.y) == ([1, 2], [5, 4])
-
-
-def test_a_thinned_series_is_read_afresh() -> None:
-    source = [(float(x), float(x)) for x in range(10)]
-    curve = Points()
-    curve.follow(source)
-    del source[:4:2]
-    assert curve.follow(source)
-    assert curve.x == [1, 3, 4, 5, 6, 7, 8, 9]
-
-
-def test_steps_done_again_after_a_resume_replace_the_old_ones() -> None:
-    curve = Points()
-    curve.follow([(1, 9.0), (2, 8.0), (3, NAN), (4, 6.0), (2, 5.0), (3, 4.0)])
-    assert (curve.x, curve.y, curve.gaps) == ([1, 2, 3], [9, 5, 4], [])
-
-
-def test_the_smoothed_curve_has_no_bias_at_its_start() -> None:
-    assert points([7.0] * 5).smooth == pytest.approx([7.0] * 5)
+    assert dots(drawn(one, view, 10, 3)) == 1
 
 
 def test_a_logarithmic_view_leaves_out_what_has_no_logarithm() -> None:
     curve = points([100.0, 0.0, -5.0, 1.0])
-    view = view_of([(curve.x, curve.y)], log=True)
+    view = view_of(curve, log=True)
     assert view
     assert view.bottom < 0 < 2 < view.top
-    assert dots(trace(curve.x, curve.y, view, 20, 5)) > 0
+    assert dots(drawn(curve, view, 20, 5)) > 0
 
 
 @given(
@@ -115,12 +96,11 @@ def test_ticks_are_few_and_within(low: float, span: float, most: int) -> None:
 
 @given(values=st.lists(st.one_of(st.floats(), st.just(NAN)), max_size=60), columns=st.integers(2, 40))
 def test_any_values_can_be_drawn(values: list[float], columns: int) -> None:
-    usable = [value if abs(value) < 1e300 or not math.isfinite(value) else NAN for value in values]
-    curve = points(usable)
+    curve = points(values)
     for log in (False, True):
-        view = view_of([(curve.x, curve.y)], log)
+        view = view_of(curve, log)
         if view:
-            assert dots(trace(curve.x, curve.y, view, columns, 4, curve.gaps)) > 0
+            assert dots(drawn(curve, view, columns, 4)) > 0
 
 
 def test_labels_say_no_more_than_needful() -> None:
@@ -128,3 +108,52 @@ def test_labels_say_no_more_than_needful() -> None:
     assert tick_text(1200) == "1,200"
     assert tick_text(2e-5) == "2e-5"
     assert log_ticks(-1, 1, 4) == [0.1, 1, 10]
+
+
+def test_a_line_goes_on_over_the_edges_of_what_is_shown() -> None:
+    curve = points([0.0, 10.0], begin=0)
+    curve.follow([(0, 0.0), (100, 10.0)])
+    grid = drawn(curve, View(40, 60, 0, 10), 10, 5)
+    assert all(any(row[column] for row in grid) for column in range(10)), "though no point is inside"
+    assert not any(grid[0])
+    assert not any(grid[-1])
+
+
+def test_a_gap_at_the_edge_is_not_drawn_over() -> None:
+    curve = Curve()
+    curve.follow([(0, 1.0), (50, NAN), (100, 1.0)])
+    assert dots(drawn(curve, View(40, 60, 0, 2), 10, 2)) == 0
+
+
+def test_scattered_points_and_gaps_fall_into_their_cells() -> None:
+    curve = points([1.0, 9.0, NAN, 5.0], begin=0)
+    edges = edges_of(View(0, 3, 0, 10), 4)
+    assert cells_of(curve, edges, View(0, 3, 0, 10), 11) == {(0, 9), (1, 1), (3, 5)}
+    assert columns_of(curve.gaps, edges) == {2}
+
+
+def test_times_are_round_and_short() -> None:
+    assert time_ticks(0, 7000, 4) == [0, 1800, 3600, 5400]
+    assert time_ticks(0, 150, 4) == [0, 60, 120]
+    assert [time_text(time) for time in (0, 45, 150, 3600, 90_000, -5)] == [
+        "0",
+        "45s",
+        "2:30",
+        "1:00:00",
+        "1d 01h",
+        "-5s",
+    ]
+
+
+@given(low=st.floats(-1e7, 1e7), span=st.floats(1, 1e8), most=st.integers(1, 6))
+def test_time_ticks_are_few_and_within(low: float, span: float, most: int) -> None:
+    found = time_ticks(low, low + span, most)
+    assert len(found) <= most
+    assert all(low - 1e-6 * span <= time <= low + span * (1 + 1e-6) for time in found)
+
+
+def test_heights_are_round_in_their_unit() -> None:
+    values, step = level_ticks(View(0, 1, 0, 10 * 2**30), 2**30, 4)
+    assert values == [0, 5 * 2**30, 10 * 2**30]
+    assert step == 5
+    assert tick_text(0, 1e-4) == "0"

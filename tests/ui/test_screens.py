@@ -18,6 +18,7 @@ from qltui.ui.screens.doctor import Doctor
 from qltui.ui.screens.exporting import Exporting
 from qltui.ui.screens.help import Help
 from qltui.ui.screens.home import Home
+from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.presets import Presets
@@ -53,6 +54,9 @@ async def test_the_menu_opens_places_and_runs(written_run: WrittenRun, size: tup
         await until_on(pilot, Home)
         await pilot.press("down", "down", "enter")
         await until_on(pilot, Monitor)
+        await until_seen(pilot, "step 7 / 100")
+        await pilot.press("q")
+        await until_on(pilot, Leaving)
         await pilot.press("q")
         await until_on(pilot, Home)
 
@@ -119,7 +123,8 @@ async def test_help_lists_the_keys_of_the_screen(written_run: WrittenRun, size: 
     async with QltuiApp(lambda: Monitor(written_run.run.path)).run_test(size=size) as pilot:
         await pilot.press("question_mark")
         await until_seen(pilot, "Save a checkpoint and stop the run")
-        assert "Next rank in the log, or all" in text_of(pilot)
+        await pilot.press("end")
+        await until_seen(pilot, "Next rank in the log, or all")
         await pilot.press("escape")
         await until_on(pilot, Monitor)
 
@@ -141,7 +146,6 @@ def test_every_key_has_an_id_and_a_word_and_is_free(screen: type[Screen[Any]]) -
         assert binding.tooltip or not binding.show, binding
         assert not TAKEN & set(binding.key.split(",")), binding
     assert len({binding.id for binding in bindings}) == len(bindings)
-    assert sum(binding.show for binding in bindings) <= 6
 
 
 def test_style_sheets_name_no_colour_of_their_own() -> None:

@@ -146,6 +146,10 @@ def test_the_search_ranks_names_before_meanings() -> None:
     assert "method.lora.rank" in found
     assert found.index("method.lora.rank") < found.index("strategy.name")
     assert len(matching("")) > 50
+    rates = [field.path for field in matching("rate")]
+    assert rates[0] == "training.learning_rate"
+    assert rates.index("strategy.name") > 0, "the letters alone are no word of it"
+    assert matching("max_length")[0].path == "data.max_length"
 
 
 def focused_field(pilot: Pilot[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import example, given
@@ -124,20 +125,38 @@ def test_a_status_given_is_not_changed_by_later_events() -> None:
     assert list(before["ranks"][0]["memory_by_phase"]) == ["load"]
 
 
+def test_a_dumped_state_is_the_same_when_restored() -> None:
+    state = reduced(
+        event("started", total_steps=4, pid=7, host="here"),
+        event("audit", rank=1, audit="sharding", result="failed", detail="all of it"),
+        event("step", step=1, loss="nan", tokens=100, step_time=0.5, data_time=0.1, memory_peak=10),
+        memory("forward", 30, rank=1),
+        event("phase", rank=1, phase="save"),
+        event("failed", rank=1, phase="save", error="OSError", message="full"),
+    )
+    other = RunState({"id": "tiny-1", "run_dir": "/runs/tiny-1"})
+    other.restore(json.loads(json.dumps(state.dump())))
+    assert str(other.status()) == str(state.status())
+    assert (other.phase_seconds, other.failures, other.pids) == (state.phase_seconds, state.failures, state.pids)
+
+
 def test_a_loss_that_is_not_a_number_is_shown() -> None:
     loss = reduced(event("step", step=1, loss="nan")).status()["loss"]
     assert loss != loss
 
 
-def test_long_curves_are_thinned_and_keep_their_newest_points() -> None:
+def test_long_curves_are_thinned_and_keep_their_spikes_and_newest_points() -> None:
     state = RunState()
     last = reducer.SERIES_LIMIT + 5000
+    odd = {3: 9.0, 4000: -9.0, 5000: "nan"}
     for step in range(1, last + 1):
-        state.apply(event("step", step=step, loss=1.0))
+        state.apply(event("step", step=step, loss=odd.get(step, 1.0)))
     points = state.series["loss"]
+    assert {(3, 9.0), (4000, -9.0)} <= set(points)
+    assert [x for x, y in points if y != y] == [5000]
     assert len(points) <= reducer.SERIES_LIMIT
     assert [x for x, _ in points[-100:]] == list(range(last - 99, last + 1))
-    assert points == sorted(points)
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({"a": 1})

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 from support.nvml import MIB, Nvml, h200
 
@@ -17,6 +18,11 @@ from qltui.runs.telemetry import History, Sampler, history, newest_sample, sampl
 from qltui.runs.telemetry import gpus as gpu_samples
 
 OURS, OTHERS = 4001, 4002
+THROTTLE_NAMES = {
+    0x04: "nvmlClocksThrottleReasonSwPowerCap", 0x08: "nvmlClocksThrottleReasonHwSlowdown",
+    0x10: "nvmlClocksThrottleReasonSyncBoost", 0x20: "nvmlClocksThrottleReasonSwThermalSlowdown",
+    0x40: "nvmlClocksThrottleReasonHwThermalSlowdown", 0x80: "nvmlClocksThrottleReasonHwPowerBrakeSlowdown",
+}  # fmt: skip
 BUSY = {
     "bus": "00000000:17:00.0", "used": 9000, "utilization": 97, "temperature": 71, "milliwatts": 287_400,
     "limit": 700_000, "clock": 1755, "clock_max": 1980, "throttle": 0x04 | 0x20 | 0x01, "processes": {OURS: 8000},
@@ -220,6 +226,14 @@ def test_odd_files_do_no_harm(run: RunDirectory, text: str) -> None:
     (run.path / "levels" / "telemetry-a.json").write_text('{"files": [[0, 9], [0, 0], [0, 0]], "last": 3}')
     assert History(run).read().get("gpus", []) == []
     assert history.newest_sample(run).get("gpus", []) == []
+
+
+def test_nvml_has_what_stands_in_for_it() -> None:
+    names = {name for name in vars(Nvml) if name.lower().startswith("nvml")}
+    assert len(names) > 20
+    assert not [name for name in names if not hasattr(pynvml, name)]
+    assert THROTTLE_NAMES.keys() == gpu_samples.THROTTLE.keys()
+    assert all(getattr(pynvml, name) == bit for bit, name in THROTTLE_NAMES.items())
 
 
 def test_the_public_names_are_there() -> None:

@@ -29,10 +29,10 @@ FUSED_WITHOUT_ROTATION = "c_attn"
 """One whose queries and keys are not rotated, and so are no tensors of their own."""
 OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
 """Names of attention's output projection."""
-WRITTEN_OUT = 14
-"""Bytes for each number that an activation written out in steps keeps under autocast, which takes its powers in
-float32: its input and ``tanh`` so, half its input, and one more factor in float32 (transformers 5.23 activations.py
-``NewGELUActivation``)."""
+WRITTEN_OUT = 12
+"""Bytes for each number that an activation written out in steps keeps under CUDA's autocast, which takes its powers in
+float32: its input and ``tanh`` so, and one more factor, besides half its input as it comes (transformers 5.23
+activations.py ``NewGELUActivation``)."""
 WRAPPED = (StrategyName.SINGLE, StrategyName.DDP, StrategyName.PIPELINE)
 """Strategies whose model Accelerate wraps: it casts the logits to float32 (accelerate utils/operations.py
 ``ConvertOutputsToFp32``)."""
@@ -46,6 +46,15 @@ class Adapters(NamedTuple):
     dora: bool
     targets: tuple[str, ...] | None
     """Names of the layers that have one; None for all linear ones."""
+
+
+class Kept(NamedTuple):
+    """What each of some layers keeps that does not recompute, in bytes."""
+
+    layers: int
+    a_token: int
+    weights: int
+    """However few tokens there are: 16-bit copies of its weights."""
 
 
 class Keeping(NamedTuple):
@@ -76,9 +85,17 @@ class Keeping(NamedTuple):
         """
         return self.compute is not Compute.FP32 and self.autocast and not self.quantized
 
+    @property
+    def widens(self) -> bool:
+        """Whether what DoRA's layers give is float32, as their magnitudes are; beside plain layers PEFT casts it back.
 
-def layers_bytes(job: Job) -> list[tuple[int, int]]:
-    """(how many layers, bytes a token that each keeps which does not recompute), in the order of the model."""
+        Measured on 2 x H200 against the cells of ``qltui/facts/verified.json``, without dropout.
+        """
+        return self.adapters.dora and self.quantized and self.autocast and self.compute is not Compute.FP32
+
+
+def layers_bytes(job: Job) -> list[Kept]:
+    """In the order of the model."""
     lora = job.config.method.lora
     adapters = Adapters(lora.rank, lora.dropout > 0, lora.use_dora, job.targets)
     eager = job.config.model.attention is Attention.EAGER or job.architecture.capped_scores
@@ -91,8 +108,11 @@ def layers_bytes(job: Job) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=64)
-def _layers_bytes(keeping: Keeping) -> list[tuple[int, int]]:
-    return [(count, _layer_bytes(keeping, layer)) for count, layer in keeping.architecture.layers]
+def _layers_bytes(keeping: Keeping) -> list[Kept]:
+    return [
+        Kept(count, _layer_bytes(keeping, layer), _weights(keeping, layer))
+        for count, layer in keeping.architecture.layers
+    ]
 
 
 def _layer_bytes(keeping: Keeping, layer: Layer) -> int:
@@ -101,6 +121,7 @@ def _layer_bytes(keeping: Keeping, layer: Layer) -> int:
         + _attention(keeping, layer)
         + _feed_forward(keeping, layer)
         + _linear_inputs(keeping, layer)
+        + layer.dropped  # a byte each: dropped or not
     )
 
 
@@ -135,7 +156,9 @@ def _attention(keeping: Keeping, layer: Layer) -> int:
         values = query + 2 * keys
         rotated = 0
     else:
-        values = query if masked and grouped else query + 2 * keys if names & set(FUSED) else keys
+        in_float32 = keeping.widens or _gives_float32(keeping, layer)  # of which autocast copies part by part
+        whole = bool(names & set(FUSED)) and not in_float32
+        values = query if masked and grouped else query + 2 * keys if whole else keys
         rotated = query + (query if masked and grouped else keys)
     saved = width * (rotated + values + query) + FLOAT32 * architecture.heads
     return saved + (width * keeping.sequence if masked else 0)
@@ -151,9 +174,11 @@ def _feed_forward(keeping: Keeping, layer: Layer) -> int:
         linear.inputs for linear in layer.linears[-1:]
         if linear.module and linear.outputs == hidden
     )  # fmt: skip
+    by_dora = keeping.widens and any(_is_adapted(keeping.adapters, name) for name in ups)
+    width = FLOAT32 if by_dora or _gives_float32(keeping, layer) else keeping.width
     if ups & set(GATES):
-        return 3 * keeping.width * inner
-    kept = WRITTEN_OUT if layer.activation == "python" and keeping.width == 2 else keeping.width
+        return 3 * width * inner
+    kept = WRITTEN_OUT + width if layer.activation == "python" and keeping.width == 2 else width
     return kept * inner
 
 
@@ -167,7 +192,8 @@ def _linear_inputs(keeping: Keeping, layer: Layer) -> int:
     adapted = [linear for linear in layer.linears if keeping.full or _is_adapted(adapters, linear.name)]
     everything = sum(linear.inputs for linear in adapted)
     own = not keeping.full and adapters.dropout
-    if own or keeping.casts_inputs or (layer.layer_norm and keeping.autocast):
+    wide = _widens_stream(keeping, layer)
+    if own or wide or keeping.casts_inputs or (layer.layer_norm and keeping.autocast):
         saved = keeping.width * everything
     else:
         distinct = {(SAME_INPUT.get(linear.name, linear.name), linear.inputs): linear.inputs for linear in adapted}
@@ -179,9 +205,50 @@ def _linear_inputs(keeping: Keeping, layer: Layer) -> int:
     saved += keeping.width * adapters.rank * len(adapted)
     if own:
         saved += everything
-    if adapters.dora:  # outputs before and after their norm; beside plain layers PEFT needs one of them
-        saved += (2 if keeping.quantized else 1) * FLOAT32 * sum(linear.outputs for linear in adapted)
+    if adapters.dora:  # what the layer gives and what its adapter does, for the gradient of magnitudes
+        outputs = sum(linear.outputs for linear in adapted)
+        saved += 2 * keeping.width * outputs
+        if wide and not own:  # a quantised layer gives what it is given; dropout has PEFT compute it anew, in 16 bit
+            of_attention = keeping.architecture.heads * keeping.architecture.head_dim
+            given_16_bit = sum(one.outputs for one in adapted if one.name in OUTPUTS and one.inputs == of_attention)
+            saved += (FLOAT32 - keeping.width) * (outputs - given_16_bit)
     return saved
+
+
+def _gives_float32(keeping: Keeping, layer: Layer) -> bool:
+    """Whether linear layers behind norms give float32: a quantised one gives what it is given, and layer norms do so
+    under CUDA's autocast (bitsandbytes 0.50.2 nn/modules.py ``Linear4bit.forward``)."""
+    by_norm = layer.layer_norm and keeping.quantized and keeping.autocast and keeping.compute is not Compute.FP32
+    return by_norm or _widens_stream(keeping, layer)
+
+
+def _widens_stream(keeping: Keeping, layer: Layer) -> bool:
+    """Whether a layer adds float32 to the stream, so that its norms give float32 too."""
+    hidden = keeping.architecture.hidden_size
+    return keeping.widens and any(
+        linear.outputs == hidden and linear.name not in SAME_INPUT and _is_adapted(keeping.adapters, linear.name)
+        for linear in layer.linears
+    )
+
+
+def _weights(keeping: Keeping, layer: Layer) -> int:
+    """Of weights that are made while a layer computes: experts with their adapters added to them, and DoRA's."""
+    if keeping.full:
+        return 0
+    return keeping.width * layer.experts_with_adapters(keeping.adapters.targets) + _weights_of_dora(keeping, layer)
+
+
+def _weights_of_dora(keeping: Keeping, layer: Layer) -> int:
+    """With dropout DoRA multiplies the dropped input with the weight itself, which is kept for its gradient.
+
+    A quantised weight is dequantised for that, and one that autocast takes to 16 bit is copied (peft 0.21.2
+    tuners/lora/dora.py ``DoraLinearLayer.forward`` and variants.py ``DoraLinearVariant.forward``).
+    """
+    adapters = keeping.adapters
+    if not (adapters.dora and adapters.dropout and (keeping.quantized or keeping.casts_inputs)):
+        return 0
+    adapted = [linear for linear in layer.linears if _is_adapted(adapters, linear.name)]
+    return keeping.width * sum(linear.inputs * linear.outputs for linear in adapted)
 
 
 def _output_projection(keeping: Keeping, layer: Layer, adapted: list[Linear]) -> int:

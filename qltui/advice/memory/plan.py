@@ -130,8 +130,8 @@ def _activations(job: Job) -> tuple[int, int, int]:
     """(kept by layers that do not recompute, inputs of those that do, the largest of these recomputed)."""
     tokens, recomputed = job.micro_batch_tokens, job.checkpointed
     kept = boundaries = largest = 0
-    for (count, of_one), (_, layer) in zip(activations.layers_bytes(job), job.architecture.layers, strict=True):
-        saved = of_one * tokens + (0 if job.full else layer.experts_with_adapters(job.targets) * job.width)
+    for count, of_a_token, weights in activations.layers_bytes(job):
+        saved = of_a_token * tokens + weights
         again = min(count, recomputed)
         recomputed -= again
         kept += (count - again) * saved

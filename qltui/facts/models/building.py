@@ -15,6 +15,8 @@ from qltui.facts.models.vision import estimated_tower, siglip_tower
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RESIDUAL_DROPOUT = "resid_pdrop"
+"""Key of the share that dropout takes of what attention and feed-forward give."""
 WRITTEN_OUT = ("gelu_new", "gelu_fast", "bloom_gelu")
 """Activations that Transformers computes in steps, each of which keeps something for backward."""
 TEXT_ALONE = {"llama4": "llama4", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text"}
@@ -108,6 +110,7 @@ def _layer(family: Family, config: ConfigJson, layer_type: str, sparse: bool, fi
         layer_norm=norm_width != 1,
         rotation_joins=family.rotation_joins,
         activation="python" if _activation(config, family) in WRITTEN_OUT else "torch",
+        dropped=2 * config.hidden if config.get(RESIDUAL_DROPOUT) else 0,
     )
 
 

@@ -197,7 +197,7 @@ FAMILIES = {
         norm_width=2,
         embedding_rows=positions,
         activation="gelu_new",
-        defaults=TIED | WIDE,
+        defaults=TIED | WIDE | {"resid_pdrop": 0.1},
     ),
     "gpt_bigcode": Family(
         grouped_query(GPT2_NAMES, bias=True),
@@ -205,7 +205,7 @@ FAMILIES = {
         kv_heads=_bigcode_kv_heads,
         norm_width=2,
         embedding_rows=positions,
-        defaults=TIED | WIDE | {"multi_query": True},
+        defaults=TIED | WIDE | {"multi_query": True, "resid_pdrop": 0.1},
     ),
     "gpt_neox": Family(
         grouped_query(("query_key_value", "dense"), bias="attention_bias"),

@@ -83,6 +83,8 @@ class Layer(NamedTuple):
     """Whether queries and keys are put together of rotated and other parts. Attention's output is then laid out as
     they are, head by head, and copied for the output projection."""
     activation: Activation = "torch"
+    dropped: int = 0
+    """Numbers a token that the model's own dropout goes through before they are added to the stream."""
 
     @property
     def fused(self) -> int:

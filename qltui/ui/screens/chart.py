@@ -108,7 +108,7 @@ class ChartScreen(Page):
         """A chart of the same, in the same state."""
         chart = LargeChart(
             small.title.partition(" [")[0], empty=small.empty, written=small.written, smoothed=small.smoothed,
-            unit=small.unit, id="large",
+            unit=small.unit, unit_name=small.unit_name, id="large",
         )  # fmt: skip
         chart.span.window, chart.span.end = small.span.window, small.span.end
         chart.set_reactive(LineChart.log_scale, small.log_scale)
@@ -179,7 +179,7 @@ class ChartScreen(Page):
             return
         chart, time = self.chart, self.chart.time
         lines = [_exported(one, time) for one in chart.shown if one.curve.x or one.curve.gaps]
-        title = f"{words.plain(self._run_path.name)}: {chart.title}"
+        title = f"{words.plain(self._run_path.name)}: {chart.title}{', ' * bool(chart.unit_name)}{chart.unit_name}"
         picture = Picture(title, lines, view, time, chart.way.smoothing, chart.unit)
 
         def answered(stem: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -97,17 +98,26 @@ class FieldSearch(ModalScreen[str]):
 
 
 def matching(text: str) -> list[Field]:
-    """Fields with every word of ``text`` in label, path or meaning; those first whose label or path has them."""
+    """Fields with every word of ``text`` in label, path or meaning.
+
+    Those come first whose label begins with it, then those with words that begin so in label or path ("rate" is a word
+    of the learning rate, and not of the strategy), then those with it anywhere in these.
+    """
     wanted = text.lower().split()
-    found: list[tuple[bool, bool, int, Field]] = []
+    found: list[tuple[int, Field]] = []
     for path, field in FIELDS.items():
         name = f"{field.label} {path}".lower()
         whole = f"{name} {field.meaning} {' '.join(field.choices)}".lower()
         if path not in NOT_ASKED and all(word in whole for word in wanted):
-            named = all(word in name for word in wanted)
-            begins = bool(wanted) and field.label.lower().startswith(wanted[0])
-            found.append((not begins, not named, len(found), field))
-    return [field for *_, field in sorted(found, key=lambda one: one[:3])]
+            parts = re.split(r"[^a-z0-9]+", name)
+            ranks = (
+                bool(wanted) and field.label.lower().startswith(wanted[0]),
+                all(any(part.startswith(word) for part in parts) for word in wanted),
+                all(word in name for word in wanted),
+                True,
+            )
+            found.append((ranks.index(True), field))
+    return [field for _, field in sorted(found, key=lambda one: one[0])]
 
 
 def line(field: Field, values: Mapping[str, str]) -> Content:

@@ -67,7 +67,6 @@ class Monitor(RunActions):
     """Follows a run directory; ``readonly`` takes away the keys that ask something of the run."""
 
     CSS_PATH = "monitor.tcss"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (45, "-high")]
     BINDINGS = [
         Binding("m", "rest", "more", id="monitor.rest", tooltip="Log and phases in place of charts and GPUs, or back"),
         *ACTIONS,
@@ -77,6 +76,8 @@ class Monitor(RunActions):
         Binding("l", "log_scale", "log-y", id="monitor.log-scale", show=False,
                 tooltip="Logarithmic or linear y axis"),
         Binding("g", "next_chart", "graph", id="monitor.chart", show=False, tooltip="Cursor to the next chart"),
+        Binding("slash", "search_log", "search", id="monitor.search", key_display="/", show=False,
+                tooltip="Search in the log; typed in the log's line"),
         Binding("r", "next_rank", "rank", id="monitor.rank", show=False, tooltip="Next rank in the log, or all"),
         *(
             Binding(key, f"panel('{name}')", id=f"monitor.{name}", show=False, tooltip=f"Show or hide {name}")
@@ -110,8 +111,9 @@ class Monitor(RunActions):
         with Vertical(id="panels"):
             with Container(id="upper"):
                 yield Charts(key="1", id="charts")
-                yield GpuRows(id="gpus")
-            yield Phases(id="phases")
+                with Vertical(id="side"):
+                    yield GpuRows(id="gpus")
+                    yield Phases(id="phases")
             yield LogPanel(id="log")
         yield Static(id="warning", markup=False)
         yield HealthLine(id="health")
@@ -123,6 +125,8 @@ class Monitor(RunActions):
             panel.add_class("panel")
             panel.border_title = Content(f"{TITLES.get(name, name.capitalize())} [{key}]")
         self.query_one("#verdict").border_title = "Result"
+        if not self.is_ours:  # there are no audits, no plan and no phases to tell of
+            self.query_one("#heading").display = self.query_one("#phases").display = False
         self.set_interval(POLL_SECONDS, self._poll)
         self._poll()
 
@@ -172,7 +176,7 @@ class Monitor(RunActions):
         before, self.status = self.status, snapshot.status
         with self.app.batch_update():
             self._show_heading(event.reading)
-            self._show_panels(event.reading)
+            self._show_panels(event.reading, before)
         if before is None or words.is_live(before) != words.is_live(snapshot.status):
             self.refresh_bindings()
 
@@ -182,7 +186,7 @@ class Monitor(RunActions):
         ranks = len(status["ranks"])
         facts += [f"{ranks} rank{'s' if ranks != 1 else ''}"] if ranks else []
         facts += [f"attempt {status['attempt']}"] if status["attempt"] > 1 else []
-        facts += ["read only"] if self.readonly else []
+        facts += ["read only" if self.is_ours else "started elsewhere"] if self.readonly else []
         if snapshot.elapsed_seconds is not None and self.is_live:
             facts.append(f"for {words.duration(snapshot.elapsed_seconds)}")
         name = Content.styled(words.plain(status["name"]), "bold")
@@ -195,11 +199,13 @@ class Monitor(RunActions):
         self._warn(snapshot.warnings[-1] if snapshot.warnings else "", len(snapshot.warnings))
         self.set_class(status["step"] > 0 or not self.is_live, "-begun")
 
-    def _show_panels(self, reading: Reading) -> None:
+    def _show_panels(self, reading: Reading, before: object) -> None:
         snapshot = reading.snapshot
         status = snapshot.status
         self.query_one(Charts).show(snapshot.series, snapshot.telemetry)
         rows = self.query_one(GpuRows)
+        if not self.is_ours and before is None:
+            self.query_one("#side").display = bool(snapshot.gpus)
         rows.show(reading.devices, planned_bytes(snapshot.plan))
         kind = "GPUs" if snapshot.gpus or not reading.devices else "Memory"
         rows.border_title = Content(f"{kind} [2]{_bar_end(rows.scale)}")
@@ -243,8 +249,9 @@ class Monitor(RunActions):
         """Show or hide a panel."""
         panel = self.query_one(f"#{name}")
         panel.display = not panel.display
-        upper = self.query_one("#upper")  # a container of nothing takes no room
-        upper.display = any(child.display for child in upper.children)
+        for name in ("side", "upper"):  # a container of nothing takes no room
+            container = self.query_one(f"#{name}")
+            container.display = any(child.display for child in container.children)
 
     def action_condition(self) -> None:
         """Show verdicts, audits and phases in full."""
@@ -258,7 +265,7 @@ class Monitor(RunActions):
             Condition([
                 ("Health", [line for verdict in self._reading.verdicts for line in in_full(verdict)]),
                 ("Audits", audits_in_full(snapshot.status)),
-                ("Phases", table(facts, len(facts))),
+                ("Phases", table(facts, len(facts), self.size.width)),
                 ("Warnings of the run", [Content(words.plain(message)) for message in snapshot.warnings]),
             ])
         )  # fmt: skip
@@ -276,6 +283,12 @@ class Monitor(RunActions):
         """Move the cursor to the next chart."""
         self.query_one(Charts).next_chart()
 
+    def action_search_log(self) -> None:
+        """Type what to search the log for."""
+        panel = self.query_one(LogPanel)
+        panel.display = True
+        panel.ask("search")
+
     def action_next_rank(self) -> None:
         """Show another rank's log."""
         self.query_one(LogTail).next_rank()
@@ -291,11 +304,11 @@ def planned_bytes(plan: dict[str, object] | None) -> int | None:
 def peak_text(peak: int | None, plan: dict[str, object] | None, width: int) -> Content:
     """The highest memory of any GPU, or of any rank, beside the planned."""
     planned = planned_bytes(plan)
+    expected, (_, _, unit) = words.size(planned), words.size(peak).partition(" ")
+    if width < WIDE:
+        expected = expected.removesuffix(f" {unit}")  # it comes with the other
     measured = "measured" if planned and width >= WIDE else "peak"
-    plan = words.size(planned)
-    if peak and plan.partition(" ")[2] == words.size(peak).partition(" ")[2] and width < WIDE:
-        plan = plan.partition(" ")[0]  # the unit comes with the other
-    parts = [Content.assemble(("plan ", "$muted"), plan)] if planned else []
+    parts = [Content.assemble(("plan ", "$muted"), expected)] if planned else []
     parts += [Content.assemble((f"{measured} ", "$muted"), words.size(peak))] if peak else []
     return Content.styled(" · ", "$muted").join(parts)
 

@@ -162,7 +162,7 @@ class RunActions(Page):
     @on(Asked)
     def _show_answer(self, event: Asked) -> None:
         if event.leave and self.app.screen is self:
-            self._go(f"{self.run_name}: {event.text} See: qltui status {self.run_path.name}")
+            self._go(f"{self.run_name}: {event.text}", f"See it with: qltui status {self.run_path.name}")
             return
         severity: SeverityLevel = "error" if event.refused else "information"
         self.app.notify(words.plain(event.text), markup=False, severity=severity, timeout=4)
@@ -209,7 +209,10 @@ class RunActions(Page):
         """Leave the run; what is to become of a live one is asked first, unless it is only read."""
         from qltui.ui.screens.leaving import Leaving
 
-        if self.is_live and not self.readonly:
+        asking = self.app.screen
+        if isinstance(asking, Leaving):  # the key came again before the question was there to take it
+            asking.action_answer("leave")
+        elif self.is_live and not self.readonly:
             self.app.push_screen(Leaving(self.run_name), self._left)
         else:
             self.action_back()
@@ -224,12 +227,13 @@ class RunActions(Page):
         """Leave without a question; the run does not notice."""
         if self.is_live:
             name = self.run_path.name if self.is_ours else words.plain(self.run_path)
-            self._go(f"{self.run_name} goes on. Watch it again: qltui watch {name}")
+            self._go(f"{self.run_name} goes on.", f"Watch it again: qltui watch {name}")
         else:
             super().action_back()
 
-    def _go(self, message: str) -> None:
-        """Leave, with a last word."""
+    def _go(self, *lines: str) -> None:
+        """Leave, with some last words: a line each, as what is printed at the end is cut at the terminal's width."""
+        message = "\n".join(lines)
         if self.is_first:
             self.app.exit(message=Content(message))
             return

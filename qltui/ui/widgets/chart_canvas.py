@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from qltui.runs.axes import fitted, time_text
+from qltui.runs.axes import fitted, room_to_grow, time_text
 from qltui.ui import words
 from qltui.ui.widgets import chart_drawing as drawing
 from qltui.ui.widgets.chart_lines import Followed, Line, marked
@@ -85,16 +85,17 @@ class ChartCanvas(Widget):
 
     def __init__(
         self, title: str = "", *, empty: str, written: Callable[[float | None], str] | None = None,
-        smoothed: bool = True, unit: float = 1.0, id: str | None = None,
+        smoothed: bool = True, unit: float = 1.0, unit_name: str = "", id: str | None = None,
     ) -> None:  # fmt: skip
         """Make a chart that says ``empty`` until there is something to draw.
 
         ``written`` puts a value into words; with ``smoothed`` off the values alone are drawn.
-        Heights are labelled in ``unit``.
+        Heights are labelled in ``unit``, whose name is for pictures that are read without the heading.
         """
         super().__init__(id=id)
         self.title, self.empty, self.smoothed, self.unit = title, empty, smoothed, unit
         self.written = written or (lambda value: words.number(value, ".4g"))
+        self.unit_name = unit_name
         self.span = Span()
         self.cursor: float | None = None
         """Place on the axis that is looked at."""
@@ -145,6 +146,9 @@ class ChartCanvas(Widget):
         if self.whole is None:
             return None
         left, right = self.span.shown(*self.whole)
+        if self.span.live:
+            ahead = room_to_grow(right, (right - left) / max(self.content_size.width, 1))
+            left, right = (left if self.span.window is None else left + ahead - right), ahead
         bounds = []
         for one in self.shown:
             begin, end = one.curve.within(one.own(left, self.time), one.own(right, self.time))
@@ -161,7 +165,7 @@ class ChartCanvas(Widget):
     def watch_smoothing(self) -> None:
         self._redraw()
 
-    def watch_by_time(self, before: bool) -> None:
+    def watch_by_time(self, before: bool, _wanted: bool) -> None:
         """Show the same part of the run, as far as its times are known."""
         after = self.time
         line = next((one for one in self.shown if one.line.clock and one.ends(after)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from qltui.runs.axes import level_ticks, tick_text, ticks, time_text, time_ticks
-from qltui.ui.plotting import cells_of, columns_of, edges_of, trace
+from qltui.ui.plotting import cells_of, columns_of, edges_of, row_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ def framed(view: View, width: int, height: int, unit: float = 1.0) -> Frame:
 
 def _levels(view: View, rows: int, unit: float) -> dict[int, str]:
     values, step = level_ticks(view, unit, min(MOST_LABELS, max(2, rows // 3)))
-    return {round((1 - view.height_of(value)) * (rows - 1)): tick_text(value / unit, step) for value in values}
+    return {row_of(value, view, rows): tick_text(value / unit, step) for value in values}
 
 
 def plot(lines: Sequence[Followed], view: View, frame: Frame, way: Way) -> list[Row]:
@@ -101,18 +102,15 @@ def plot(lines: Sequence[Followed], view: View, frame: Frame, way: Way) -> list[
     parts = [["grid"] * columns for _ in range(rows)]
     several = sum(not line.line.scattered for line in lines)
     apart = min(BETWEEN_MARKS, max(2, columns // (several + 1)))
-    for number, line in enumerate(lines):
+    grids = [_draw_line(line, number, view, way, characters, parts) for number, line in enumerate(lines)]
+    for number, (line, grid) in enumerate(zip(lines, grids, strict=True)):
         # Lines that lie on each other are told apart by marks at different columns.
-        places = range(2 + number * apart, columns, several * apart) if several > 1 else range(0)
-        _draw_line(line, number, places, view, way, characters, parts)
-    cell_edges = edges_of(view, columns)
+        for column in range(2 + number * apart, columns, several * apart) if several > 1 else ():
+            top = next((row for row, bits in enumerate(grid) if bits[column]), None)
+            if top is not None:
+                characters[top][column], parts[top][column] = line.line.mark, f"line-{number % COLOURS}"
     for line in lines:
-        gaps = [line.placed(x, way.time) for x in line.curve.gaps] if len(line.curve.gaps) < columns else None
-        found = (
-            columns_of(gaps, cell_edges)
-            if gaps is not None
-            else columns_of(line.curve.gaps, [line.own(edge, way.time) for edge in cell_edges])
-        )
+        found = columns_of(line.curve.gaps, edges_of(view, columns, partial(line.own, time=way.time)))
         for column in found:
             characters[0][column], parts[0][column] = "!", "gap"
     if frame.axis:
@@ -141,18 +139,19 @@ def with_cursor(rows: Sequence[Row], view: View, frame: Frame, cursor: float | N
 
 
 def _draw_line(
-    line: Followed, number: int, marks: range, view: View, way: Way,
+    line: Followed, number: int, view: View, way: Way,
     characters: list[list[str]], parts: list[list[str]],
-) -> None:  # fmt: skip
+) -> list[bytearray]:  # fmt: skip
+    """Put a line down; gives the dots it is seen by."""
     rows, columns = len(characters), len(characters[0])
     colour = number % COLOURS
     if line.line.scattered:
-        edges = edges_of(view, columns, lambda place: line.own(place, way.time))
+        edges = edges_of(view, columns, partial(line.own, time=way.time))
         for column, row in cells_of(line.curve, edges, view, rows):
             characters[row][column], parts[row][column] = "×", f"line-{colour}"
-        return
+        return []
     curve = line.curve
-    edges = edges_of(view, columns * 2, lambda place: line.own(place, way.time))
+    edges = edges_of(view, columns * 2, partial(line.own, time=way.time))
     raw = trace(curve.x, curve.y, edges, view, rows, curve.gaps, curve.extremes)
     _ink(raw, f"raw-{colour}" if way.smoothing else f"line-{colour}", characters, parts, over=False)
     if way.smoothing:
@@ -161,10 +160,7 @@ def _draw_line(
         xs, ys = curve.smoothed(max(begin - 1, 0), min(end + 1, len(curve)), way.smoothing, most)
         raw = trace(xs, ys, edges, view, rows, curve.gaps)
         _ink(raw, f"line-{colour}", characters, parts, over=True)
-    for column in marks:
-        top = next((row for row in range(rows) if raw[row][column]), None)
-        if top is not None:
-            characters[top][column], parts[top][column] = line.line.mark, f"line-{colour}"
+    return raw
 
 
 def _ink(

@@ -36,6 +36,7 @@ class Kind(NamedTuple):
     empty: str = "nothing yet"
     unit: float = 1.0
     """What heights are labelled in."""
+    unit_name: str = ""
 
 
 KINDS = (
@@ -43,7 +44,7 @@ KINDS = (
     Kind("learning-rate", "Learning rate", words.rate, False),
     Kind("grad-norm", "Gradient norm", lambda value: words.number(value, ".3g"), True),
     Kind("tokens", "Tokens/s", words.number, True),
-    Kind("memory", "Memory", words.size, False, unit=2**30),
+    Kind("memory", "Memory", words.size, False, unit=2**30, unit_name="GiB"),
 )
 SMALL = (60, 12)
 """Columns and rows below which there is room for one chart only."""
@@ -96,7 +97,7 @@ class Charts(Container):
         charts = [
             LineChart(
                 kind.title + self._key * (kind is KINDS[0]), empty=kind.empty, written=kind.written,
-                smoothed=kind.smoothed, unit=kind.unit, id=f"chart-{kind.name}",
+                smoothed=kind.smoothed, unit=kind.unit, unit_name=kind.unit_name, id=f"chart-{kind.name}",
             )
             for kind in KINDS
         ]  # fmt: skip

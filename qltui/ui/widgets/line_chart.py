@@ -120,11 +120,17 @@ class LineChart(ChartCanvas, can_focus=True):
             self.inspect(view.right)
             return
         column = (view.right - view.left) / max(frame.columns - 1, 1)
-        self.inspect(self._on_a_point(self.cursor + direction * column, direction))
+        self.inspect(self._next_point(self.cursor, direction * column))
 
     def action_inspect_none(self) -> None:
         """Take the cursor line away."""
         self.inspect(None)
+
+    def _next_point(self, place: float, step: float) -> float:
+        """The point about a step from a place; where there is none, the next that way."""
+        found = self._on_a_point(place + step)
+        passed = (found - place) * step > 0
+        return found if passed else self._on_a_point(place + step, 1 if step > 0 else -1)
 
     def _show_moved(self) -> None:
         self._redraw()
@@ -181,7 +187,10 @@ class LineChart(ChartCanvas, can_focus=True):
             self.span.pan((self._held - event.x) / max(self._plot[1].columns - 1, 1), *self.whole)
             self._held = event.x
             self._show_moved()
-        elif event.button != 1:
+        elif not event.button:  # it was let go where nobody told of it
+            self._held = None
+            self.release_mouse()
+        else:
             self.inspect(self._place_at(event.x))
 
     def on_mouse_up(self, event: events.MouseUp) -> None:

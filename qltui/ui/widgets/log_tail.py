@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from qltui.runs.log_book import INFO, LINES_KEPT
-from qltui.runs.logs import CHUNK, FIRST_LEAST, lines_before
+from qltui.runs.logs import FIRST_LEAST, lines_before
 from qltui.ui.widgets.log_rows import ALL_RANKS, LEVELS, LogRows, pattern
 
 __all__ = ["ALL_RANKS", "LogTail"]
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from qltui.runs.log_book import Entry
     from qltui.runs.logs import LogLine
+
+PAGE = 64 * 1024
+"""Bytes of older lines read at once: more would hold up the screen while they are taken."""
 
 
 class LogTail(ScrollView, can_focus=True):
@@ -238,7 +241,7 @@ class LogTail(ScrollView, can_focus=True):
 
     @work(thread=True, group="older", exit_on_error=False)
     def _read_files(self, begins: dict[int, tuple[str, int]]) -> None:
-        size = max(FIRST_LEAST, CHUNK // max(1, len(begins)))
+        size = max(FIRST_LEAST, PAGE // max(1, len(begins)))
         lines = [line for rank, (path, end) in begins.items() for line in lines_before(path, end, rank, size)]
         self.post_message(self.Read(lines))
 

@@ -16,8 +16,9 @@ IN_A_STEP = ("forward", "backward", "optimizer", "data", "other")
 PHASES = ("load", "prepare", "forward", "backward", "optimizer", "eval", "save", "data", "other")
 ONE_LINE = 3
 """Lines below which everything has to be said in one."""
-NAME, TIME, SIZE = 10, 8, 11
-BAR = 24
+NAME, TIME, PEAK = 10, 6, 15
+PLAN = 21
+LEAST_BAR, MOST_BAR = 6, 24
 SMALL_SHARE = 0.02
 """A difference between measured and planned that is not worth a word."""
 
@@ -79,25 +80,31 @@ class Phases(Line):
         elif self.content_size.height < ONE_LINE:
             self.update(in_a_line(self._facts, max(self.content_size.width, 20)))
         else:
-            self.update(Content("\n").join(table(self._facts, self.content_size.height)), layout=False)
+            self.update(
+                Content("\n").join(table(self._facts, self.content_size.height, self.content_size.width)), layout=False
+            )
 
 
 def in_a_line(facts: Sequence[PhaseFacts], width: int) -> Content:
     """Shares of the time, then the highest peaks, as far as there is room."""
-    total = sum(one.seconds or 0 for one in facts)
-    timed = [one for name in IN_A_STEP for one in facts if one.name == name and one.seconds is not None and total]
-    times = [
-        Content.assemble((f"{_called(one, timed)} ", "$muted"), words.share((one.seconds or 0) / total))
-        for one in timed
-    ]
     peaks = sorted((one for one in facts if one.peak), key=lambda one: -(one.peak or 0))
     memory = [Content.assemble(("peak in ", "$muted"), f"{one.name} ", _against_plan(one)) for one in peaks]
-    line = Content("")
-    for piece in (*times, *memory):
+    line = times(facts)
+    for piece in memory:
         apart = Content("  " if line.plain else "")
         if line.cell_length + apart.cell_length + piece.cell_length <= width:
             line = line + apart + piece
     return line
+
+
+def times(facts: Sequence[PhaseFacts]) -> Content:
+    """Each phase's share of a step."""
+    total = sum(one.seconds or 0 for one in facts)
+    timed = [one for name in IN_A_STEP for one in facts if one.name == name and one.seconds is not None and total]
+    return Content("  ").join(
+        Content.assemble((f"{_called(one, timed)} ", "$muted"), words.share((one.seconds or 0) / total))
+        for one in timed
+    )
 
 
 def _called(one: PhaseFacts, timed: Sequence[PhaseFacts]) -> str:
@@ -105,22 +112,27 @@ def _called(one: PhaseFacts, timed: Sequence[PhaseFacts]) -> str:
     return "all else" if one.name == "other" and len(timed) < len(IN_A_STEP) - 1 else one.name
 
 
-def table(facts: Sequence[PhaseFacts], height: int) -> list[Content]:
+def table(facts: Sequence[PhaseFacts], height: int, width: int) -> list[Content]:
     """A line for each phase; those with the least to tell give way where there is no room."""
     total = sum(one.seconds or 0 for one in facts)
     timed = [one for one in facts if one.seconds is not None]
-    told = sorted(facts, key=lambda one: (one.peak is None, one.seconds is None))[:height]
+    planned = PLAN if any(one.planned for one in facts) else 0
+    room = min(width - NAME - TIME - PEAK - planned - 2, MOST_BAR)
+    room = room if timed and room >= LEAST_BAR else 0
+    told = sorted(facts, key=lambda one: (one.peak is None, one.seconds is None))
+    if len(told) > height and timed:  # time goes into one line, which leaves the others to memory
+        return [*table([one._replace(seconds=None) for one in told if one.peak], height - 1, width), times(facts)]
+    told = told[:height]
     lines = []
     for one in sorted(told, key=lambda one: PHASES.index(one.name)):
         part = one.seconds / total if one.seconds is not None and total else None
-        bar = "━" * round((part or 0) * BAR)
-        rest = ("─" if part is not None else " ") * (BAR - len(bar))
-        peak = ("peak ", "$muted") if one.peak else " " * 5
+        bar = "━" * round((part or 0) * room)
+        rest = ("─" if part is not None else " ") * (room - len(bar))
+        peak = f"peak {words.size(one.peak)}" if one.peak else ""
         lines.append(
             Content.assemble(
-                _called(one, timed).ljust(NAME), words.share(part).rjust(TIME) if part is not None else " " * TIME,
-                "  ", (bar, "$primary"), (rest, "$rule"), "  ", peak,
-                words.size(one.peak).rjust(SIZE) if one.peak else " " * SIZE, "  ", _planned(one),
+                _called(one, timed).ljust(NAME), (words.share(part) if part is not None else "").rjust(TIME),
+                "  " if room else "", (bar, "$primary"), (rest, "$rule"), peak.rjust(PEAK), "  ", _planned(one),
             )
         )  # fmt: skip
     return lines
@@ -135,13 +147,6 @@ def _planned(one: PhaseFacts) -> Content:
     """What was planned, and by how much it was missed."""
     if not one.planned:
         return Content("")
-    text = f"planned {words.size(one.planned)}"
-    if not one.peak:
-        return Content.styled(text, "$muted")
-    missed = one.peak / one.planned - 1
-    if abs(missed) < SMALL_SHARE:
-        return Content.styled(f"{text}, as measured", "$muted")
-    over = missed > 0
-    return Content.assemble(
-        (f"{text}, ", "$muted"), (f"{missed:+.0%}".replace("%", " %"), "$warning" if over else "$muted")
-    )
+    missed = one.peak / one.planned - 1 if one.peak else 0.0
+    by = f" {missed:+.0%}".replace("%", " %") if abs(missed) >= SMALL_SHARE else ""
+    return Content.assemble((f"plan {words.size(one.planned)}", "$muted"), (by, "$warning" if missed > 0 else "$muted"))
