@@ -89,6 +89,10 @@ class LogTail(ScrollView, can_focus=True):
         """New lines, while the view is held still."""
         self._found: Entry | None = None
         self._reading = False
+        self._placing = False
+        """The view goes along with its rows, which is no scrolling."""
+        self._seeking = False
+        """Older lines are read until one has what is searched for."""
         self._at_start = False
         """Nothing older is left in the files."""
 
@@ -187,7 +191,7 @@ class LogTail(ScrollView, can_focus=True):
         """Keep showing the newest line, or stand still."""
         if following and not self.following:
             self.following = True
-            self._at_start = False
+            self._at_start = self._seeking = False
             self._log.forget_older()
             waiting, self._waiting = self._waiting, deque(maxlen=LINES_KEPT)
             self._log.add(list(waiting))
@@ -197,6 +201,8 @@ class LogTail(ScrollView, can_focus=True):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
+        if self._placing:
+            return
         if new_value < old_value and self.following and self.max_scroll_y > new_value:
             self.follow(False)
         elif new_value >= self.max_scroll_y and not self.following and new_value > old_value:
@@ -251,14 +257,21 @@ class LogTail(ScrollView, can_focus=True):
         self._reading = False
         self._at_start = not message.lines
         if self.following or not message.lines:
+            self._seeking = False
+            self._tell()
             return
         added = self._log.put_before(message.lines)
         self.virtual_size = Size(1, len(self._log.rows))
+        self._placing = True
         self.scroll_to(y=self.scroll_offset.y + added, animate=False, immediate=True)
+        self._placing = False
         self.refresh()
+        if self._seeking and any(row < added for _, row in self._log.matches()):
+            self._seeking = False
+            self._go_to(max((row, entry) for entry, row in self._log.matches() if row < added)[1])
+        elif self._seeking or not added:
+            self._read_older()
         self._tell()
-        if not added:
-            self._read_older()  # nothing of it is among what was chosen
 
     # Choices
 
@@ -297,8 +310,9 @@ class LogTail(ScrollView, can_focus=True):
         """Mark the text and go to where it last is."""
         self.searched = text
         self._log.pattern = pattern(text) if text else None
-        self._found = None
-        self.action_found(-1)
+        self._found, self._seeking = None, False
+        if self._log.matches():
+            self.action_found(-1)
         self.refresh()
         self._tell()
 
@@ -314,13 +328,21 @@ class LogTail(ScrollView, can_focus=True):
         self.filter("")
 
     def action_found(self, direction: int) -> None:
-        """Go to the next match or the one before; past the last, from the other end."""
-        matches = self._log.matches()
-        if not matches:
-            return
-        entries = [entry for entry, _ in matches]
-        here = entries.index(self._found) if self._found in entries else (0 if direction < 0 else -1)
-        self._found, row = matches[(here + direction) % len(matches)]
+        """Go to the next match, after the last to the first; or to the one before, which may be in the file."""
+        entries = [entry for entry, _ in self._log.matches()]
+        here = entries.index(self._found) if self._found in entries else (len(entries) if direction < 0 else -1)
+        if direction < 0 and here == 0 and not self._at_start:
+            self.follow(False)
+            self._seeking = True
+            self._read_older()
+        elif entries:
+            self._go_to(entries[(here + direction) % len(entries)])
+        self._tell()
+
+    def _go_to(self, entry: Entry) -> None:
+        """Show a match."""
+        self._found = entry
+        row = next(row for found, row in self._log.matches() if found is entry)
         height = self.scrollable_content_region.height
         if not self.scroll_offset.y <= row < self.scroll_offset.y + height:
             self.follow(False)
@@ -331,6 +353,8 @@ class LogTail(ScrollView, can_focus=True):
     def _count(self) -> str:
         """Which match one is at, of how many in the lines at hand."""
         entries: list[Any] = [entry for entry, _ in self._log.matches()]
+        if self._seeking:
+            return "…"
         if not entries:
-            return "not found"
+            return "not found" if self._at_start else "not found yet, N looks further back"
         return f"{entries.index(self._found) + 1}/{len(entries)}" if self._found in entries else f"{len(entries)}"
