@@ -42,6 +42,8 @@ DATA_SHARE = 0.25
 """Share of the step time: a loader that keeps up takes some percent, this much is worth another worker."""
 CREEP_SETTLES, CREEP_SECONDS = 300.0, 900.0
 """Seconds at the beginning that do not count, as the allocator still grows, and seconds to be seen after them."""
+CREEP_POINTS = 200
+"""Samples that are looked at of each GPU."""
 CREEP_SHARE = 0.02
 """Of the card's memory: less grows by chance as longer rows come by."""
 THROTTLED_SAMPLES = 10
@@ -106,13 +108,13 @@ def verdicts(signs: Signs) -> list[Verdict]:
 
 def _well(signs: Signs) -> Verdict:
     state, step = signs.status["state"], signs.status["step"]
-    losses = [value for _, value in signs.series.get("loss", ()) if math.isfinite(value)]
+    loss = signs.series.get("loss", ())
+    begun, now = ([value for _, value in part if math.isfinite(value)] for part in (loss[:WINDOW], loss[-WINDOW:]))
     if state != "training":
         return Verdict("early", "early", f"{state}: nothing to judge yet" if step == 0 else f"{state}", "")
-    if step < FIRST_STEPS or len(losses) < FIRST_STEPS:
+    if step < FIRST_STEPS or not begun or not now:
         return Verdict("early", "early", "too early to judge", f"{step} of the first {FIRST_STEPS} steps are done")
-    first, last = median(losses[:WINDOW]), median(losses[-WINDOW:])
-    return Verdict("good", "good", "nothing unusual", f"loss {first:.3g} → {last:.3g} in {step:,} steps")
+    return Verdict("good", "good", "nothing unusual", f"loss {median(begun):.3g} → {median(now):.3g} in {step:,} steps")
 
 
 # Whether it goes on at all
@@ -341,7 +343,7 @@ def _creeping(signs: Signs) -> Iterator[Verdict]:
         if what != "memory_used" or len(points) < 4 * WINDOW:
             continue
         begin = points[0][0] + CREEP_SETTLES
-        counted = [point for point in points if point[0] >= begin]
+        counted = [point for point in points[:: max(1, len(points) // CREEP_POINTS)] if point[0] >= begin]
         if len(counted) < 4 * WINDOW or counted[-1][0] - counted[0][0] < CREEP_SECONDS:
             continue
         fourth = len(counted) // 4

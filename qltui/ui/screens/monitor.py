@@ -198,6 +198,7 @@ class Monitor(RunActions):
         self.query_one(HealthLine).show(reading.verdicts)
         self._warn(snapshot.warnings[-1] if snapshot.warnings else "", len(snapshot.warnings))
         self.set_class(status["step"] > 0 or not self.is_live, "-begun")
+        self.set_class(not self.is_live, "-ended")
 
     def _show_panels(self, reading: Reading, before: object) -> None:
         snapshot = reading.snapshot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
@@ -233,7 +235,8 @@ class GpuRows(Widget, can_focus=True):
         if line and (self._planned or line > allocated):
             place = min(columns - 1, cells(line))
             marks[place] = (PLANNED if self._planned and device.total else PEAK, "mark")
-        return [Segment(mark, self._style(part)) for mark, part in marks]
+        runs = [(part, "".join(mark for mark, _ in run)) for part, run in groupby(marks, key=itemgetter(1))]
+        return [Segment(text, self._style(part)) for part, text in runs]
 
     # Moving and folding
 
