@@ -33,11 +33,13 @@ class Lengths(NamedTuple):
     """Of all rows; None where only the beginning of them was read, and others may come."""
     measured: bool
     """Whether the model's tokenizer counted them; else they are estimated, ``longest`` at the most it may be."""
+    doubt: float = ESTIMATED
+    """Share by which estimated ones may be wrong."""
 
     @property
     def error(self) -> float:
         """Share by which their mean may be wrong."""
-        return 0.0 if self.measured else ESTIMATED
+        return 0.0 if self.measured else self.doubt
 
     def longest_row(self, max_length: int) -> int:
         """Tokens of the longest row that comes, cut at ``max_length``; that many where not all rows are known."""

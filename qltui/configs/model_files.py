@@ -71,12 +71,21 @@ def _check_config(folder: Path) -> list[Problem]:
 
 def hidden_size(name: str, revision: str | None) -> int | None:
     """Width of a model's layers as its ``config.json`` has it; None if that says nothing, or lies not here yet."""
+    return _number("hidden_size", name, revision)
+
+
+def vocabulary(name: str, revision: str | None) -> int | None:
+    """Tokens a model knows, likewise."""
+    return _number("vocab_size", name, revision)
+
+
+def _number(key: str, name: str, revision: str | None) -> int | None:
     folder = hub.model_folder(name, revision)
     config = _json_object(folder / "config.json") if folder else None
     if config is None:
         return None
     text = config.get("text_config")
-    found = (text if isinstance(text, dict) else config).get("hidden_size")
+    found = (text if isinstance(text, dict) else config).get(key)
     return found if isinstance(found, int) else None
 
 

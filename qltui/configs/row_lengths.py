@@ -9,13 +9,14 @@ import heapq
 import json
 import os
 from contextlib import suppress
+from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config.formats import FILE_FORMATS, SHAREGPT_ROLES, detect, row_problem
 from engine.config.run_config import DataFormat
 from qltui.advice.lengths import Lengths, of_rows
-from qltui.configs import chat_template, hub
+from qltui.configs import chat_template, hub, model_files
 from qltui.configs.data_files import QUICK, THOROUGH, UnusableData, read_sample
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ BYTES_PER_TOKEN = 3.7
 4.5 in code, 2.7 to 4.5 in fourteen other languages. Rows of numbers have more tokens: each digit is one."""
 LEAST_BYTES = 2.0
 """What a token has at least but for digits, for the longest row that may come; so counted with Mistral's 32K tokens."""
+BYTES_OF_512, BYTES_A_DOUBLING = 1.6, 0.33
+"""The same for a vocabulary of 512, and what each doubling adds: counted with byte-level BPE of 512 to 32K tokens in
+English prose that it was not trained on. One that was trained on rows like these has tokens up to twice as long."""
+SMALL = 32_000
+"""Tokens of a vocabulary below which the estimate is that much less sure."""
+DOUBT_IF_SMALL = 0.5
 OF_A_TURN = 5
 """Tokens that chat templates put around a turn: ``<|im_start|>user\\n`` and ``<|im_end|>\\n``."""
 OF_AN_END = 1
@@ -110,18 +117,30 @@ def _by_bytes(config: RunConfig, path: str, limits: Limits) -> Lengths | None:
     contents, total, is_whole = _contents(config, path, limits)
     if not contents:
         return None
-    tokens = [content.bytes / BYTES_PER_TOKEN + content.framing for content in contents]
-    longest = max(map(_most_tokens, heapq.nlargest(EXTREMES, contents, _size))) if is_whole else None
-    return of_rows(tokens, total, shortest=None, longest=longest, measured=False)
+    vocabulary = model_files.vocabulary(config.model.path, config.model.revision) or SMALL
+    usual, least = _bytes_per_token(vocabulary)
+    tokens = [content.bytes / usual + content.framing for content in contents]
+    ends = heapq.nlargest(EXTREMES, contents, _size)
+    longest = max(_most_tokens(content, least) for content in ends) if is_whole else None
+    found = of_rows(tokens, total, shortest=None, longest=longest, measured=False)
+    return found._replace(doubt=DOUBT_IF_SMALL) if vocabulary < SMALL else found
+
+
+def _bytes_per_token(vocabulary: int) -> tuple[float, float]:
+    """(as a rule, at least) of a model that knows so many tokens; a byte is the smallest there is."""
+    if vocabulary >= SMALL:
+        return BYTES_PER_TOKEN, LEAST_BYTES
+    doublings = log2(max(vocabulary, 256)) - 9
+    return BYTES_OF_512 + BYTES_A_DOUBLING * doublings, 1 + (LEAST_BYTES - 1) * (doublings + 1) / (log2(SMALL) - 8)
 
 
 def _size(content: Content) -> int:
     return content.bytes
 
 
-def _most_tokens(content: Content) -> int:
+def _most_tokens(content: Content, least_bytes: float) -> int:
     digits = sum(text.count(digit) for text in content.texts for digit in "0123456789")
-    return round(digits + (content.bytes - digits) / LEAST_BYTES) + content.framing
+    return round(digits + (content.bytes - digits) / least_bytes) + content.framing
 
 
 def _contents(config: RunConfig, name: str, limits: Limits) -> tuple[list[Content], int, bool]:

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from support.samples import make_config, write_rows
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from engine.config import RunConfig
 from qltui.advice.lengths import Lengths
@@ -97,6 +97,28 @@ def test_without_a_tokenizer_bytes_tell(tmp_path: Path) -> None:
         longest = len("one two" + " three" * 60)
         assert found.quantiles[-1] == pytest.approx(longest / row_lengths.BYTES_PER_TOKEN + 1)
         assert found.longest == round(longest / row_lengths.LEAST_BYTES) + 1
+
+
+@pytest.mark.parametrize("vocabulary", [300, 512, 2048, 8192])
+def test_a_small_vocabulary_has_shorter_tokens(vocabulary: int, tmp_path: Path) -> None:
+    """Against a tokenizer of that size, trained on other text than it counts: this repository's pages."""
+    pages = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train([str(page) for page in pages[1::2]], trainer)
+    texts = [page.read_text("utf-8") for page in pages[::2]]
+    counted = [len(tokenizer.encode(text).ids) + 1 for text in texts]
+    made = config(tmp_path, *({"text": text} for text in texts))
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": vocabulary}))
+    found = known(row_lengths.estimated(made))
+    mean = sum(found.quantiles) / len(found.quantiles)
+    assert mean == pytest.approx(sum(counted) / len(counted), rel=found.error) and found.error == 0.5
+    assert found.longest is not None and found.longest >= max(counted)
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 128_000}))
+    large = known(row_lengths.estimated(made))
+    assert (large.error, sum(large.quantiles) < sum(found.quantiles)) == (0.3, True)
 
 
 def test_the_longest_row_by_bytes_takes_every_digit_for_a_token(tmp_path: Path) -> None:
