@@ -91,6 +91,17 @@ class Signs(NamedTuple):
     """Whether the supervisor lives; None where that cannot be known from here."""
     sample_age: float | None = None
     """Seconds since the newest sample of telemetry."""
+    may_act: bool = True
+    """Whether the reader has keys that ask something of the run."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no samples come any more."""
+        return self.sample_age is None or self.sample_age > HEARTBEAT_SECONDS
+
+    def key(self, key: str) -> str:
+        """The key that does what was just said, where there is one."""
+        return f" ({key})" if self.may_act else ""
 
 
 ORDER = ("error", "warning", "early", "good")
@@ -128,9 +139,10 @@ def _heartbeat(signs: Signs) -> Iterator[Verdict]:
     if supervisor and signs.supervised is False:
         yield Verdict(
             "heartbeat", "error", "its supervisor is gone, its ranks are not", f"{newest}; GPU samples have ended",
-            "the run may go on to its end: steps still come while it does. Stop it with s, or resume it once it ended",
+            f"the run may go on to its end: steps still come while it does. Stop it{signs.key('s')}, or resume it once it"
+            " ended",
         )  # fmt: skip
-    elif supervisor and signs.supervised is None and (age is None or age > HEARTBEAT_SECONDS) and _long(signs, quiet):
+    elif supervisor and signs.supervised is None and signs.is_silent and _long(signs, quiet):
         host = supervisor.get("host") or "another host"
         seen = f"no sample for {duration(age)}" if age is not None else "no samples"
         yield Verdict(
@@ -174,7 +186,9 @@ def _long(signs: Signs, quiet: float | None) -> bool:
 
 def _stalled(signs: Signs) -> Iterator[Verdict]:
     quiet = _quiet(signs)
-    if not _long(signs, quiet) or signs.supervised is None:  # of another host's silence _heartbeat tells
+    if not _long(signs, quiet) or (
+        signs.supervised is None and signs.is_silent
+    ):  # of another host's silence _heartbeat tells
         return
     pace = signs.recent.step_time
     takes = f"a step takes {pace:.2g} s" if pace else f"it is {signs.status['state']}"
@@ -187,7 +201,7 @@ def _stalled(signs: Signs) -> Iterator[Verdict]:
         look = "the logs"
     yield Verdict(
         "stalled", "error", f"no event for {duration(quiet)}", takes,
-        f"look at {look}; if ranks wait for each other, kill it (x) and resume: checkpoints are kept",
+        f"look at {look}; if ranks wait for each other, kill it{signs.key('x')} and resume: checkpoints are kept",
     )  # fmt: skip
 
 
@@ -356,6 +370,6 @@ def _creeping(signs: Signs) -> Iterator[Verdict]:
             yield Verdict(
                 "creeping", "warning", f"memory of {who.replace('gpu', 'GPU ')} creeps up",
                 f"{size(grown)} more in {duration(seconds)}{left}",
-                "save a checkpoint (k). Something keeps tensors from step to step, or rows grow longer",
+                f"save a checkpoint{signs.key('k')}. Something keeps tensors from step to step, or rows grow longer",
             )  # fmt: skip
             return

@@ -101,6 +101,7 @@ def test_of_another_host_it_says_what_cannot_be_known() -> None:
     assert "can't be seen from here" in verdict.next_step
     assert "far" in verdict.finding
     assert told(status=there | {"updated": NOW - 1}, supervised=None, sample_age=300.0) == ["good"]
+    assert told(status=there, supervised=None, sample_age=2.0) == ["stalled"], "its samples still come"
 
 
 def test_a_stall_is_told_by_the_steps_own_pace() -> None:
@@ -109,6 +110,12 @@ def test_a_stall_is_told_by_the_steps_own_pace() -> None:
     slow = watched(step_time=[30.0, 30.0])
     assert told(status=status_of(updated=NOW - 200), recent=slow) == ["good"]
     assert told(status=status_of(updated=NOW - 301), recent=slow) == ["stalled"]
+
+
+def test_keys_are_named_only_where_there_are_any() -> None:
+    stalled = status_of(updated=NOW - 500)
+    assert "kill it (x)" in verdicts(signs(status=stalled))[0].next_step
+    assert "(x)" not in verdicts(signs(status=stalled, may_act=False))[0].next_step
 
 
 def test_a_stall_names_the_rank_that_is_behind() -> None:

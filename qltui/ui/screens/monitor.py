@@ -155,7 +155,7 @@ class Monitor(RunActions):
             told = verdicts(
                 Signs(
                     status, snapshot.series, self._recent, time.time(), gpus, snapshot.telemetry, supervised,
-                    snapshot.sample_age,
+                    snapshot.sample_age, may_act=not self.readonly,
                 )
             )  # fmt: skip
         return Reading(snapshot, rows, measured_peak(rows, snapshot.telemetry), told)
