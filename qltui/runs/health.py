@@ -139,8 +139,8 @@ def _heartbeat(signs: Signs) -> Iterator[Verdict]:
     if supervisor and signs.supervised is False:
         yield Verdict(
             "heartbeat", "error", "its supervisor is gone, its ranks are not", f"{newest}; GPU samples have ended",
-            f"the run may go on to its end: steps still come while it does. Stop it{signs.key('s')}, or resume it once it"
-            " ended",
+            f"the run may go on to its end: steps still come while it does. Stop it{signs.key('s')}, or resume it"
+            " once it ended",
         )  # fmt: skip
     elif supervisor and signs.supervised is None and signs.is_silent and _long(signs, quiet):
         host = supervisor.get("host") or "another host"
