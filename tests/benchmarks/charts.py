@@ -16,6 +16,7 @@ import os
 import platform
 import random
 import resource
+import select
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ FEED_SECONDS = 0.5
 KEYS = (("+", "zoom in"), ("\x1b[D", "move left"), ("\x1b[1;2D", "move the cursor line"), ("l", "logarithmic axis"),
         ("s", "another smoothing"), ("-", "zoom out"))  # fmt: skip
 PAUSE = 0.15
+WATCHED_SECONDS = 6
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -93,16 +95,16 @@ async def frames(steps: int, rounds: int) -> tuple[float, list[float]]:
 def app(steps: int) -> None:
     """The app with charts alone, the first of them large, fed as a run feeds it."""
     from textual import on
-    from textual.screen import Screen
 
     from qltui.ui import terminal
     from qltui.ui.app import QltuiApp
     from qltui.ui.screens.chart import ChartScreen
+    from qltui.ui.screens.page import Page
     from qltui.ui.widgets.chart_grid import Charts
 
     found = series(steps)
 
-    class Fed(Screen[None]):
+    class Fed(Page):
         def compose(self) -> object:
             yield Charts()
 
@@ -125,16 +127,30 @@ def app(steps: int) -> None:
     Watched(Fed).run()
 
 
-def keys(steps: int, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds from a key to its paint, by what the key does."""
+def written(typist: Typist) -> float:
+    """Bytes that come in a second while nobody presses a key."""
+    count, end = 0, time.monotonic() + WATCHED_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        if select.select([typist.terminal.master], [], [], left)[0]:
+            data = os.read(typist.terminal.master, 65536)
+            typist.screen.feed(data)
+            count += len(data)
+    return count / WATCHED_SECONDS
+
+
+def keys(steps: int, rounds: int) -> tuple[dict[str, list[float]], list[float]]:
+    """Milliseconds from a key to its paint, by what the key does; bytes a second of all charts and of a large one."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "HOME": home, "QLTUI_HOME": home, "COLORTERM": "truecolor"}
         terminal = Terminal([sys.executable, __file__, "--app", str(steps)], environment, COLUMNS, ROWS)
         typist = Typist(terminal, Painted(COLUMNS, ROWS))
         try:
             typist.wait(typist.says("Tokens/s"), "the charts")
+            typist.rest(1)
+            sent = [written(typist)]
             typist.press("\r", typist.says("all of the run"))
             typist.rest(1)
+            sent.append(written(typist))
             for number in range(rounds):
                 for key, what in KEYS:
                     before = said(typist)
@@ -147,7 +163,7 @@ def keys(steps: int, rounds: int) -> dict[str, list[float]]:
             terminal.wait()
         finally:
             terminal.close()
-        return typist.taken
+        return typist.taken, sent
 
 
 def said(typist: Typist) -> str:
@@ -176,7 +192,9 @@ def main() -> int:
         shares = " ".join(f"{quantile(taken, share):.1f}" for share in (50, 95, 100))
         print(f"\n4 charts x {steps:,} points: first drawn after {first:.0f} ms; a frame {shares} ms (p50, p95, max)")
         every: list[float] = []
-        for what, values in keys(steps, arguments.rounds // 4).items():
+        taken_by, sent = keys(steps, arguments.rounds // 4)
+        print(f"  on the wire {sent[0] / 1024:.1f} KiB/s with all charts, {sent[1] / 1024:.1f} with a large one")
+        for what, values in taken_by.items():
             print(f"  {what:22} {quantile(values, 50):6.1f} {quantile(values, 95):6.1f} ms (p50, p95)")
             every += values
         print(f"  {'every key':22} {quantile(every, 50):6.1f} {quantile(every, 95):6.1f} ms (budget p95 {BUDGET_MS})")

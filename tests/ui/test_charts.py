@@ -81,6 +81,26 @@ async def test_enter_shows_a_chart_large_and_escape_goes_back(written_run: Writt
         await until(pilot, lambda: len(loss_of(pilot)) == 41, "the small one goes on")
 
 
+async def test_what_is_under_a_large_chart_paints_nothing(
+    written_run: WrittenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(written_run) as pilot:
+        monitor = pilot.app.screen
+        await open_large(pilot)
+        await pilot.pause()
+        painted: list[Any] = []
+        monkeypatch.setattr(pilot.app.screen, "refresh", lambda *regions, **_: painted.append(regions))
+        monitor.query_one(Charts).refresh()
+        monitor.query_one(Footer).refresh()
+        await pilot.pause(0.2)
+        assert not monitor.is_current
+        assert painted == [], "nor has the large one to be painted anew"
+        monkeypatch.undo()
+        await pilot.press("escape")
+        await until_on(pilot, Monitor)
+        assert monitor.is_current
+
+
 async def test_keys_of_the_large_chart_change_how_it_is_drawn(written_run: WrittenRun) -> None:
     async with watching(written_run) as pilot:
         await open_large(pilot)

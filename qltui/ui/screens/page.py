@@ -14,6 +14,17 @@ BACK = Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="
 class Page(Screen[None]):
     """A full screen. On the first one, going back ends the app."""
 
+    @property
+    def is_current(self) -> bool:
+        """Whether any of it can be seen.
+
+        Textual counts the screen right under an opaque one, too, and paints all of that one whenever this one changes.
+        """
+        if not super().is_current:
+            return False
+        stack = self.app.screen_stack
+        return all(screen.styles.background.a < 1 for screen in stack[stack.index(self) + 1 :])
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Say what went wrong in a thread that nobody waits for."""
         if event.state is WorkerState.ERROR:
