@@ -150,7 +150,7 @@ async def test_3_long_rows_on_small_cards_are_mended(home: Path, way: str) -> No
         keys = ["f5"] if way == "a key" else [*moves(matrix, screen.outlook.best, "lora"), "enter"]
         await press(pilot, screen, *keys)
         assert "✓ set strategy.name=" in seen(pilot)
-        assert "training.gradient_checkpointing=all" in seen(pilot)
+        assert "training.gradient_checkpointing=" in seen(pilot), "all layers, or as many as it takes"
         assert is_sound(screen)
         await press(pilot, screen, "f8")
         assert found(screen, Severity.BLOCK) == {"does-not-fit"}

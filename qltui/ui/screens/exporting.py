@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.config import Problem, RunConfig
     from qltui.configs.export.exporting import Exported
 
-HINT = ("← → next program   w the place it is written to", "$muted")
+HINT = ("← → next program   w the place it is written to, where Enter writes it", "$muted")
 TITLES = {program.title: name for name, program in PROGRAMS.items()}
 
 
@@ -44,7 +44,7 @@ class Exporting(Page):
         Binding("right", "tab(1)", "next program", id="exporting.next", show=False, tooltip="The next program"),
         Binding("left", "tab(-1)", "program before", id="exporting.previous", show=False, tooltip="The program before"),
         HELP,
-        Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the review"),
+        Binding("q,escape", "back", "back", id="back", tooltip="Back to the review"),  # while one types, escape alone
     ]
 
     class Made(Message):
