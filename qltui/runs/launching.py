@@ -14,7 +14,7 @@ from engine.config.quick_msgspec import msgspec
 from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
 from engine.config.reading import read_file
 from engine.config.run_config import Device
-from engine.events import RunDirectory, read_json, send_signal, write_json
+from engine.events import RunDirectory, is_alive, read_json, send_signal, write_json
 from qltui.configs.files import write_files
 from qltui.facts import gpus
 from qltui.runs import status, store
@@ -103,14 +103,16 @@ def with_parent_found(config: RunConfig) -> RunConfig:
     return msgspec.structs.replace(config, parent=parent.id if kept_here else str(parent.path))
 
 
-def start(run: RunDirectory) -> None:
+def start(run: RunDirectory, *, adopt: bool = False) -> None:
     """Start the run's supervisor, detached: it needs neither this process nor its terminal, and returns at once.
+
+    With ``adopt`` it takes over the attempt that is running, and starts none.
 
     Raises:
         LaunchRefused: no process could be started.
     """
     leased = status.read_written(run)["gpus"]
-    options = ["--gpus", ",".join(leased)] if leased else []
+    options = ["--adopt"] if adopt else ["--gpus", ",".join(leased)] if leased else []
     command = [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), *options]
     with (
         _as_refusal(f"The supervisor of {run.id} can't be started"),
@@ -126,24 +128,40 @@ def start(run: RunDirectory) -> None:
 def resume(run: RunDirectory) -> None:
     """Start a new attempt of a run that has ended; it goes on from the newest good checkpoint.
 
+    A run that goes on without its supervisor gets another, and no new attempt.
+
     Raises:
         LaunchRefused: the run is live or finished, or its GPUs are taken.
         ConfigError: ``run.yaml`` can't be read any more.
     """
     with _state_folder_locked():
         current = status.read(run)
-        if current["state"] in LIVE:
-            raise LaunchRefused(f"{run.id} is live ({current['state']}); stop it first.")
-        if current["state"] == "finished":
-            raise LaunchRefused(f"{run.id} has finished; there is nothing to resume.")
-        leased = _lease(read_file(run.run_yaml), _live_runs())
-        last = run.last_attempt()
-        attempt = last.number + 1 if last else 1
-        begun = RunState({**current, "gpus": _uuids(leased), "supervisor": None, "attempt": attempt})
-        kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
-        run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
-        write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
-    start(run)
+        orphan = current["state"] in LIVE and _is_orphan(run, current)
+        if not orphan:
+            _begin_attempt(run, current)
+    start(run, adopt=orphan)
+
+
+def _begin_attempt(run: RunDirectory, current: dict[str, Any]) -> None:
+    """Write the status of a run whose next attempt is about to be started; raises as :func:`resume`."""
+    if current["state"] in LIVE:
+        raise LaunchRefused(f"{run.id} is live ({current['state']}); stop it first.")
+    if current["state"] == "finished":
+        raise LaunchRefused(f"{run.id} has finished; there is nothing to resume.")
+    leased = _lease(read_file(run.run_yaml), _live_runs())
+    last = run.last_attempt()
+    attempt = last.number + 1 if last else 1
+    begun = RunState({**current, "gpus": _uuids(leased), "supervisor": None, "attempt": attempt})
+    kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
+    run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
+    write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
+
+
+def _is_orphan(run: RunDirectory, current: dict[str, Any]) -> bool:
+    """Whether the launcher of a run is at work here and the supervisor is gone."""
+    attempt = run.last_attempt()
+    launch = (read_json(attempt.launch_json) if attempt else None) or {}
+    return is_alive(launch.get("launcher")) is True and is_alive(current["supervisor"]) is False
 
 
 def request_stop(run: RunDirectory, now: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 Starts ``engine.launch``, samples telemetry, follows the events, keeps ``status.json`` true, and writes how it ended.
 Losing it costs the run nothing: the ranks are the launcher's, and readers then judge from events and exit records.
+With ``--adopt`` it looks after the attempt that a lost one left running, instead of starting another.
 What it prints, and what the launcher prints, goes to ``supervisor.log``. Options it does not know are the launcher's.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 
 from engine.config import ConfigError
 from engine.config.reading import read_file
-from engine.events import Attempt, RunDirectory, identity, read_json, write_json
+from engine.events import Attempt, RunDirectory, identity, is_alive, read_json, send_signal, write_json
 from engine.events.run_directory import RunIsLive
 from qltui.runs import status
 from qltui.runs.ending import conclude, is_stop, signal_name
@@ -40,9 +42,39 @@ CLEARED_SECONDS = 10.0
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="qltui.runs.supervisor", description="Look after one attempt of a run.")
     parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
+    parser.add_argument("--adopt", action="store_true", help="look after the attempt that is running")
     options, launcher_options = parser.parse_known_args(arguments)
-    ended = Supervisor(RunDirectory(options.run_dir)).supervise(launcher_options)
+    run = RunDirectory(options.run_dir)
+    with open(run.supervisor_log, "ab") as claimed:  # no second one may adopt what this one looks after
+        try:
+            fcntl.flock(claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if options.adopt and isinstance(error, BlockingIOError):
+                print(f"error: run {run.id} has a supervisor", file=sys.stderr)
+                return 1
+        ended = Supervisor(run).supervise(None if options.adopt else launcher_options)
     return int(ended["exit_code"])
+
+
+class Adopted:
+    """A launcher that another supervisor started, as far as :class:`Supervisor` needs a ``Popen``."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        attempt = run.last_attempt()
+        launch = (read_json(attempt.launch_json) if attempt else None) or {}
+        self._process: dict[str, Any] = launch.get("launcher") or {}
+        self.pid = self._process.get("pid", -1)
+        self.returncode = None
+        """Nobody knows: it is not our child. How the ranks ended tells."""
+
+    def poll(self) -> int | None:
+        return None if is_alive(self._process) else 0
+
+    def terminate(self) -> None:
+        send_signal(self._process, signal.SIGTERM)
+
+
+Launcher = subprocess.Popen[bytes] | Adopted
 
 
 class Supervisor:
@@ -54,7 +86,8 @@ class Supervisor:
         self._reduction = Reduction(run, written, keeps=True)
         self._reduction.read()
         self._state = self._reduction.state
-        self._state.begin(written["attempt"])
+        if written["attempt"] != self._state.attempt:
+            self._state.begin(written["attempt"])
         self._attempt: Attempt | None = None
         self._launch: dict[str, Any] = {}
         self._sampler: Sampler | None = None
@@ -64,14 +97,14 @@ class Supervisor:
         self._kills_before = out_of_memory_kills()
         self._terminated = False
 
-    def supervise(self, launcher_options: list[str]) -> dict[str, Any]:
-        """Launch, look after the ranks until they have ended, and return the final status."""
+    def supervise(self, launcher_options: list[str] | None) -> dict[str, Any]:
+        """Launch, or None: adopt the launcher there is; look after the ranks until they have ended.
+
+        Returns the final status.
+        """
         self._write(self._state.status())
         signal.signal(signal.SIGHUP, lambda *_: None)  # not ignored: that would be inherited by the launcher
-        launcher = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.launch", str(self.run.path), *launcher_options],
-            stdin=subprocess.DEVNULL,
-        )
+        launcher = Adopted(self.run) if launcher_options is None else self._launcher(launcher_options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: launcher.terminate())
         while launcher.poll() is None:
@@ -85,7 +118,11 @@ class Supervisor:
         self._write(ended)
         return ended
 
-    def _look(self, launcher: subprocess.Popen[bytes]) -> None:
+    def _launcher(self, options: list[str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "engine.launch", str(self.run.path), *options]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def _look(self, launcher: Launcher) -> None:
         """One round: new events, a sample, requests, status."""
         now = time.monotonic()
         self._find_attempt(launcher.pid)
@@ -131,7 +168,7 @@ class Supervisor:
             self._sampler = Sampler(self.run.telemetry, self._launch.get("gpus", []))
         self._sampler.write({one["rank"]: one["pid"] for one in self._launch.get("ranks", [])})
 
-    def _heed_requests(self, launcher: subprocess.Popen[bytes], now: float) -> None:
+    def _heed_requests(self, launcher: Launcher, now: float) -> None:
         """End the ranks if a stop is to be at once, or if they did not heed one; never while they save."""
         request = read_json(self.run.request_json)
         if self._terminated or request is None or not is_stop(request, self._state.attempt):
@@ -161,7 +198,7 @@ class Supervisor:
             except OSError:
                 return
 
-    def _conclude(self, launcher: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _conclude(self, launcher: Launcher) -> dict[str, Any]:
         """How it ended."""
         kills = out_of_memory_kills()
         return conclude(
@@ -174,7 +211,9 @@ class Supervisor:
             out_of_memory=kills is not None and kills > (self._kills_before or 0),
         )
 
-    def _launcher_end(self, code: int) -> str:
+    def _launcher_end(self, code: int | None) -> str:
+        if code is None:
+            return f"The launcher ended, and nothing tells how, at step {self._state.step}."
         if code < 0:
             return f"The launcher was ended by {signal_name(-code)} at step {self._state.step}."
         line = clean(status.last_line(self.run.supervisor_log))

@@ -23,6 +23,7 @@ from support.small_runs import (
 from engine.events import RunDirectory, is_alive, read_json
 from qltui.runs import launching, status
 from qltui.runs.follow import Follower
+from qltui.runs.launching import LaunchRefused
 from qltui.runs.reduction import Reduction
 from qltui.runs.state import LIVE
 
@@ -131,6 +132,30 @@ def test_a_lost_supervisor_costs_the_run_nothing() -> None:
     wait_until(lambda: status.read(run)["state"] not in LIVE, "the end of the run")
     assert status.read(run)["state"] == "stopped"
     assert Follower(run.path).poll().status["state"] == "stopped"
+
+
+def test_a_run_whose_supervisor_was_lost_is_adopted() -> None:
+    run, supervisor = supervised(["hang", "hang"])
+    with pytest.raises(LaunchRefused, match="is live"):
+        launching.resume(run)
+    supervisor.kill()
+    supervisor.wait()
+    launching.resume(run)
+    wait_until(lambda: is_alive(status.read_written(run)["supervisor"]), "another supervisor in status.json")
+    current = status.read_written(run)
+    assert (current["state"], current["attempt"], current["step"]) == ("training", 1, 1)
+    assert [row["step"] for row in current["ranks"]] == [1, 1]
+    second = [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), "--adopt"]
+    refused = subprocess.run(second, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (1, f"error: run {run.id} has a supervisor\n")
+    with pytest.raises(LaunchRefused, match="is live"):
+        launching.resume(run)
+    samples = len(list(run.telemetry.glob("*.jsonl")))
+    launching.request_stop(run)
+    wait_until(lambda: status.read_written(run)["state"] not in LIVE, "the end of the run in status.json")
+    final = status.read(run)
+    assert (final["state"], final["attempt"], final["exit_code"], samples) == ("stopped", 1, 0, 1)
+    wait_until(lambda: not is_alive(final["supervisor"]), "the end of the supervisor")
 
 
 def test_a_hangup_does_not_end_it() -> None:
