@@ -57,6 +57,7 @@ benchmarks: $(VENV)/installed-dev  ## print the figures of docs/speed.md
 	@$(BIN)/python tests/benchmarks/startup.py
 	@$(BIN)/python tests/benchmarks/first_paint.py
 	@$(BIN)/python tests/benchmarks/key_to_paint.py
+	@$(BIN)/python tests/benchmarks/charts.py
 
 docs: $(VENV)/installed-dev  ## write what pages show of declarations, rules and committed results
 	@{ printf '%s\n\n' '# Every field of a configuration' 'Written by `make docs` from the declarations in `engine/config/run_config.py`.'; $(BIN)/qltui config --markdown; } > docs/config.md
