@@ -10,6 +10,7 @@ from support.screen import text_of, until, until_seen
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 
+from engine.events import identity
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.widgets.chart_grid import Charts
@@ -114,6 +115,27 @@ async def test_a_run_whose_processes_are_gone_is_lost(written_run: WrittenRun) -
     async with watching(written_run) as pilot:
         await until_seen(pilot, "? lost")
         assert "Its processes are gone" in text_of(pilot)
+
+
+async def test_a_run_whose_supervisor_alone_is_gone_goes_on(written_run: WrittenRun) -> None:
+    written_run.step(3, 1.0)
+    written_run.write_status(supervisor={**identity(), "start_time": 1})
+    async with watching(written_run) as pilot:
+        await until_seen(pilot, "✗ its supervisor is gone, its ranks are not")
+        assert "● training" in text_of(pilot)
+        assert "the run may go on" in " ".join(text_of(pilot).split())
+
+
+async def test_a_verdict_is_told_and_taken_back(written_run: WrittenRun) -> None:
+    written_run.step(1, 1.0)
+    written_run.step(2, float("nan"))
+    async with watching(written_run) as pilot:
+        await until_seen(pilot, "✗ the loss is no number (nan) since step 2")
+        await pilot.press("h")
+        await until_seen(pilot, "next  stop it")
+        await pilot.press("escape")
+        written_run.step(3, 1.0)
+        await until_seen(pilot, "too early to judge")
 
 
 async def test_half_written_and_broken_lines_wait_or_are_passed_over(written_run: WrittenRun) -> None:
