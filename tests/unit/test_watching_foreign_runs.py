@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support.nvml import Nvml, h200
 from support.runs import Cli
 
+from qltui.facts import gpus
 from qltui.runs.follow import Snapshot
 from qltui.runs.foreign.finding import NoRun
 from qltui.runs.foreign.follow import QUIET_SECONDS, ForeignFollower
@@ -43,6 +45,15 @@ def test_every_kind_of_file_tells_the_same_run(name: str) -> None:
     assert [step for step, _ in snapshot.series["eval_loss"]] == [8, 16, 24]
     assert len(snapshot.series["learning_rate"]) == 12
     assert len(snapshot.series["grad_norm"]) == (0 if "llama" in name else 12)
+
+
+def test_the_gpus_of_this_machine_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "load_nvml", lambda: Nvml(h200(0), h200(1)))
+    snapshot = caught_up(ForeignFollower(LOGS / "trainer.log"))
+    assert [gpu["uuid"] for gpu in snapshot.gpus] == ["GPU-0", "GPU-1"]
+    assert snapshot.sample_age is not None
+    assert snapshot.sample_age < 60
+    assert not (LOGS / "telemetry").exists()
 
 
 def test_trl_tells_tokens_beside() -> None:
