@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 
 from engine.events import RunDirectory
-from qltui.ui import clipboard, words
+from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
 
 if TYPE_CHECKING:
@@ -192,11 +192,14 @@ class RunActions(Page):
     @work(thread=True, group="copy", exit_on_error=False)
     def action_copy(self) -> None:
         """Copy what does the same from a shell; it lies in a file whatever becomes of the clipboard."""
+        from qltui.ui import clipboard
+
         command = f"qltui launch {shlex.quote(str(RunDirectory(self.run_path).run_yaml))}"
         self.post_message(self.WasCopied(clipboard.copy(command, {f"{self.run_path.name}/command.sh": f"{command}\n"})))
 
     @on(WasCopied)
     def _tell_of_the_copy(self, event: WasCopied) -> None:
+        from qltui.ui import clipboard
         from qltui.ui.widgets.review_verdict import copied_text
 
         if event.copied.sequence:
