@@ -20,7 +20,8 @@ from engine.events import EventReader, RunDirectory, number
 from qltui.configs import preflight
 from qltui.configs.model_files import missing
 from qltui.facts import gpus, host
-from qltui.runs import launching, status, store
+from qltui.runs import launching, plan_file, status, store
+from qltui.runs.assessment import assess
 from qltui.runs.rehearsal_plan import affordable_ranks, rehearsed, unproven
 from qltui.runs.state import FINAL, LIVE
 
@@ -55,6 +56,8 @@ class Outcome(NamedTuple):
     proven: list[Proof]
     unproven: list[str]
     audits: dict[str, str]
+    plan: dict[str, Any]
+    """What ``plan.json`` would say of the run itself, launched on this machine; that of the rehearsal is its own."""
     failure: dict[str, Any] | None
     """phase, rank, error and message of what went wrong; None if all went well."""
 
@@ -78,6 +81,7 @@ def rehearse(config: RunConfig, wanted_ranks: int | None, say: Callable[[str], N
         RehearsalRefused: the model can't be shrunk, or the run can't be started.
         KeyboardInterrupt: after the run's processes were asked to end.
     """
+    plan = plan_file.document(assess(config))
     gpu_count = 0 if config.hardware.device is Device.CPU else len(gpus.visible_gpus())
     with _small_model_folder() as folder:
         say(f"shrinking {config.model.path}")
@@ -100,7 +104,7 @@ def rehearse(config: RunConfig, wanted_ranks: int | None, say: Callable[[str], N
     open_points = unproven(config, ranks, gpu_count)
     if not was_stopped and ended["state"] == "finished":
         open_points.insert(0, "stopping and resuming: the run was over before it could be stopped; rehearse it again")
-    return Outcome(run, ranks, changed, proven, open_points, ended["audits"], _failure(ended, events))
+    return Outcome(run, ranks, changed, proven, open_points, ended["audits"], plan, _failure(ended, events))
 
 
 @contextlib.contextmanager
@@ -144,7 +148,7 @@ def _sizes(small_model: dict[str, Any]) -> str:
 
 def _start(config: RunConfig) -> RunDirectory:
     try:
-        run = launching.create(config)
+        run = launching.create(config, plan_file.document(assess(config)))
         launching.start(run)
     except launching.LaunchRefused as error:
         raise RehearsalRefused(str(error)) from None

@@ -47,7 +47,12 @@ def test_a_plan_for_gpus_is_trained_saved_stopped_resumed_and_audited(cli: Cli, 
     assert any("NCCL" in point for point in report["unproven"])
     assert not any("could be stopped" in point for point in report["unproven"])
 
+    blocks = [one["rule"] for one in report["plan"]["findings"] if one["severity"] == "block"]
+    assert (report["plan"]["memory"], blocks) == (None, ["cuda-without-gpu"]), "of the run itself, where no GPU is"
+
     run = cli.directory(report["run"])
+    own = json.loads(run.plan_json.read_text())
+    assert (own["memory"], [one for one in own["findings"] if one["severity"] == "block"]) == (None, [])
     assert len(run.attempts()) == 2
     assert events(run, "finished", attempt=1)[0]["outcome"] == "stopped"
     assert events(run, "finished", attempt=2)[0]["outcome"] == "finished"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.run_config import StrategyName
 from engine.config.schema import ConfigError
+from qltui import words
+from qltui.advice.findings import Severity
 from qltui.cli import exits, output
 from qltui.configs import loading
 from qltui.runs import rehearsal
@@ -15,6 +17,7 @@ from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from engine.config import RunConfig
 
@@ -63,7 +66,7 @@ def _not_rehearsed(reason: str, as_json: bool) -> int:
         failure = {"phase": None, "rank": None, "error": None, "message": reason}
         output.print_json(
             {"ok": False, "run": None, "ranks": None, "changed": [], "proven": [], "unproven": [], "audits": {},
-             "failure": failure}
+             "plan": None, "failure": failure}
         )  # fmt: skip
     return exits.NO
 
@@ -79,6 +82,7 @@ def _document(outcome: rehearsal.Outcome) -> dict[str, Any]:
         "proven": [{"what": one.what, "detail": one.detail} for one in outcome.proven],
         "unproven": outcome.unproven,
         "audits": outcome.audits,
+        "plan": outcome.plan,
         "failure": outcome.failure,
     }
 
@@ -87,12 +91,28 @@ def _lines(outcome: rehearsal.Outcome) -> list[str]:
     lines = ["Proven", *_table((one.what, one.detail) for one in outcome.proven)]
     lines += ["", "Changed for the rehearsal"]
     lines += _table((one.field, f"{one.before} -> {one.after}: {one.why}") for one in outcome.changed)
+    lines += ["", "The run itself on this machine", *_table(_planned(outcome.plan))]
     lines += ["", "A rehearsal leaves unproven", *(f"  {clean(one)}" for one in outcome.unproven), ""]
     if outcome.failure:
         lines += [f"Failed: {clean(str(outcome.failure['message']))}", f"See: qltui logs {outcome.run.id}"]
     else:
         lines.append(f"The rehearsal went well. It stays as {outcome.run.id}")
     return lines
+
+
+def _planned(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is predicted of the run itself, and what would stop it or should be known."""
+    memory = plan["memory"]
+    if memory is not None:
+        total, capacity, error = (words.size(memory[f"{name}_bytes"]) for name in ("total", "capacity", "error"))
+        yield "memory", f"{total} of {capacity} on the fullest GPU, give or take {error}"
+    elif plan["machine"]["gpus"]:
+        yield "memory", "not planned: the model is not known, or the run takes no GPU"
+    else:
+        yield "memory", "not planned: no GPU is here. qltui plan FILE --gpus 4xA40 plans it for other machines"
+    for finding in plan["findings"]:
+        if finding["severity"] != Severity.INFO:
+            yield finding["severity"], f"{finding['message']} [{finding['rule']}]"
 
 
 def _table(rows: Any) -> list[str]:
