@@ -26,6 +26,8 @@ _ERROR = re.compile(
     r"|^\[?[EF]\d{4} \d\d:|^Segmentation fault|^Killed\b|^During handling of the above|^The above exception was the"
 )
 _WARNING = re.compile(r"\bWARN(?:ING)?\b|\b\w*Warning:|^[Ww]arning\b|^\[?W\d{4} \d\d:")
+_HINTS = ("rror", "RROR", "xcept", "nterrupt", "Exit", "CRIT", "FATAL", "Segm", "Killed", "WARN", "arning")
+"""Without any of these a line is bad only if it begins as a terse one does; to see that is quicker than to search."""
 _TRACEBACK = re.compile(r"^\s*(?:[+|] )*Traceback \(most recent call last\)")
 _BAR = re.compile(r"^(?P<what>.*?)\s*\d+%\|[^|]*\|\s*[\d.]+\w*/(?P<total>[\d.]+\w*)\s*\[")
 _DATE = re.compile(
@@ -50,8 +52,7 @@ class Entry:
         """Be this line, the earlier state of which was shown here."""
         self.end, self.ended = line.end, line.ended
         self.day, self.time, self.text = _dated(line.text)
-        bar = _BAR.match(self.text)
-        self.bar = (bar["what"], bar["total"]) if bar else None
+        self.bar = _bar(self.text)
         """What a progress bar counts, the same from its first state to its last."""
 
 
@@ -103,8 +104,7 @@ class Entries:
         """Whether the line is a later state of the rank's last: more of it, or the bar again."""
         if not last.ended:
             return True
-        bar = _BAR.match(line.text) if last.bar else None
-        return bar is not None and (bar["what"], bar["total"]) == last.bar
+        return last.bar is not None and _bar(line.text) == last.bar
 
     def trim(self) -> list[Entry]:
         """Let go of the oldest beyond what is kept."""
@@ -171,6 +171,12 @@ class LogBook:
         self.has_gap = False
 
 
+def _bar(text: str) -> tuple[str, str] | None:
+    """What a progress bar says it counts, and up to how many; None if the text is none."""
+    bar = _BAR.match(text) if "%|" in text else None
+    return (bar["what"], bar["total"]) if bar else None
+
+
 def _dated(text: str) -> tuple[str, str, str]:
     """Day, time of day, and the text without them; '' where it tells none."""
     if not text[:3].strip("[ ")[:1].isalnum():
@@ -192,7 +198,7 @@ def _level(writer: _Writer, text: str) -> str:
         writer.in_traceback, level = is_part, ERROR
     elif is_part and writer.level != INFO:
         level = writer.level if said.strip() else INFO
-    elif _BAR.match(said):
+    elif _bar(said) or not (any(word in said for word in _HINTS) or _TERSE.match(said)):
         level = INFO
     else:
         level = ERROR if _ERROR.search(said) else WARNING if _WARNING.search(said) else INFO
