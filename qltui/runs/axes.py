@@ -129,7 +129,7 @@ def time_text(seconds: float) -> str:
     """A time on an axis, as ``0``, ``45s``, ``2:30``, ``1:02:30`` or ``3d 04h``."""
     sign, whole = "-" * (seconds < 0), abs(seconds)
     if whole < MINUTE:
-        return f"{sign}{whole:g}s" if whole else "0"
+        return f"{sign}{whole:.3g}s" if whole else "0"
     whole = round(whole)
     days, hours, minutes = whole // DAY, whole // HOUR % 24, whole // MINUTE % 60
     if days:
