@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 NAME = "steps"
 ROWS = (512, 2048)
 """Rows of the first levels a reader takes: 16 steps each for the newest 8,192, 256 for half a million before them."""
+SMALL = 3 * 1024 * 1024
+"""Bytes of events up to which curves are made of them and not of levels, so that no point of a short run is missing."""
 CHUNK = 256 * 1024
 """Bytes of a rank's events read at once."""
 TRIES = 3
@@ -59,7 +61,7 @@ class Reduction:
         self._keeps = keeps
         self._readers: dict[int, EventReader] = {}
         self.state = RunState({**base, "attempt": 1})
-        for _ in range(TRIES):
+        for _ in range(0 if curves and self._is_small() else TRIES):
             document = read_json(levels_of(run) / f"{NAME}.json")
             if document is None or document.get("schema_version") != SCHEMA_VERSION:
                 break
@@ -71,6 +73,16 @@ class Reduction:
                 self.attempt, self._readers, self.state = None, {}, RunState({**base, "attempt": 1})
         if keeps and self.state.ladder is None:
             self.state.ladder = Ladder(levels_of(run), NAME)
+
+    def _is_small(self) -> bool:
+        """Whether all events that count are read in no time."""
+        attempts = self.run.attempts()
+        paths = [attempt.events(0) for attempt in attempts[:-1]]
+        paths += [attempts[-1].events(rank) for rank in ranks_of(attempts[-1].events_dir)] if attempts else []
+        try:
+            return sum(os.stat(path).st_size for path in paths) <= SMALL
+        except OSError:  # a rank that has said nothing yet, or that may not be read
+            return False
 
     def _restore(self, document: Mapping[str, Any], curves: bool) -> None:
         attempts = {one.number: one for one in self.run.attempts()}

@@ -18,6 +18,11 @@ from qltui.runs.reduction import Reduction, levels_of
 SIZE = Size(3000, ranks=3, step_seconds=0.3, save_every=100, nans=(1234,), spikes=(777,))
 
 
+@pytest.fixture(autouse=True)
+def all_runs_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduction, "SMALL", 0)
+
+
 def attach(run: RunDirectory) -> Snapshot:
     follower = Follower(run.path)
     while not (snapshot := follower.poll()).caught_up:
@@ -54,13 +59,13 @@ def bytes_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> tuple[Snap
 
     monkeypatch.setattr(EventReader, "read", counting)
     snapshot = attach(run)
-    monkeypatch.undo()
     return snapshot, sum(reader.offset for reader in readers) - sum(begun)
 
 
 def test_the_curves_come_from_levels_and_no_spike_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = generate(tmp_path / "run", SIZE).run
-    snapshot, read = bytes_read(run, monkeypatch)
+    with monkeypatch.context() as patches:
+        snapshot, read = bytes_read(run, patches)
     assert read == 0
     raw = without_levels(run).state
     loss, whole = snapshot.series["loss"], raw.series["loss"]
@@ -155,6 +160,13 @@ def test_what_makes_no_sense_is_passed_by_and_the_events_are_read(tmp_path: Path
     kept.read()
     kept.keep()
     assert attach(run).series["loss"] == right.series["loss"]
+
+
+def test_of_a_short_run_no_point_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = generate(tmp_path / "run", SIZE._replace(steps=400, attempts=2)).run
+    assert len(attach(run).series["loss"]) < 400
+    monkeypatch.setattr(reduction, "SMALL", 2**20)
+    assert [step for step, _ in attach(run).series["loss"]] == list(range(1, 401))
 
 
 def test_files_replaced_between_two_looks_are_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

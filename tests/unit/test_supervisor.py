@@ -21,7 +21,7 @@ from support.small_runs import (
 )
 
 from engine.events import RunDirectory, is_alive, read_json
-from qltui.runs import launching, status
+from qltui.runs import launching, reduction, status
 from qltui.runs.follow import Follower
 from qltui.runs.launching import LaunchRefused
 from qltui.runs.reduction import Reduction
@@ -214,7 +214,8 @@ def test_telemetry_tells_of_host_and_ranks() -> None:
     ended(run, supervisor)
 
 
-def test_levels_of_an_attempt_are_whole_at_its_end_and_go_on_in_the_next() -> None:
+def test_levels_of_an_attempt_are_whole_at_its_end_and_go_on_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduction, "SMALL", 0)
     run = make_run(["finish", "finish"])
     ended(run, supervise(run))
     for attempt in (1, 2):
