@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from support.reviews import CHOSEN, demo
-from support.screen import until, until_on, until_seen
+from support.screen import text_of, until, until_on, until_seen
 
-from qltui.runs import status, store
+from qltui.runs import launching, status, store
 from qltui.runs.launching import request_stop
 from qltui.runs.state import LIVE
 from qltui.ui.app import QltuiApp
@@ -91,3 +92,23 @@ async def test_a_refusal_is_told_to_whoever_left(home: Path) -> None:
             (home / "runs").rmdir()
             (home / "runs").write_text("a file where the runs should be")
         await until_seen(pilot, "demo-cpu: ")
+
+
+async def test_after_an_error_nobody_foresaw_it_can_be_launched_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_assessed: object) -> None:
+        raise RuntimeError("out of the blue")
+
+    async with QltuiApp().run_test(size=(120, 36), notifications=True) as pilot:
+        await pilot.app.push_screen(demo()())
+        await until_seen(pilot, "✓ ready")
+        with monkeypatch.context() as patch:
+            patch.setattr(launching, "launch", broken)
+            await pilot.press("l")
+            await until_seen(pilot, "out of the blue")
+        assert "(l launch)" not in text_of(pilot)
+        await pilot.press("l")
+        await until_on(pilot, Monitor)
+        (run,) = store.directories()
+        request_stop(run, now=True)

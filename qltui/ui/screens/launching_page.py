@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual import work
+from textual.worker import Worker, WorkerState
 
 from qltui.ui import words
 from qltui.ui.screens.page import Page
@@ -66,6 +67,12 @@ class LaunchingPage(Page):
         if self.app.screen is not self:
             told = f"{words.plain(name)}: {words.plain(reason)}"
             self.app.notify(told, title="not launched", severity="error", timeout=20, markup=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """After an error that nobody foresaw, which :class:`Page` tells, it can be tried again."""
+        if event.worker.group == "launch" and event.state is WorkerState.ERROR:
+            self.launching = False
+            self.refresh_bindings()
 
     def on_screen_resume(self) -> None:
         """Nothing lies over it any more: show what was started meanwhile."""
