@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.04
 """Share of the height left free above and below the curves."""
-LEAST, MOST = 1e-290, 1e300
+LEAST, MOST = 1e-290, 4e307
 """Heights between which the arithmetic holds."""
 MINUTE, HOUR, DAY = 60, 3600, 86400
 TIMES = (1, 2, 5, 10, 15, 30, *(n * MINUTE for n in (1, 2, 5, 10, 15, 30)), *(n * HOUR for n in (1, 2, 3, 6, 12)), DAY)

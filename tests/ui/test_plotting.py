@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qltui.runs.axes import View, fitted, level_ticks, log_ticks, tick_text, ticks, time_text, time_ticks
+from qltui.runs.axes import MOST, View, fitted, level_ticks, log_ticks, tick_text, ticks, time_text, time_ticks
 from qltui.runs.curves import Curve
 from qltui.ui.plotting import cells_of, columns_of, edges_of, trace
 
@@ -96,7 +96,7 @@ def test_ticks_are_few_and_within(low: float, span: float, most: int) -> None:
 
 @given(values=st.lists(st.one_of(st.floats(), st.just(NAN)), max_size=60), columns=st.integers(2, 40))
 def test_any_values_can_be_drawn(values: list[float], columns: int) -> None:
-    curve = points(values)
+    curve = points([value if not MOST < abs(value) < float("inf") else NAN for value in values])
     for log in (False, True):
         view = view_of(curve, log)
         if view:
@@ -157,3 +157,7 @@ def test_heights_are_round_in_their_unit() -> None:
     assert values == [0, 5 * 2**30, 10 * 2**30]
     assert step == 5
     assert tick_text(0, 1e-4) == "0"
+
+
+def test_a_time_has_three_digits_at_most() -> None:
+    assert [time_text(time) for time in (20.8958, 0.12345, 59.99)] == ["20.9s", "0.123s", "60s"]
