@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import memory
 from engine.errors import BadInput
+from engine.phase_times import TIMED, PhaseTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ class Reporter:
     def device(self, device: torch.device) -> None:
         self._device = device
         self._memory = memory.Meter(device)
+        self._times = PhaseTimes(device)
 
     @property
     def step(self) -> int:
@@ -76,12 +78,15 @@ class Reporter:
             self.emit("phase", phase=name, detail=detail)
         meter = self._memory
         around = meter.begin()
+        since = self._times.mark() if name in TIMED and before != "eval" else None
         try:
             yield
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk must not hide the reason
                 self._tell_memory(name, meter.end(around))
             raise  # the phase stays, so that `failed` names it
+        if since is not None:
+            self._times.add(name, since)
         self.phase_name = before
         usage = meter.end(around)
         if not quiet or name not in self._told or usage.memory_peak > self._told[name] + WORTH_TELLING:
@@ -104,7 +109,9 @@ class Reporter:
     def step_done(self, *, last: bool, **fields: Any) -> None:
         """The `step` event, with memory; ranks above 0 keep to a bounded rate, but for the last step."""
         now = time.monotonic()
+        fields |= self._times.take() if self.rank == 0 else {}
         if self.rank > 0:
+            self._times.forget()
             if not last and now - self._last_step_event < OTHER_RANKS_INTERVAL:
                 return
             fields = {"step_time": fields["step_time"], "data_time": fields["data_time"]}

@@ -69,6 +69,8 @@ KINDS: dict[str, dict[str, str]] = {
         "grad_norm": "gradient norm before clipping", "epoch": "passes over the data so far",
         "tokens": "tokens seen by all ranks in this step", "target_tokens": "tokens with loss, all ranks",
         "step_time": "seconds", "data_time": "seconds of it waiting for data",
+        "forward_time": "seconds of it, over all micro batches, as the device computes (rank 0)",
+        "backward_time": "the same", "optimizer_time": "the same",
         **MEMORY,
     },
     "evaluation": {

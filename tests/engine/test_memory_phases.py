@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_a_disk_that_is_full_does_not_hide_the_reason(rank: Rank) -> None:
         raise ValueError("it broke")
 
 
+def test_a_step_tells_the_seconds_of_its_phases(rank: Rank) -> None:
+    reporter = rank.reporter
+    for _ in range(2):
+        with reporter.phase("forward", quiet=True):
+            time.sleep(0.02)
+    with reporter.phase("backward", quiet=True):
+        time.sleep(0.01)
+    with reporter.phase("eval"), reporter.phase("forward", quiet=True):
+        time.sleep(0.2)
+    reporter.step_done(last=False, step_time=0.1, data_time=0.0)
+    reporter.step_done(last=True, step_time=0.1, data_time=0.0)
+    first, second = rank.said("step")
+    assert 0.04 <= first["forward_time"] < 0.2, "an evaluation is no part of a step"
+    assert 0.01 <= first["backward_time"] < first["forward_time"]
+    assert first["optimizer_time"] == 0.0
+    assert second["forward_time"] == 0.0
+
+
 def test_phases_within_a_phase_give_it_back(rank: Rank) -> None:
     with rank.reporter.phase("eval"):
         with rank.reporter.phase("forward", quiet=True):
@@ -182,12 +201,12 @@ def test_several_gpus_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.Mo
     with rank.reporter.phase("load"):
         pass
     held.update({0: (5, 8, 5), 1: (3, 4, 3)})
-    with rank.reporter.phase("forward"):
+    with rank.reporter.phase("save"):
         held[1] = (3, 4, 4)
-    load, forward = rank.said("memory")
+    load, save = rank.said("memory")
     assert [gpu["memory_peak"] for gpu in load["gpus"]] == [7, 9]
     assert load["memory_peak"] == 16 and load["memory_reserved"] == 12
-    assert [gpu["memory_peak"] for gpu in forward["gpus"]] == [5, 4]
+    assert [gpu["memory_peak"] for gpu in save["gpus"]] == [5, 4]
     rank.reporter.step_done(last=True, step_time=1.0, data_time=0.1)
     (step,) = rank.said("step")
     assert [gpu["memory_peak"] for gpu in step["gpus"]] == [7, 9]
