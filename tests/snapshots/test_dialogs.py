@@ -38,7 +38,7 @@ OUTCOME = Outcome(
         Proof("stop and resume", "stopped at step 3, resumed, ended at step 6"),
         Proof("adapter", "reopened by PEFT; 56 tensors are equal to those that were trained"),
     ],
-    unproven=["memory and time: they are planned, not measured", "what is learnt"], audits={}, failure=None,
+    unproven=["memory and time: they are planned, not measured", "what is learnt"], audits={}, plan={}, failure=None,
 )  # fmt: skip
 
 

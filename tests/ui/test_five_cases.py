@@ -224,8 +224,8 @@ OFFLOADED = "fsdp_version: 2\nfsdp_config: {offload_params: true, transformer_la
         ),
         (
             "2x24G",
-            {"recipe.yaml": f"{AXOLOTL}load_in_4bit: true\nadapter: qlora\ndevice_map: balanced\ndeepspeed: ds.json\n",
-             "ds.json": json.dumps(ZERO3)},
+            {"args.yaml": "model_name_or_path: meta-llama/Llama-3.1-8B\nload_in_4bit: true\nuse_peft: true\n"
+             "device_map: auto\nnum_train_epochs: 1\ndeepspeed: ds.json\n", "ds.json": json.dumps(ZERO3)},
             "zero3-device-map", "block",
         ),
         (

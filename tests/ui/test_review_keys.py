@@ -324,7 +324,7 @@ def test_all_that_a_rehearsal_tells_is_shown() -> None:
         run=store.RunDirectory(Path("demo-1")), ranks=2,
         changed=[Change("training.max_steps", "120", "6", "a few steps show whether it works")],
         proven=[Proof("training", "6 steps"), Proof("adapter audit", "passed: 28 tensors")],
-        unproven=["what is learnt"], audits={}, failure=None,
+        unproven=["what is learnt"], audits={}, plan={}, failure=None,
     )  # fmt: skip
     text = outcome_text(_document(outcome)).plain
     for line in ("✓ training       6 steps", "✓ adapter audit  passed: 28 tensors", "? what is learnt", "demo-1"):

@@ -109,7 +109,7 @@ def test_where_nothing_fits_the_smallest_machine_is_named() -> None:
     found = on("llama3-70b-qlora-fsdp2-2x80g", "1x24G")
     assert found.standing is Standing.NOTHING
     assert found.reason.startswith("Nothing fits 1 x 23.7 GiB")
-    assert "The smallest machine that would run it: 1 x 80 GiB" in found.reason
+    assert "The smallest machine that would run it: 2 x 32 GiB" in found.reason
 
 
 def test_without_gpus_a_large_model_cannot_run() -> None:
