@@ -201,3 +201,13 @@ async def test_a_search_backwards_goes_on_in_the_file(log: Path) -> None:
         assert "line 7 needle" in text_of(pilot)
         await pilot.press("escape", "end")
         await until_seen(pilot, "line 14999")
+
+
+async def test_the_end_is_shown_where_the_first_lines_are_more_than_fit(log: Path) -> None:
+    app = LogApp({0: log})
+    async with app.run_test(size=(80, 20)) as pilot:
+        await pilot.pause(0.2)  # laid out empty: no scrollbar is there yet
+        log.write_text("".join(f"line {number}\n" for number in range(100)))
+        app.read()
+        await pilot.pause(0.1)
+        assert "line 99" in text_of(pilot)

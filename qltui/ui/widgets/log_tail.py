@@ -121,17 +121,17 @@ class LogTail(ScrollView, can_focus=True):
         self._tell()
 
     def _grown(self) -> None:
-        """There are more rows now, or less."""
+        """There are more rows now, or less. Scrolling is forced, as a scrollbar that is to come is not there yet."""
         self.virtual_size = Size(1, len(self._log.rows))
         if self.following:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, force=True, immediate=True, x_axis=False)
         self.refresh()
 
     def _show_anew(self) -> None:
         """Show what the choices now come to, at the end of it."""
         self._log.lay_out()
         self._grown()
-        self.scroll_end(animate=False, immediate=True, x_axis=False)
+        self.scroll_end(animate=False, force=True, immediate=True, x_axis=False)
         self._tell()
 
     def _tell(self) -> None:
@@ -157,7 +157,7 @@ class LogTail(ScrollView, can_focus=True):
             self._log.lay_out()
             self._grown()
         if self.following:
-            self.call_after_refresh(self.scroll_end, animate=False, x_axis=False)
+            self.call_after_refresh(self.scroll_end, animate=False, force=True, x_axis=False)
 
     def render_line(self, y: int) -> Strip:
         style, width = self.get_component_rich_style("log-tail--text"), self.scrollable_content_region.width
