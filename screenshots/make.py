@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import html
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
 
 from engine.events import EventReader, RunDirectory, identity, write_json
 from qltui.configs import presets
@@ -98,34 +101,41 @@ async def picture(first: Callable[[], Screen[None]] | None, keys: Sequence[str],
 
 
 def with_drawn_dots(svg: str) -> str:
-    """The same picture with braille drawn as dots and no space dropped: few fonts have braille in the right width."""
+    """The same picture with braille drawn as dots and no space dropped: few fonts have braille in the right width.
+
+    A text with lines, blocks or braille in it is put down cell by cell, for renderers that do not stretch it to its
+    given length.
+    """
     svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
-    text = r'<text class="([^"]+)" x="([\d.]+)" y="([\d.]+)"[^>]*>'
-    svg = re.sub(text + r"((?:[\u2800-\u28ff]|&#160;)+)</text>", _dots, svg)
-    return re.sub(text + r"((?:[\u2500-\u257f]|&#160;)+)</text>", _cells, svg)
-
-
-def _cells(match: re.Match[str]) -> str:
-    """Lines cell by cell, for renderers that do not stretch a text to its given length."""
-    style, left, base = match[1], float(match[2]), match[3]
-    return "".join(
-        f'<text class="{style}" x="{left + column * CELL_WIDTH:.1f}" y="{base}">{character}</text>'
-        for column, character in enumerate(match[4].replace("&#160;", " "))
-        if character != " "
+    return re.sub(
+        r'<text class="([^"]+)" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*[\u2500-\u28ff][^<]*)</text>', _cells, svg
     )
 
 
-def _dots(match: re.Match[str]) -> str:
+def _cells(match: re.Match[str]) -> str:
+    """One text as its characters, each in its place."""
     style, left, base = match[1], float(match[2]), float(match[3])
+    drawn, column = [], 0
+    for character in html.unescape(match[4]):
+        x = left + column * CELL_WIDTH
+        if "\u2800" <= character <= "\u28ff":
+            drawn.append(_dots(character, style, x, base))
+        elif not character.isspace():
+            drawn.append(f'<text class="{style}" x="{x:.1f}" y="{base}">{html.escape(character)}</text>')
+        column += cell_len(character)
+    return "".join(drawn)
+
+
+def _dots(character: str, style: str, left: float, base: float) -> str:
+    """A braille character as dots."""
     circles = []
-    for column, character in enumerate(match[4].replace("&#160;", "\u2800")):
-        bits = ord(character) - 0x2800
-        # Bits 0-2 and 6 are the left column from top to bottom, 3-5 and 7 the right one.
-        for bit, (across, down) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]):
-            if bits >> bit & 1:
-                x = left + (column + 0.25 + 0.5 * across) * CELL_WIDTH
-                y = base - 14.5 + down * DOT_PITCH
-                circles.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT_RADIUS}"/>')
+    bits = ord(character) - 0x2800
+    # Bits 0-2 and 6 are the left column from top to bottom, 3-5 and 7 the right one.
+    for bit, (across, down) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]):
+        if bits >> bit & 1:
+            x = left + (0.25 + 0.5 * across) * CELL_WIDTH
+            y = base - 14.5 + down * DOT_PITCH
+            circles.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT_RADIUS}"/>')
     return f'<g class="{style}">{"".join(circles)}</g>'
 
 

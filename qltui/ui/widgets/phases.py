@@ -18,6 +18,7 @@ ONE_LINE = 3
 """Lines below which everything has to be said in one."""
 NAME, TIME, PEAK = 10, 6, 15
 PLAN = 21
+APART = "  "
 LEAST_BAR, MOST_BAR = 6, 24
 SMALL_SHARE = 0.02
 """A difference between measured and planned that is not worth a word."""
@@ -116,8 +117,8 @@ def table(facts: Sequence[PhaseFacts], height: int, width: int) -> list[Content]
     """A line for each phase; those with the least to tell give way where there is no room."""
     total = sum(one.seconds or 0 for one in facts)
     timed = [one for one in facts if one.seconds is not None]
-    planned = PLAN if any(one.planned for one in facts) else 0
-    room = min(width - NAME - TIME - PEAK - planned - 2, MOST_BAR)
+    planned = PLAN + len(APART) if any(one.planned for one in facts) else 0
+    room = min(width - NAME - TIME - PEAK - planned - len(APART), MOST_BAR)
     room = room if timed and room >= LEAST_BAR else 0
     told = sorted(facts, key=lambda one: (one.peak is None, one.seconds is None))
     if len(told) > height and timed:  # time goes into one line, which leaves the others to memory
@@ -129,10 +130,11 @@ def table(facts: Sequence[PhaseFacts], height: int, width: int) -> list[Content]
         bar = "━" * round((part or 0) * room)
         rest = ("─" if part is not None else " ") * (room - len(bar))
         peak = f"peak {words.size(one.peak)}" if one.peak else ""
+        apart_planned = (APART, _planned(one)) if planned else ()
         lines.append(
             Content.assemble(
                 _called(one, timed).ljust(NAME), (words.share(part) if part is not None else "").rjust(TIME),
-                "  " if room else "", (bar, "$primary"), (rest, "$rule"), peak.rjust(PEAK), "  ", _planned(one),
+                APART if room else "", (bar, "$primary"), (rest, "$rule"), peak.rjust(PEAK), *apart_planned,
             )
         )  # fmt: skip
     return lines
