@@ -195,6 +195,7 @@ async def test_scrolling_back_holds_the_log(written_run: WrittenRun) -> None:
     async with watching(written_run) as pilot:
         await until_seen(pilot, "line 99")
         log_of(pilot).focus()
+        await until(pilot, lambda: log_of(pilot).has_focus, "focus on the log")
         await pilot.press("pageup")
         await until_seen(pilot, "held still")
         await pilot.press("end")

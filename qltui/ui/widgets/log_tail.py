@@ -156,8 +156,11 @@ class LogTail(ScrollView, can_focus=True):
         if self._log.wraps:
             self._log.lay_out()
             self._grown()
-        if self.following:
-            self.call_after_refresh(self.scroll_end, animate=False, force=True, x_axis=False)
+        self.call_after_refresh(self._stay_at_the_end)
+
+    def _stay_at_the_end(self) -> None:
+        if self.following:  # still: one may have scrolled up since
+            self.scroll_end(animate=False, force=True, immediate=True, x_axis=False)
 
     def render_line(self, y: int) -> Strip:
         style, width = self.get_component_rich_style("log-tail--text"), self.scrollable_content_region.width
