@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 from qltui.runs.state import SERIES_LIMIT, Point
 
@@ -23,7 +24,7 @@ SERIES_OF = {
 """Our series, by the names of Trainer, TRL, LLaMA-Factory and Axolotl."""
 
 
-class Figures:
+class Figures(ABC):
     """A file's figures; ``poll`` brings them up to date."""
 
     kind = ""
@@ -44,9 +45,9 @@ class Figures:
         self.problem = ""
         """Why it could not be read, or not wholly."""
 
+    @abstractmethod
     def poll(self) -> bool:
         """Read what is new; False if there is more. Never raises."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Begin anew: the file is another one now."""
@@ -96,9 +97,9 @@ class GrowingFile(Figures):
             self.settle()
         return self._offset >= size
 
+    @abstractmethod
     def take_line(self, line: str) -> None:
         """Take a whole line."""
-        raise NotImplementedError
 
     def take_begun(self, line: str) -> None:
         """Take the last line, which may go on; what it tells is told again by the whole one."""
