@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from engine.config.run_config import Device
 from engine.events import RunDirectory, is_alive, read_json, send_signal, write_json
 from qltui.configs.files import write_files
 from qltui.facts import gpus
-from qltui.runs import status, store
+from qltui.runs import state_folder, status, store
 from qltui.runs.state import LIVE, RunState
 
 if TYPE_CHECKING:
@@ -148,6 +147,9 @@ def _begin_attempt(run: RunDirectory, current: dict[str, Any]) -> None:
         raise LaunchRefused(f"{run.id} is live ({current['state']}); stop it first.")
     if current["state"] == "finished":
         raise LaunchRefused(f"{run.id} has finished; there is nothing to resume.")
+    if store.step_folders(run) and not store.checkpoints(run):
+        advice = f"Start it anew: qltui launch {run.run_yaml}"
+        raise LaunchRefused(f"Only adapters of {run.id} were kept; it can't go on from them. {advice}")
     leased = _lease(read_file(run.run_yaml), _live_runs())
     last = run.last_attempt()
     attempt = last.number + 1 if last else 1
@@ -200,13 +202,8 @@ def _request(run: RunDirectory, action: str, **more: Any) -> None:
 
 @contextlib.contextmanager
 def _state_folder_locked() -> Iterator[None]:
-    """Decide alone which names and GPUs are free; launches beside this one wait the moment it takes."""
-    home = store.runs_home()
-    with _as_refusal(f"The state folder {home.parent} can't be written"):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(home.parent / "launch.lock", "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    with _as_refusal(f"The state folder {store.runs_home().parent} can't be written"), state_folder.locked():
+        yield
 
 
 @contextlib.contextmanager

@@ -30,11 +30,7 @@ def runs_home() -> Path:
 def directories() -> list[RunDirectory]:
     """Every run kept here, the newest first. A folder still being made (its name begins with a dot) is none."""
     home = runs_home()
-    try:
-        names = [name for name in os.listdir(home) if not name.startswith(".")]
-    except OSError:
-        return []
-    runs = [RunDirectory(home / name) for name in names]
+    runs = [RunDirectory(home / name) for name in _names(home) if not name.startswith(".")]
     created = {run.id: _created(run) for run in runs}
     return sorted((run for run in runs if created[run.id]), key=lambda run: (created[run.id], run.id), reverse=True)
 
@@ -87,13 +83,28 @@ def find_parent(text: str) -> RunDirectory:
         RunNotFound: none fits, several do, or it has no checkpoint.
     """
     run = find(text)
-    try:
-        names = os.listdir(run.checkpoints)
-    except OSError:
-        names = []
-    if not any(name.removeprefix("step-").isdigit() for name in names if name.startswith("step-")):
+    if not checkpoints(run):
         raise RunNotFound(f"{run.path} holds no checkpoint to go on from (checkpoints/step-<n>). Name a run that does.")
     return run
+
+
+def step_folders(run: RunDirectory) -> list[Path]:
+    """The folders ``checkpoints/step-<n>``, the newest first."""
+    names = _names(run.checkpoints)
+    numbered = [name for name in names if name.startswith("step-") and name.removeprefix("step-").isdigit()]
+    return [run.checkpoints / name for name in sorted(numbered, key=lambda name: int(name[5:]), reverse=True)]
+
+
+def checkpoints(run: RunDirectory) -> list[Path]:
+    """The checkpoints a run can go on from, the newest first; one of which only the adapter was kept is none."""
+    return [folder for folder in step_folders(run) if _names(folder) != ["adapter"]]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _some(runs: list[RunDirectory]) -> str:
