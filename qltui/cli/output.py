@@ -55,6 +55,12 @@ def wrapped(text: str) -> list[str]:
     return [line.replace(UNBROKEN, " ") for line in lines] or [""]
 
 
+def print_wait(status: dict[str, Any]) -> None:
+    """Say on stderr what a queued run waits for."""
+    if status["waiting_for"]:
+        print(clean(f"Queued. {status['waiting_for']['reason']}"), file=sys.stderr)
+
+
 def steps(status: dict[str, Any]) -> str:
     """Steps done of how many."""
     total = status["total_steps"]
@@ -72,6 +78,8 @@ def progress(status: dict[str, Any]) -> str:
         parts.append(f"{words.number(status['tokens_per_second'])} tokens/s")
     if status["eta_seconds"]:
         parts.append(f"{words.duration(status['eta_seconds'])} left")
+    if status["waiting_for"]:
+        parts.append(f"waits for {status['waiting_for']['id']}")
     return clean("  ".join(parts)).rstrip()
 
 
@@ -81,6 +89,9 @@ def describe(status: dict[str, Any]) -> str:
         ("run", f"{status['id']}, attempt {status['attempt']}"),
         ("state", status["state"]),
         ("because", status["reason"]),
+        ("waits for", status["waiting_for"] and _wait(status["waiting_for"])),
+        ("note", _if_known(status.get("note") or None, _flat)),
+        ("tags", ", ".join(status.get("tags", ()))),
         ("not known", status.get("unseen")),
         ("progress", steps(status)),
         ("left", _if_known(status["eta_seconds"], words.duration)),
@@ -116,6 +127,10 @@ def _rank(rank: dict[str, Any]) -> str:
     memory = words.size(rank["memory_peak"])
     seconds = words.number(rank["step_time"], ".3f")
     return f"step {rank['step']}, {seconds} s a step, memory peak {memory}"
+
+
+def _wait(waiting_for: dict[str, Any]) -> str:
+    return f"{waiting_for['id']}: {waiting_for['reason']}"
 
 
 def _four_digits(value: float) -> str:

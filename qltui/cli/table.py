@@ -31,6 +31,7 @@ def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, An
 
 
 JSON = argument("--json", action="store_true", help="print one JSON document")
+QUEUE = argument("--queue", action="store_true", help="where other runs have its GPUs, let it wait for them")
 RUN = argument("run", metavar="RUN", help="id of a run, a unique beginning of one, a path, or 'last'")
 SET = argument(
     "--set", dest="assignments", metavar="FIELD=VALUE", action="append", default=[],
@@ -55,6 +56,8 @@ COMMANDS = (
         ),
         argument("--adapt", action="store_true", help="change what must be for it to fit this machine, and tell what"),
         argument("--dry-run", action="store_true", help="check it and print what would run, start nothing"),
+        QUEUE,
+        argument("--after", metavar="RUN", help="start it when this run has ended, one way or another"),
         argument("--watch", action="store_true", help="open the monitor on it"),
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
     ),
@@ -89,7 +92,12 @@ COMMANDS = (
         argument("--ranks", type=count, metavar="N", help="how many; without it as many as memory and cores allow"),
         JSON,
     ),
-    Command("runs", "runs", "list the runs, live ones first", JSON),
+    Command(
+        "runs", "runs", "list the runs, live ones first",
+        argument("--filter", default="", metavar="WORDS", help="only those that fit, as in 'state:failed model:llama'"),
+        argument("--tag", action="append", default=[], metavar="TAG", help="only those that have this tag"),
+        JSON,
+    ),
     Command("status", "runs", "say how a run stands", RUN, JSON),
     Command(
         "logs", "logs", "print what the ranks of a run wrote",
@@ -114,7 +122,29 @@ COMMANDS = (
     Command(
         "resume", "control", "go on with a run where its newest checkpoint stands",
         RUN,
+        QUEUE,
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
+    ),
+    Command(
+        "compare", "compare", "say what two runs have done otherwise, and what came of it",
+        RUN,
+        argument(
+            "other", nargs="?", metavar="RUN", help="the run to compare it with; without it the one it continues"
+        ),
+        JSON,
+    ),
+    Command(
+        "note", "note", "note something about a run; without anything more, print what is noted",
+        RUN,
+        argument("text", nargs="?", metavar="TEXT", help="in place of the note there is; '' for none"),
+        argument("--tag", action="append", default=[], metavar="TAG", help="a word to find it by"),
+        argument("--untag", action="append", default=[], metavar="TAG", help="a tag to take away"),
+    ),
+    Command(
+        "delete", "delete", "delete runs: all that they wrote, or all but their adapters",
+        argument("runs", nargs="+", metavar="RUN", help="id of a run, a unique beginning of one, or 'last'"),
+        argument("--keep-adapters", action="store_true", help="keep the result, the newest adapter and run.yaml"),
+        argument("--yes", action="store_true", help="do not ask"),
     ),
     Command(
         "export", "export", "write a run as a configuration of TRL, Axolotl or LLaMA-Factory",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from engine.events import RunDirectory
-from qltui.runs import status
+from qltui.runs import notes, status
 from qltui.runs.state import LIVE
 
 TYPE_CHECKING = False
@@ -36,17 +37,27 @@ def directories() -> list[RunDirectory]:
 
 
 def _created(run: RunDirectory) -> float:
-    """When the run was made: ``run.yaml`` is written once. 0 if the folder is no run."""
-    try:
-        return run.run_yaml.stat().st_mtime
-    except OSError:
-        return 0.0
+    """When the run was made: ``run.yaml`` is written once; of a damaged run something else. 0 if it is no run."""
+    for path in (run.run_yaml, run.status_json, run.attempts_dir):
+        with contextlib.suppress(OSError):
+            return os.stat(path).st_mtime
+    return 0.0
+
+
+def describe(run: RunDirectory) -> dict[str, Any]:
+    """A run's status with what people noted about it: ``note`` and ``tags``. Never raises."""
+    found = status.read(run)
+    return {**found, "created": found["created"] or _created(run) or None, **notes.read(run).fields()}
 
 
 def list_runs() -> list[dict[str, Any]]:
-    """The status of every run, live ones first, then the newest first."""
-    statuses = [status.read(run) for run in directories()]
-    return sorted(statuses, key=lambda one: one["state"] not in LIVE)  # stable, so the newest stay first
+    """Every run as :func:`describe` tells of it, live ones first, then the newest first."""
+    return live_first([describe(run) for run in directories()])
+
+
+def live_first(described: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same runs with the live ones before the others."""
+    return sorted(described, key=lambda one: one["state"] not in LIVE)  # stable, so the newest stay first
 
 
 def find(text: str) -> RunDirectory:
@@ -86,6 +97,11 @@ def find_parent(text: str) -> RunDirectory:
     if not checkpoints(run):
         raise RunNotFound(f"{run.path} holds no checkpoint to go on from (checkpoints/step-<n>). Name a run that does.")
     return run
+
+
+def reference(run: RunDirectory) -> str:
+    """A run as files of another one name it: the id of one kept here, else its path."""
+    return run.id if run.path.parent.resolve() == runs_home().resolve() else str(run.path)
 
 
 def step_folders(run: RunDirectory) -> list[Path]:
