@@ -10,28 +10,26 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from engine.config.quick_msgspec import msgspec
-from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
+from engine.config.ranks import ranks_per_node
 from engine.config.reading import read_file
-from engine.config.run_config import Device
 from engine.events import RunDirectory, is_alive, read_json, send_signal, write_json
 from qltui.configs.files import write_files
-from qltui.facts import gpus
-from qltui.runs import state_folder, status, store
+from qltui.runs import leases, queueing, state_folder, status, store
+from qltui.runs.leases import LaunchRefused as LaunchRefused
 from qltui.runs.state import LIVE, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine.config import RunConfig
+    from qltui.facts import gpus
     from qltui.runs.assessment import Assessment
 
 
-class LaunchRefused(Exception):
-    """Nothing was done; the message says why and what to do."""
-
-
-def launch(assessed: Assessment) -> RunDirectory:
+def launch(assessed: Assessment, *, queue: bool = False, after: RunDirectory | None = None) -> RunDirectory:
     """Start a run that nothing stops, with what is known of it as ``plan.json``; for commands and screens alike.
+
+    ``queue`` and ``after`` are those of :func:`create`; a run that has to wait starts by itself later.
 
     Raises:
         LaunchRefused: something stops it, a live run has the name or the GPUs, or the state folder can't be written.
@@ -40,21 +38,31 @@ def launch(assessed: Assessment) -> RunDirectory:
 
     if assessed.refusals:
         raise LaunchRefused("\n".join(map(str, assessed.refusals)))
-    run = create(assessed.config, plan_file.document(assessed))
+    run = create(assessed.config, plan_file.document(assessed), queue=queue, after=after)
     start(run)
     return run
 
 
-def create(config: RunConfig, plan: dict[str, Any] | None = None) -> RunDirectory:
+def create(
+    config: RunConfig, plan: dict[str, Any] | None = None, *, queue: bool = False, after: RunDirectory | None = None
+) -> RunDirectory:
     """Make the directory of a run, whole or not at all, with ``plan`` as its ``plan.json``. ``start`` then starts it.
 
+    Args:
+        queue: where other runs have its GPUs it is queued behind those that wait for them already.
+        after: it is queued until this run has ended, one way or another; then it is as with ``queue``.
+
     Raises:
-        LaunchRefused: a live run has the name or the GPUs, there is no such parent, or the state folder can't be
-            written.
+        LaunchRefused: a live run has the name or, without ``queue``, the GPUs; there is no such parent, or the state
+            folder can't be written.
     """
     config = with_parent_found(config)
     with _state_folder_locked():
-        leased = claim(config)
+        live = leases.live_runs()
+        place = queueing.last_place(config, live, after) if queue or after else None
+        leased, waiting = _turn(config, live, place)
+        if waiting is None:
+            _refuse_name(config, live)
         run = RunDirectory(store.runs_home() / _free_id(config.name))
         temporary = RunDirectory(store.runs_home() / f".{os.urandom(8).hex()}")
         try:
@@ -62,7 +70,10 @@ def create(config: RunConfig, plan: dict[str, Any] | None = None) -> RunDirector
             write_files(temporary, config, ranks_per_node(config, len(leased)), leased)
             if plan is not None:
                 write_json(temporary.plan_json, plan)
-            write_json(temporary.status_json, _first_status(run, config, _uuids(leased)))
+            first = _first_status(run, config)
+            if waiting is not None:
+                leases.write_place(temporary, place)
+            write_json(temporary.status_json, {**first, **_start_of(leased, waiting)})
             temporary.path.rename(run.path)
         except BaseException:
             import shutil  # only here: it takes time to import
@@ -78,12 +89,41 @@ def claim(config: RunConfig) -> list[gpus.Gpu]:
     Raises:
         LaunchRefused: a live run has the name or the GPUs.
     """
-    live = _live_runs()
+    live = leases.live_runs()
+    _refuse_name(config, live)
+    return leases.take(config, live)
+
+
+def _refuse_name(config: RunConfig, live: list[dict[str, Any]]) -> None:
+    """Two runs of one name are no trouble but for whoever means one of them; one that waits may bear it."""
     for one in live:
         if one["name"] == config.name:
             advice = f"Stop it, or give this one another name: --set name={config.name}-2"
             raise LaunchRefused(f"A run named {config.name} is live: {one['id']}. {advice}")
-    return _lease(config, live)
+
+
+def _turn(
+    config: RunConfig, live: list[dict[str, Any]], place: leases.Place | None
+) -> tuple[list[gpus.Gpu], dict[str, Any] | None]:
+    """The GPUs a run begins on and None; or, as it has a place in the queue, those it may get and what it waits for.
+
+    Raises:
+        LaunchRefused: it has no place, and other runs have the GPUs; or they are not there.
+    """
+    if place is None:
+        return leases.take(config, live), None
+    found = queueing.turn(config, place, live)
+    if not isinstance(found, queueing.Wait):
+        return found, None
+    possible, wanted = leases.candidates(config)
+    return possible[:wanted], found.waiting_for
+
+
+def _start_of(leased: list[gpus.Gpu], waiting: dict[str, Any] | None) -> dict[str, Any]:
+    """What the status of a run says that begins now, or of one that waits."""
+    if waiting is None:
+        return {"state": "starting", "gpus": [gpu.uuid for gpu in leased], "waiting_for": None}
+    return {"state": "queued", "gpus": [], "waiting_for": waiting}
 
 
 def with_parent_found(config: RunConfig) -> RunConfig:
@@ -98,20 +138,21 @@ def with_parent_found(config: RunConfig) -> RunConfig:
         parent = store.find_parent(config.parent)
     except store.RunNotFound as error:
         raise LaunchRefused(f"parent: {error}") from None
-    kept_here = parent.path.parent.resolve() == store.runs_home().resolve()
-    return msgspec.structs.replace(config, parent=parent.id if kept_here else str(parent.path))
+    return msgspec.structs.replace(config, parent=store.reference(parent))
 
 
 def start(run: RunDirectory, *, adopt: bool = False) -> None:
     """Start the run's supervisor, detached: it needs neither this process nor its terminal, and returns at once.
 
-    With ``adopt`` it takes over the attempt that is running, and starts none.
+    That of a queued run waits first. With ``adopt`` it takes over the attempt that is running, and starts none.
 
     Raises:
         LaunchRefused: no process could be started.
     """
-    leased = status.read_written(run)["gpus"]
-    options = ["--adopt"] if adopt else ["--gpus", ",".join(leased)] if leased else []
+    written = status.read_written(run)
+    options = ["--gpus", ",".join(written["gpus"])] if written["gpus"] else []
+    if adopt or written["state"] == "queued":
+        options = ["--adopt" if adopt else "--queued"]
     command = [sys.executable, "-P", "-m", "qltui.runs.supervisor", str(run.path), *options]
     with (
         _as_refusal(f"The supervisor of {run.id} can't be started"),
@@ -124,10 +165,11 @@ def start(run: RunDirectory, *, adopt: bool = False) -> None:
         os.posix_spawn(sys.executable, command, environment, file_actions=streams, setsid=True)
 
 
-def resume(run: RunDirectory) -> None:
+def resume(run: RunDirectory, *, queue: bool = False) -> None:
     """Start a new attempt of a run that has ended; it goes on from the newest good checkpoint.
 
-    A run that goes on without its supervisor gets another, and no new attempt.
+    A run that goes on without its supervisor gets another, and no new attempt. With ``queue`` it waits where other
+    runs have its GPUs; one that was lost while it was queued takes its place again.
 
     Raises:
         LaunchRefused: the run is live or finished, or its GPUs are taken.
@@ -137,11 +179,11 @@ def resume(run: RunDirectory) -> None:
         current = status.read(run)
         orphan = current["state"] in LIVE and _is_orphan(run, current)
         if not orphan:
-            _begin_attempt(run, current)
+            _begin_attempt(run, current, queue)
     start(run, adopt=orphan)
 
 
-def _begin_attempt(run: RunDirectory, current: dict[str, Any]) -> None:
+def _begin_attempt(run: RunDirectory, current: dict[str, Any], queue: bool) -> None:
     """Write the status of a run whose next attempt is about to be started; raises as :func:`resume`."""
     if current["state"] in LIVE:
         raise LaunchRefused(f"{run.id} is live ({current['state']}); stop it first.")
@@ -150,13 +192,16 @@ def _begin_attempt(run: RunDirectory, current: dict[str, Any]) -> None:
     if store.step_folders(run) and not store.checkpoints(run):
         advice = f"Start it anew: qltui launch {run.run_yaml}"
         raise LaunchRefused(f"Only adapters of {run.id} were kept; it can't go on from them. {advice}")
-    leased = _lease(read_file(run.run_yaml), _live_runs())
+    config, live = read_file(run.run_yaml), leases.live_runs()
+    place = leases.read_place(run) or (queueing.last_place(config, live, None) if queue else None)
+    leased, waiting = _turn(config, live, place)
+    leases.write_place(run, place if waiting else None)
     last = run.last_attempt()
     attempt = last.number + 1 if last else 1
-    begun = RunState({**current, "gpus": _uuids(leased), "supervisor": None, "attempt": attempt})
+    begun = RunState({**current, "supervisor": None, "attempt": attempt})
     kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
     run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
-    write_json(run.status_json, {**begun.status(), **kept, "updated": time.time()})
+    write_json(run.status_json, {**begun.status(), **kept, **_start_of(leased, waiting), "updated": time.time()})
 
 
 def _is_orphan(run: RunDirectory, current: dict[str, Any]) -> bool:
@@ -183,8 +228,10 @@ def request_checkpoint(run: RunDirectory) -> None:
     """Ask a run to save a checkpoint after its current step and go on.
 
     Raises:
-        LaunchRefused: the run isn't live, or the request can't be written.
+        LaunchRefused: the run isn't live, or waits in the queue, or the request can't be written.
     """
+    if status.read_written(run)["state"] == "queued":
+        raise LaunchRefused(f"{run.id} is queued; there is nothing to save yet.")
     _request(run, "checkpoint")
 
 
@@ -215,39 +262,6 @@ def _as_refusal(what: str) -> Iterator[None]:
         raise LaunchRefused(f"{what}: {error.strerror or error}. {advice}") from None
 
 
-def _live_runs() -> list[dict[str, Any]]:
-    return [one for one in store.list_runs() if one["state"] in LIVE]
-
-
-def _uuids(leased: list[gpus.Gpu]) -> list[str]:
-    return [gpu.uuid for gpu in leased]
-
-
-def _lease(config: RunConfig, live: list[dict[str, Any]]) -> list[gpus.Gpu]:
-    """The GPUs this launch takes: those it names, else the first that no live run has.
-
-    Raises:
-        LaunchRefused: they are a live run's, or not there.
-    """
-    visible = [] if config.hardware.device is Device.CPU else gpus.visible_gpus()
-    if not uses_gpu(config, len(visible)):
-        return []
-    taken = {uuid: one["id"] for one in live for uuid in one["gpus"]}
-    named = [gpu for name in config.hardware.gpus if (gpu := gpus.find(name, visible))]
-    if len(named) < len(config.hardware.gpus):
-        raise LaunchRefused(f"Of the GPUs {', '.join(config.hardware.gpus)} only {len(named)} are there.")
-    for gpu in named:
-        if gpu.uuid in taken:
-            advice = "Wait until it ends, stop it, or choose other GPUs with --set hardware.gpus=[...]"
-            raise LaunchRefused(f"GPU {gpu.number} is in use by the live run {taken[gpu.uuid]}. {advice}")
-    free = named or [gpu for gpu in visible if gpu.uuid not in taken]
-    wanted = gpus_per_node(config, len(free))
-    if len(free) < wanted:
-        owners = ", ".join(sorted(set(taken.values()))) or "no run of ours"
-        raise LaunchRefused(f"GPUs wanted: {wanted}, free: {len(free)}; the others are in use by {owners}.")
-    return free[:wanted]
-
-
 def _free_id(name: str) -> str:
     """Name and time; a number on top if that is taken."""
     first = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -258,12 +272,12 @@ def _free_id(name: str) -> str:
     return candidate
 
 
-def _first_status(run: RunDirectory, config: RunConfig, leased: list[str]) -> dict[str, Any]:
+def _first_status(run: RunDirectory, config: RunConfig) -> dict[str, Any]:
     """``status.json`` of a run whose supervisor is about to be started."""
     now = time.time()
     identity = {
         "id": run.id, "name": config.name, "run_dir": str(run.path), "method": config.method.name.value,
         "strategy": config.strategy.name.value, "model": config.model.path, "data": config.data.path,
-        "created": now, "updated": now, "gpus": leased,
+        "created": now, "updated": now,
     }  # fmt: skip
     return RunState(identity).status() | {"total_steps": config.training.max_steps}

@@ -315,6 +315,7 @@ class RunState:
             "accuracy": self.accuracy,
             "exact_match": dict(self.exact_match),
             "sample": dict(self.sample) if self.sample else None,
+            "waiting_for": None,  # a queued run's supervisor says here for whom
             "reason": None,
             "failure": None,
             "exit_code": None,

@@ -60,12 +60,18 @@ def unseen(run: RunDirectory, current: dict[str, Any]) -> str | None:
     away = sorted(host for host, is_there in alive.items() if is_there is None)
     if not away or any(alive.values()):
         return None
-    folders = [run.path, run.telemetry, *([attempt.events_dir] if attempt else [])]
-    last = max(_modified(path) for folder in folders for path in (folder, *_files(folder)))
-    silent = words.duration(max(0.0, time.time() - last))
+    silent = words.duration(silence(run))
     return (
         f"Its processes are on {', '.join(away)}: from {host_name()} they cannot be seen. They last wrote {silent} ago."
     )
+
+
+def silence(run: RunDirectory) -> float:
+    """Seconds since any process of the run wrote a file."""
+    attempt = run.last_attempt()
+    folders = [run.path, run.telemetry, *([attempt.events_dir] if attempt else [])]
+    last = max(_modified(path) for folder in folders for path in (folder, *_files(folder)))
+    return max(0.0, time.time() - last)
 
 
 def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[str, Any]:
@@ -89,8 +95,11 @@ def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[s
 
 def _not_started(path: Path, written: dict[str, Any]) -> dict[str, Any]:
     """The status of an attempt that has no record of its launch yet; ``path`` is as old as the wait."""
+    if written["state"] == "queued" and written["supervisor"]:
+        reason = "Its supervisor was ended while it was queued; resume it and it takes its place again."
+        return {**written, "state": "lost", "reason": reason, "exit_code": 1}
     if time.time() - _modified(path) < STARTING_SECONDS:
-        return {**written, "state": "starting"}
+        return {**written, "state": "queued" if written["state"] == "queued" else "starting"}
     reason = "It was never started; resume it to start it."
     return {**written, "state": "lost", "reason": reason, "exit_code": 1}
 

@@ -2,7 +2,8 @@
 
 Starts ``engine.launch``, samples telemetry, follows the events, keeps ``status.json`` true, and writes how it ended.
 Losing it costs the run nothing: the ranks are the launcher's, and readers then judge from events and exit records.
-With ``--adopt`` it looks after the attempt that a lost one left running, instead of starting another.
+With ``--adopt`` it looks after the attempt that a lost one left running, instead of starting another; with
+``--queued`` it waits until the run's turn has come.
 What it prints, and what the launcher prints, goes to ``supervisor.log``. Options it does not know are the launcher's.
 """
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="qltui.runs.supervisor", description="Look after one attempt of a run.")
     parser.add_argument("run_dir", type=Path, help="directory with run.yaml")
     parser.add_argument("--adopt", action="store_true", help="look after the attempt that is running")
+    parser.add_argument("--queued", action="store_true", help="wait for the run's turn first")
     options, launcher_options = parser.parse_known_args(arguments)
     run = RunDirectory(options.run_dir)
     with open(run.supervisor_log, "ab") as claimed:  # no second one may adopt what this one looks after
@@ -52,6 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
             if options.adopt and isinstance(error, BlockingIOError):
                 print(f"error: run {run.id} has a supervisor", file=sys.stderr)
                 return 1
+        signal.signal(signal.SIGHUP, lambda *_: None)  # not ignored: that would be inherited by the launcher
+        if options.queued:
+            from qltui.runs.queueing import Waiting  # only here: other supervisors do without what it imports
+
+            its_gpus = Waiting(run).wait()
+            if its_gpus is None:
+                return int(status.read_written(run)["exit_code"])
+            launcher_options += its_gpus
         ended = Supervisor(run).supervise(None if options.adopt else launcher_options)
     return int(ended["exit_code"])
 
@@ -103,7 +113,6 @@ class Supervisor:
         Returns the final status.
         """
         self._write(self._state.status())
-        signal.signal(signal.SIGHUP, lambda *_: None)  # not ignored: that would be inherited by the launcher
         launcher = Adopted(self.run) if launcher_options is None else self._launcher(launcher_options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: launcher.terminate())

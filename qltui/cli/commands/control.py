@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from engine.config.schema import ConfigError
-from qltui.cli import exits
+from qltui.cli import exits, output
 from qltui.cli.selecting import find_run
-from qltui.runs import launching
+from qltui.runs import launching, status
 
 if TYPE_CHECKING:
     import argparse
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 def run_stop(arguments: argparse.Namespace) -> int:
     """Ask a live run to save and stop, or to end at once."""
     run = find_run(arguments.run)
+    was_queued = status.read_written(run)["state"] == "queued"
     try:
         launching.request_stop(run, now=arguments.now)
     except launching.LaunchRefused as error:
         raise exits.Refused(str(error)) from None
+    if was_queued:
+        print(f"{run.id} is taken out of the queue.", file=sys.stderr)
+        return exits.FINE
     how = "ends now; what was not saved is lost" if arguments.now else "saves and stops after its current step"
     print(f"{run.id} {how}. Follow it: qltui watch {run.id}", file=sys.stderr)
     return exits.FINE
@@ -30,10 +34,11 @@ def run_resume(arguments: argparse.Namespace) -> int:
     """Start a new attempt of a run that is not running."""
     run = find_run(arguments.run)
     try:
-        launching.resume(run)
+        launching.resume(run, queue=arguments.queue)
     except (launching.LaunchRefused, ConfigError) as error:
         raise exits.Refused(str(error)) from None
     print(run.id, flush=True)
+    output.print_wait(status.read_written(run))
     if arguments.wait:
         from qltui.cli.waiting import wait
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from engine.config.schema import ConfigError
 from qltui.advice.findings import Severity
 from qltui.cli import exits, output
+from qltui.cli.selecting import find_run
 from qltui.configs import loading
+from qltui.runs import status
 from qltui.runs.assessment import Assessment, as_problem, assess
 from qltui.runs.sanitise import clean
 
@@ -45,8 +47,9 @@ def run_launch(arguments: argparse.Namespace) -> int:
         print(run_yaml(assessed.config), end="")
         print("Nothing was started: this is the run.yaml a launch would write.", file=sys.stderr)
         return exits.FINE
-    run = _start(assessed)
+    run = _start(assessed, arguments)
     print(run.id, flush=True)
+    output.print_wait(status.read_written(run))
     return _stay(run, arguments)
 
 
@@ -103,11 +106,12 @@ def _say(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
-def _start(assessed: Assessment) -> RunDirectory:
+def _start(assessed: Assessment, arguments: argparse.Namespace) -> RunDirectory:
     from qltui.runs import launching
 
+    after = None if arguments.after is None else find_run(arguments.after)
     try:
-        return launching.launch(assessed)
+        return launching.launch(assessed, queue=arguments.queue, after=after)
     except launching.LaunchRefused as error:
         raise exits.Refused(str(error)) from None
 
