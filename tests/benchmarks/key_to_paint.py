@@ -86,8 +86,12 @@ class Typist:
         """Draw what comes in this time; whether anything came."""
         if not select.select([self.terminal.master], [], [], seconds)[0]:
             return False
-        self.screen.feed(os.read(self.terminal.master, 65536))
+        self.take(os.read(self.terminal.master, 65536))
         return True
+
+    def take(self, data: bytes) -> None:
+        """Draw what came."""
+        self.screen.feed(data)
 
     def rest(self, seconds: float) -> None:
         """Keep reading."""
@@ -98,7 +102,8 @@ class Typist:
     def wait(self, shown: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + GIVE_UP_SECONDS
         while not shown():
-            if not self.read(0.5) and time.monotonic() > end:
+            self.read(0.5)
+            if time.monotonic() > end and not shown():
                 sys.exit(f"never shown: {what}. On screen:\n{self.screen.text}")
 
     def press(self, keys: str, shown: Callable[[], bool], kind: str = "") -> None:

@@ -10,7 +10,6 @@ from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
 from engine.events import is_alive
@@ -115,7 +114,7 @@ class Monitor(RunActions):
                     yield GpuRows(id="gpus")
                     yield Phases(id="phases")
             yield LogPanel(id="log")
-        yield Static(id="warning", markup=False)
+        yield Line(id="warning", markup=False)
         yield HealthLine(id="health")
         yield Footer()
 
@@ -225,7 +224,7 @@ class Monitor(RunActions):
         self.query_one(LogPanel).border_title = Content(f"Log [4] · {self.query_one(LogTail).told}")
 
     def _warn(self, message: str, count: int = 1) -> None:
-        line = self.query_one("#warning", Static)
+        line = self.query_one("#warning", Line)
         more = f"  (and {count - 1} more)" if count > 1 else ""
         line.update(Content.assemble(("▲ ", "bold"), words.plain(message), (more, "$muted")) if message else "")
         line.display = bool(message)

@@ -104,6 +104,8 @@ class ChartCanvas(Widget):
         self._strips: list[Strip] = []
         self._drawn: tuple[Size, str, bool] | None = None
         self._styles: dict[str, Style] = {}
+        self._known_styles: dict[tuple[str, bool], dict[str, Style]] = {}
+        """Styles by theme and focus: getting them takes longer than drawing."""
         self._plot: tuple[View, drawing.Frame] | None = None
         self._under_cursor: list[drawing.Row] | None = None
         """The plot without the cursor line, which moves more often than it changes."""
@@ -226,8 +228,11 @@ class ChartCanvas(Widget):
         if self._drawn is None or self._drawn[0] != now[0]:
             self._under_cursor = None
         styles = self._styles
-        if self._drawn is None or self._drawn[1:] != now[1:]:  # getting them takes longer than drawing
-            styles = {name.removeprefix("line-chart--"): self.get_component_rich_style(name) for name in PARTS}
+        if self._drawn is None or self._drawn[1:] != now[1:]:
+            styles = self._known_styles.get(now[1:]) or {
+                name.removeprefix("line-chart--"): self.get_component_rich_style(name) for name in PARTS
+            }
+            self._known_styles[now[1:]] = styles
         before = zip(self._rows, self._strips, strict=True) if styles is self._styles else ()
         known = dict(enumerate(before))
         self._styles, self._rows = styles, self._draw_rows(*self.content_size)

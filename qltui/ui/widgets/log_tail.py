@@ -122,10 +122,16 @@ class LogTail(ScrollView, can_focus=True):
 
     def _grown(self) -> None:
         """There are more rows now, or less. Scrolling is forced, as a scrollbar that is to come is not there yet."""
-        self.virtual_size = Size(1, len(self._log.rows))
+        self._measure()
         if self.following:
             self.scroll_end(animate=False, force=True, immediate=True, x_axis=False)
         self.refresh()
+
+    def _measure(self) -> None:
+        """Have as many rows to scroll through as there are, without the screen's being laid out anew for each."""
+        size = Size(1, len(self._log.rows))
+        self.set_reactive(LogTail.virtual_size, size)
+        self._scroll_update(size)
 
     def _show_anew(self) -> None:
         """Show what the choices now come to, at the end of it."""
@@ -264,7 +270,7 @@ class LogTail(ScrollView, can_focus=True):
             self._tell()
             return
         added = self._log.put_before(message.lines)
-        self.virtual_size = Size(1, len(self._log.rows))
+        self._measure()
         self._placing = True
         self.scroll_to(y=self.scroll_offset.y + added, animate=False, immediate=True)
         self._placing = False

@@ -9,9 +9,9 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from qltui.ui import words
+from qltui.ui.widgets.line import Line
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -66,17 +66,17 @@ class ProgressLine(Horizontal):
     """
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="state", markup=False)
+        yield Line(classes="state", markup=False)
         yield Bar()
-        yield Static(classes="figures", markup=False)
+        yield Line(classes="figures", markup=False)
 
     def show(self, status: dict[str, Any]) -> None:
         """Show a status."""
         text, colour = words.state(status["state"])
-        self.query_one(".state", Static).update(Content.styled(text, f"bold {colour}"))
+        self.query_one(".state", Line).update(Content.styled(text, f"bold {colour}"))
         step, total = status["step"], status["total_steps"]
         self.query_one(Bar).show(step / total if total else 0.0)
-        self.query_one(".figures", Static).update(Content("  ").join(self._figures(status, step, total)))
+        self.query_one(".figures", Line).update(Content("  ").join(self._figures(status, step, total)))
 
     def _figures(self, status: dict[str, Any], step: int, total: int | None) -> list[Content]:
         def figure(name: str, value: str, unit: str = "") -> Content:
