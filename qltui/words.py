@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 UNKNOWN = "–"
+FOREVER = 1e12
+"""Seconds that no time span of ours reaches: such a figure is no figure."""
 
 
 def duration(seconds: float | None) -> str:
     """A time span in its two largest units, as ``2 h 07 m``; a dash if unknown."""
-    if seconds is None or seconds < 0:
+    if seconds is None or not 0 <= seconds < FOREVER:
         return UNKNOWN
     whole = round(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60

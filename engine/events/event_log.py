@@ -71,6 +71,8 @@ KINDS: dict[str, dict[str, str]] = {
         "step_time": "seconds", "data_time": "seconds of it waiting for data",
         "forward_time": "seconds of it, over all micro batches, as the device computes (rank 0)",
         "backward_time": "the same", "optimizer_time": "the same",
+        "own_time": "seconds in decoder layers' forward passes, where a rank waits for no other; of one step of some",
+        "own_positions": "positions those layers computed in that time, padding included, summed over layers",
         **MEMORY,
     },
     "evaluation": {
@@ -143,8 +145,17 @@ def number(value: Any) -> float | None:
     """A number from an event, 'nan' and 'inf' included; None where there is none."""
     try:
         return None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
+
+
+def parse(data: bytes) -> dict[str, Any] | None:
+    """The object that some JSON is; None if it is no JSON, or no object."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class EventReader:
@@ -166,11 +177,12 @@ class EventReader:
     def read(self) -> list[dict[str, Any]]:
         """New whole events, oldest first; at most one chunk that has any, so call again while it returns some."""
         while True:
-            offset, events = self.offset, self._read_chunk()
+            offset, events = self.offset, self.read_chunk()
             if events or self.offset == offset:  # a chunk of nothing but holes and garbage is not the end
                 return events
 
-    def _read_chunk(self) -> list[dict[str, Any]]:
+    def read_chunk(self) -> list[dict[str, Any]]:
+        """The events of the next chunk: there may be none in it though more come after. ``offset`` tells."""
         try:
             with open(self.path, "rb") as file:
                 if os.fstat(file.fileno()).st_size < self.offset:
@@ -185,12 +197,8 @@ class EventReader:
         self.offset += end
         events = []
         for line in data[:end].splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                self.skipped += 1
-                continue
-            if isinstance(event, dict) and isinstance(event.get("kind"), str):
+            event = parse(line) if line.startswith(b"{") else None  # garbage is told sooner so
+            if event is not None and isinstance(event.get("kind"), str):
                 events.append(event)
             else:
                 self.skipped += 1

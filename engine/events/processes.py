@@ -36,7 +36,7 @@ def identity(pid: int | None = None) -> dict[str, Any]:
 
 def is_alive(process: Mapping[str, Any] | None) -> bool | None:
     """Whether the very process of an :func:`identity` still runs; None if it is on another host: nobody here knows."""
-    if not process or not isinstance(process.get("pid"), int):
+    if not isinstance(process, dict) or not isinstance(process.get("pid"), int):
         return False
     if process.get("host") != host_name():
         return None

@@ -11,10 +11,15 @@ import json
 import os
 from pathlib import Path
 
+from engine.events.event_log import parse
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+LARGEST_JSON = 32 * 1024 * 1024
+"""Bytes; a file that is larger is cut, and so no JSON."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -32,12 +37,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None if it is missing, unreadable or no object."""
+    """The object in a JSON file; None if it is missing, unreadable, larger than any of ours or no object."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        with open(path, "rb") as file:
+            return parse(file.read(LARGEST_JSON))
+    except OSError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 class Attempt:

@@ -13,6 +13,7 @@ import time
 
 from engine.events import Attempt, EventReader, RunDirectory, read_json, write_json
 from qltui.runs.levels import Ladder, read_points
+from qltui.runs.sense import STATUS, fitting
 from qltui.runs.state import RunState
 
 TYPE_CHECKING = False  # `qltui status` loads this
@@ -89,7 +90,9 @@ class Reduction:
         attempt = attempts[document["attempt"]] if document["attempt"] else None
         readers = {int(rank): _reader_at(attempt, int(rank), offset) for rank, offset in document["offsets"].items()}
         self.state.restore(document["state"])
-        self.state.status()  # raises where something in it is no status
+        told = self.state.status()
+        if len(fitting(told, STATUS)) < len(told):
+            raise ValueError("what was written down is no status")
         if curves:
             found = read_points(levels_of(self.run), NAME, document["ladder"], ROWS)
             self.state.series.update({key: found[key] for key in self.state.series.keys() & found.keys()})
@@ -106,14 +109,21 @@ class Reduction:
             for rank in ranks_of(self.attempt.events_dir) if self.attempt else []:
                 if rank > 0 and following:
                     continue
-                for event in self._reader(rank).read():
-                    self.state.apply(event)
-                    found = True
+                found |= self._read_chunk(rank)
             if not found:
                 if following is None:
                     return True
                 self.attempt, self._readers = following, {}
         return False
+
+    def _read_chunk(self, rank: int) -> bool:
+        """Apply the next events of a rank; whether there was anything, be it garbage, of which there may be much."""
+        reader = self._reader(rank)
+        before = reader.offset
+        for event in reader.read_chunk():
+            if self.attempt and event.get("attempt", 1) == self.attempt.number:  # else it is not what it says
+                self.state.apply(event)
+        return reader.offset != before
 
     def _reader(self, rank: int) -> EventReader:
         if rank not in self._readers and self.attempt:

@@ -9,6 +9,7 @@ from collections import deque
 
 from engine.events import PHASES, number
 from qltui.runs.levels import Ladder, bound
+from qltui.runs.sense import MOST, finite, text, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +48,18 @@ BY_RANK = ("ranks", "pids", "phases", "failures")
 Point = tuple[float, float]
 
 
-def whole(value: Any) -> int | None:
-    """A whole number from an event; None where there is none."""
-    try:
-        return None if value is None or isinstance(value, bool) else int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+def blank_rank(rank: int) -> dict[str, Any]:
+    """A rank that has told nothing yet."""
+    return {
+        "rank": rank, "node": 0, "host": None, "step": 0, "step_time": None, "data_time": None,
+        **dict.fromkeys(MEMORY), "memory_by_phase": {},
+    }  # fmt: skip
+
+
+def _seconds(value: Any) -> float | None:
+    """A time span from an event; None where there is none."""
+    seconds = finite(value)
+    return seconds if seconds is not None and 0 <= seconds <= MOST else None
 
 
 def _by_gpu(told: list[Any], before: list[dict[str, int | None]]) -> list[dict[str, int | None]]:
@@ -76,7 +83,7 @@ class RunState:
         self.sample: dict[str, Any] | None = None
         self.ladder: Ladder | None = None
         """Where the curves are folded into levels too, of whoever keeps these."""
-        self.updated: float | None = number(base.get("updated"))
+        self.updated: float | None = finite(base.get("updated"))
         self.total_steps: int | None = whole(base.get("total_steps"))
         self.begin(whole(base.get("attempt")) or 1)
 
@@ -107,19 +114,20 @@ class RunState:
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event. Kinds, fields and states of newer versions are passed over."""
-        attempt, rank = whole(event.get("attempt")) or 1, whole(event.get("rank")) or 0
-        if attempt < self.attempt:
+        attempt, rank = whole(event.get("attempt")) or 1, whole(event.get("rank", 0))
+        if attempt < self.attempt or rank is None or rank < 0:
             return
         if attempt > self.attempt:
             self.begin(attempt)
-        self.updated = number(event.get("wall")) or self.updated
+        self.updated = finite(event.get("wall")) or self.updated
         handler = getattr(self, f"_on_{event.get('kind')}", None)
         if handler:
             handler(event, rank)
 
     def _on_started(self, event: Mapping[str, Any], rank: int) -> None:
-        self._rank(rank).update(node=whole(event.get("node")) or 0, host=event.get("host"))
-        self.pids[rank] = {"pid": event.get("pid"), "host": event.get("host")}
+        host = text(event.get("host"))
+        self._rank(rank).update(node=whole(event.get("node")) or 0, host=host)
+        self.pids[rank] = {"pid": whole(event.get("pid")), "host": host}
         self._set_total(event)
 
     def _on_state(self, event: Mapping[str, Any], rank: int) -> None:
@@ -133,26 +141,32 @@ class RunState:
         self._set_total(event)
 
     def _on_step(self, event: Mapping[str, Any], rank: int) -> None:
-        step = whole(event.get("step")) or 0
+        step = whole(event.get("step"))
+        if step is None or step < 0:  # would take the curves back to their beginning
+            return
         row = self._rank(rank)
         row["step"] = step
-        row["step_time"], row["data_time"] = number(event.get("step_time")), number(event.get("data_time"))
+        row["step_time"], row["data_time"] = _seconds(event.get("step_time")), _seconds(event.get("data_time"))
+        own = number(event.get("own_time"))
+        if own:
+            row["own"] = {"step": step, "seconds": own, "positions": whole(event.get("own_positions"))}
         self._memory(event, rank)
         if rank != 0:
             return
         self.step = step
-        self.loss, self.epoch = number(event.get("loss")), number(event.get("epoch"))
-        tokens, seconds = number(event.get("tokens")), row["step_time"]
+        self.loss, self.epoch = number(event.get("loss")), finite(event.get("epoch"))
+        tokens, seconds = finite(event.get("tokens")), row["step_time"]
         if tokens is not None and seconds:
             self._recent.append((tokens, seconds))
-        values = {key: number(event.get(key)) for key in ("loss", "learning_rate", "grad_norm", "step_time", "wall")}
+        values = {key: number(event.get(key)) for key in ("loss", "learning_rate", "grad_norm")}
+        values |= {"step_time": seconds, "wall": finite(event.get("wall"))}
         speed = tokens / seconds if tokens is not None and seconds else None
         self._point(step, {**values, "tokens_per_second": speed, "memory": number(event.get("memory_allocated"))})
         self._time_phases(event, seconds)
 
     def _time_phases(self, event: Mapping[str, Any], seconds: float | None) -> None:
         """Note where the seconds of a step went: to the phases it tells of, the rest is ``other``."""
-        told = {phase: number(event.get(f"{phase}_time")) for phase in TIMED}
+        told = {phase: _seconds(event.get(f"{phase}_time")) for phase in TIMED}
         times = {phase: value for phase, value in told.items() if value is not None}
         if seconds is not None and times:
             self._phase_times.append({**times, "other": max(0.0, seconds - sum(times.values()))})
@@ -186,12 +200,12 @@ class RunState:
         loss = number(event.get("loss"))
         if loss is not None:
             self.eval_loss = loss
-            self._point(whole(event.get("step")) or 0, {"eval_loss": loss})
-        accuracy = number(event.get("accuracy"))
+            self._point(max(0, whole(event.get("step")) or 0), {"eval_loss": loss})
+        accuracy = finite(event.get("accuracy"))
         self.accuracy = self.accuracy if accuracy is None else accuracy
         when = str(event.get("when"))
         if when in self.exact_match and event.get("exact_match") is not None:
-            self.exact_match[when] = number(event["exact_match"])
+            self.exact_match[when] = finite(event["exact_match"])
 
     def _on_sample(self, event: Mapping[str, Any], rank: int) -> None:
         """Keep the first row answered, with what the model wrote before and after."""
@@ -227,16 +241,10 @@ class RunState:
 
     def _on_finished(self, event: Mapping[str, Any], rank: int) -> None:
         if rank == 0:
-            self.outcome, self.adapter = event.get("outcome"), event.get("adapter") or self.adapter
+            self.outcome, self.adapter = text(event.get("outcome")), text(event.get("adapter")) or self.adapter
 
     def _rank(self, rank: int) -> dict[str, Any]:
-        return self.ranks.setdefault(
-            rank,
-            {
-                "rank": rank, "node": 0, "host": None, "step": 0, "step_time": None, "data_time": None,
-                **dict.fromkeys(MEMORY), "memory_by_phase": {},
-            },
-        )  # fmt: skip
+        return self.ranks.setdefault(rank, blank_rank(rank))
 
     def _memory(self, event: Mapping[str, Any], rank: int) -> None:
         """What the rank uses now; its peak only grows, for that of a phase may be lower than the rank's."""

@@ -8,10 +8,11 @@ import time
 from engine.events import Attempt, RunDirectory, is_alive, read_json, start_time
 from engine.events.processes import host_name
 from qltui import words
+from qltui.runs import sense
 from qltui.runs.ending import LOST, conclude
 from qltui.runs.reduction import Reduction
 from qltui.runs.reduction import ranks_of as ranks_of
-from qltui.runs.state import FINAL, LIVE, RunState
+from qltui.runs.state import FINAL, LIVE, RunState, blank_rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def unseen(run: RunDirectory, current: dict[str, Any]) -> str | None:
     if current["state"] not in LIVE:
         return None
     attempt = run.last_attempt()
-    launch = (read_json(attempt.launch_json) if attempt else None) or {}
+    launch = _launch(attempt) or {}
     processes = [current["supervisor"], launch.get("launcher"), *launch.get("ranks", [])]
     alive = {str(one.get("host")): is_alive(one) for one in processes if one}
     away = sorted(host for host, is_there in alive.items() if is_there is None)
@@ -79,14 +80,14 @@ def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[s
     attempt = run.last_attempt()
     if attempt is None or written["attempt"] > attempt.number:
         return _not_started(run.status_json, written)
-    launch = read_json(attempt.launch_json)
+    launch = _launch(attempt)
     if launch is None:
         return _without_launcher(attempt, written, state)
     state.identity["gpus"] = launch.get("gpus", [])
     processes = [launch.get("launcher"), *launch.get("ranks", [])]
     if any(is_alive(process) is not False for process in processes):
         return state.status()
-    exits = read_json(attempt.exits_json) or {}
+    exits = sense.fitting(read_json(attempt.exits_json) or {}, sense.EXITS)
     world_size = launch.get("world_size") or len(launch.get("ranks", []))
     if len(exits.get("ranks", {})) < world_size:
         return _lost(state, LOST)
@@ -137,10 +138,27 @@ def read_written(run: RunDirectory) -> dict[str, Any]:
     """``status.json`` with every field a status has, whatever is missing in the file."""
     known = read_json(run.status_json) or {}
     empty = RunState({"id": run.id, "name": run.id, "run_dir": str(run.path)}).status()
-    written = {**empty, **known}
+    written = {**empty, **_sound(known, empty)}
     if written["state"] not in (*LIVE, *FINAL):
         written["state"] = "starting"
     return written
+
+
+def _sound(known: dict[str, Any], empty: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a status that make sense; where some do not, its word on how the run stands counts no more."""
+    sound = sense.fitting(known, sense.STATUS)
+    if len(sound) < len(known):
+        sound |= {"state": "starting", "supervisor": None}
+    for key in ("audits", "exact_match"):
+        sound[key] = {**empty[key], **sound.get(key, {})}
+    sound["ranks"] = [{**blank_rank(row["rank"]), **row} for row in sound.get("ranks", [])]
+    return sound
+
+
+def _launch(attempt: Attempt | None) -> dict[str, Any] | None:
+    """``launch.json`` of an attempt; None without one."""
+    told = read_json(attempt.launch_json) if attempt else None
+    return None if told is None else sense.fitting(told, sense.LAUNCH)
 
 
 def _lost(state: RunState, reason: str) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from typing import TYPE_CHECKING
 
-from engine.events import number, read_json
+from engine.events import parse, read_json
+from qltui.runs import sense
 from qltui.runs.levels import bound, read_points
+from qltui.runs.sense import finite, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,13 +39,16 @@ NONSENSE = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError
 def points_of(sample: Mapping[str, Any]) -> dict[str, float]:
     """What of a sample is shown over time, by name: ``gpu<index>.memory_used`` and so on, ``host.memory_used``."""
     points = {}
-    for place, gpu in enumerate(sample.get("gpus") or []):
-        index = gpu.get("index")
+    gpus = sample.get("gpus")
+    for place, gpu in enumerate(gpus if isinstance(gpus, list) else []):
+        if not isinstance(gpu, dict):
+            continue
+        index = whole(gpu.get("index"))
         for field in GPU_FIELDS:
-            value = number(gpu.get(field))
+            value = finite(gpu.get(field))
             if value is not None:
                 points[f"gpu{place if index is None else index}.{field}"] = value
-    total, available = number(sample.get("memory_total")), number(sample.get("memory_available"))
+    total, available = finite(sample.get("memory_total")), finite(sample.get("memory_available"))
     if total is not None and available is not None:
         points["host.memory_used"] = total - available
     return points
@@ -61,12 +65,11 @@ def together(samples: list[dict[str, Any]]) -> dict[str, Any]:
     Its ``wall`` is that of the oldest, so that a host that fell silent is noticed.
     """
     newest: dict[str, Any] = {}
-    for sample in samples:
-        here = {"host": sample.get("host")}
-        gpus = [{**here, **row} for row in sample.get("gpus") or [] if isinstance(row, dict)]
-        ranks = [row for row in sample.get("ranks") or [] if isinstance(row, dict)]
-        walls = [wall for one in (newest, sample) if (wall := number(one.get("wall"))) is not None]
-        both = {"gpus": newest.get("gpus", []) + gpus, "ranks": newest.get("ranks", []) + ranks}
+    for told in samples:
+        sample = sense.sample(told)
+        gpus = [{"host": sample["host"], **row} for row in sample["gpus"]]
+        walls = [wall for one in (newest, sample) if (wall := one.get("wall")) is not None]
+        both = {"gpus": newest.get("gpus", []) + gpus, "ranks": newest.get("ranks", []) + sample["ranks"]}
         newest = {**sample, **both, "wall": min(walls, default=None)}
     return newest
 
@@ -113,11 +116,8 @@ def _size(path: str) -> int:
 def _parse(lines: list[bytes]) -> list[dict[str, Any]]:
     samples: list[dict[str, Any]] = []
     for line in lines:
-        try:
-            sample = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(sample, dict):
+        sample = parse(line)
+        if sample is not None:
             samples.append(sample)
     return samples
 
@@ -210,7 +210,7 @@ class HostHistory:
         size, length = _size(path), TAIL
         while length < size and self._until > -math.inf:
             samples = _samples(path, length)
-            if samples and (number(samples[0].get("wall")) or 0.0) <= self._until:
+            if samples and (finite(samples[0].get("wall")) or 0.0) <= self._until:
                 return length
             length *= 4
         return size
@@ -218,7 +218,7 @@ class HostHistory:
     def _take(self, samples: list[dict[str, Any]]) -> None:
         for sample in samples:
             self.newest = sample
-            wall = number(sample.get("wall"))
+            wall = finite(sample.get("wall"))
             if wall is None or wall <= self._until:
                 continue
             self._until = wall
