@@ -22,7 +22,9 @@ class Device(NamedTuple):
     """Of the GPU on its host; None of a rank whose GPU, if it has one, was not sampled."""
     name: str = ""
     lost: bool = False
-    """Whether the driver no longer answers for it."""
+    """Whether the driver counts it as lost."""
+    silent: float | None = None
+    """Seconds for which the driver has owed an answer; None while it answers."""
     allocated: int | None = None
     """Tensors, by the rank's word."""
     reserved: int | None = None
@@ -115,6 +117,7 @@ def _device(
         number=(place if index is None else index) if gpu else None,
         name=str(gpu.get("name") or ""),
         lost=bool(gpu.get("lost")),
+        silent=gpu.get("silent"),
         allocated=resident if allocated is None else allocated,
         reserved=part.get("memory_reserved"),
         peak=part.get("memory_peak"),

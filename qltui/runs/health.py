@@ -139,8 +139,7 @@ def _heartbeat(signs: Signs) -> Iterator[Verdict]:
     if supervisor and signs.supervised is False:
         yield Verdict(
             "heartbeat", "error", "its supervisor is gone, its ranks are not", f"{newest}; GPU samples have ended",
-            f"the run may go on to its end: steps still come while it does. Stop it{signs.key('s')}, or resume it"
-            " once it ended",
+            f"it goes on while steps come. Give it another supervisor{signs.key('u')}, or stop it{signs.key('s')}",
         )  # fmt: skip
     elif supervisor and signs.supervised is None and signs.is_silent and _long(signs, quiet):
         host = supervisor.get("host") or "another host"
@@ -162,6 +161,13 @@ def _lost(signs: Signs) -> Iterator[Verdict]:
         yield Verdict(
             "lost", "error", f"GPU {', '.join(lost)} does not answer", "the driver counts it as lost",
             "its rank ends or hangs: see dmesg for an Xid error, restart the machine and resume the run",
+        )  # fmt: skip
+    silent = {gpu_name(gpu, place): gpu["silent"] for place, gpu in enumerate(signs.gpus) if gpu.get("silent")}
+    if silent:
+        yield Verdict(
+            "silent", "error", f"the driver does not answer for GPU {', '.join(silent)}",
+            f"for {duration(max(silent.values()))}; nothing is known of the GPUs of that host meanwhile",
+            "see dmesg for an Xid error: if there is one, restart the machine and resume the run",
         )  # fmt: skip
 
 
@@ -305,14 +311,20 @@ def _straggling(signs: Signs) -> Iterator[Verdict]:
         return
     rank = max(slow, key=lambda rank: slow[rank].times)
     pace = slow[rank]
-    times = f"{pace.seconds:.2g} s a step, {pace.seconds / pace.times:.2g} s at the pace of the others"
-    waits = pace.data_seconds > pace.seconds * DATA_SHARE
     more = f" and {len(slow) - 1} more" if len(slow) > 1 else ""
+    where = "its GPU's temperature, clock and other processes" if signs.gpus else "what else runs on its host"
+    look = f"see {where}, or leave {'that GPU' if signs.gpus else 'it'} out"
+    if pace.own >= STRAGGLES and pace.own_seconds:
+        facts = f"layers' forward passes take it {pace.own_seconds:.2g} s a step, without waiting for any rank;"
+        facts += f" the others {pace.own_seconds / pace.own:.2g} s"
+    else:
+        facts = f"{pace.seconds:.2g} s a step, {pace.seconds / pace.times:.2g} s at the pace of the others"
+        if pace.data_seconds > pace.seconds * DATA_SHARE:
+            facts += f"; {pace.data_seconds:.2g} s of it wait for data"
+            look = "see what its data comes from"
     yield Verdict(
-        "straggler", "warning", f"rank {rank}{more} is {share(pace.times - 1)} slower than the others",
-        f"{times}; {pace.data_seconds:.2g} s of it wait for data" if waits else times,
-        "all wait for it: see what its data comes from" if waits else
-        "all wait for it: see its GPU's temperature, clock and other processes, or leave that GPU out",
+        "straggler", "warning", f"rank {rank}{more} is {share(pace.times - 1)} slower than the others", facts,
+        f"all wait for it: {look}",
     )  # fmt: skip
 
 

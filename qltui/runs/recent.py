@@ -24,6 +24,10 @@ class Pace(NamedTuple):
     """Median seconds of a step."""
     data_seconds: float
     """Median seconds of it waiting for data."""
+    own: float = 1.0
+    """How many times as long as the others it computes where it waits for none of them; 1 where that is not known."""
+    own_seconds: float | None = None
+    """Median seconds of that in a step."""
 
 
 class Recent:
@@ -36,6 +40,8 @@ class Recent:
         self._attempt = attempt
         self._steps: dict[int, deque[tuple[float, float]]] = {}
         self._newest: dict[int, int] = {}
+        self._own: dict[int, deque[tuple[int, float, float]]] = {}
+        """Of each rank (step, seconds it computed by itself, those a position)."""
         self._sampled: float | None = None
         self.throttled: dict[int, tuple[int, list[str]]] = {}
         """Of each GPU that is held back now, by its place: samples in a row, and the reasons."""
@@ -45,6 +51,7 @@ class Recent:
         if status["attempt"] != self._attempt:
             self._begin(status["attempt"])
         for row in status["ranks"]:
+            self._take_own(row["rank"], row.get("own"))
             rank, step, seconds = row["rank"], row["step"], row.get("step_time")
             if not seconds or self._newest.get(rank) == step:
                 continue
@@ -58,6 +65,13 @@ class Recent:
                 for place, gpu in enumerate(gpus)
                 if gpu.get("throttle")
             }
+
+    def _take_own(self, rank: int, own: Mapping[str, Any] | None) -> None:
+        if own is None:
+            return
+        known = self._own.setdefault(rank, deque(maxlen=SAMPLES))
+        if not known or known[-1][0] != own["step"]:
+            known.append((own["step"], own["seconds"], own["seconds"] / (own["positions"] or 1)))
 
     @property
     def step_time(self) -> float | None:
@@ -79,8 +93,8 @@ class Recent:
     def paces(self) -> dict[int, Pace]:
         """The pace of each rank beside the median; empty while too few steps were seen, and of one rank alone.
 
-        Where ranks wait for each other in every step, all take the same time: what one waits longer for its data than
-        the others is then what all would save without it.
+        Where ranks wait for each other in every step, all take the same time. What one waits longer for its data than
+        the others is then what all would save without it, and so is what it computes longer where it waits for nobody.
         """
         seen = {rank: steps for rank, steps in self._steps.items() if len(steps) >= FEWEST}
         if len(seen) < 2:
@@ -88,11 +102,26 @@ class Recent:
         took = {rank: median(seconds for seconds, _ in steps) for rank, steps in seen.items()}
         waited = {rank: median(wait for _, wait in steps) for rank, steps in seen.items()}
         usual, wait = median_low(took.values()), median_low(waited.values())
+        alone = self._own_times()
         found = {}
         for rank, seconds in took.items():
-            without = max(min(usual, seconds - max(0.0, waited[rank] - wait)), seconds / 100)
-            found[rank] = Pace(seconds / without, seconds, waited[rank])
+            own, own_seconds = alone.get(rank, (1.0, None))
+            without = max(min(usual, (seconds - max(0.0, waited[rank] - wait)) / own), seconds / 100)
+            found[rank] = Pace(seconds / without, seconds, waited[rank], own, own_seconds)
         return found
+
+    def _own_times(self) -> dict[int, tuple[float, float]]:
+        """How many times as long as the others each rank computes by itself, and its seconds of that in a step.
+
+        A rank with longer rows takes longer for a step, one with shorter rows for a position: slow is who does both.
+        """
+        seen = {rank: samples for rank, samples in self._own.items() if len(samples) >= FEWEST}
+        if len(seen) < 2:
+            return {}
+        seconds = {rank: median(took for _, took, _ in samples) for rank, samples in seen.items()}
+        paces = {rank: median(pace for _, _, pace in samples) for rank, samples in seen.items()}
+        usual, pace = median_low(seconds.values()), median_low(paces.values())
+        return {rank: (max(1.0, min(seconds[rank] / usual, paces[rank] / pace)), seconds[rank]) for rank in seen}
 
 
 def gpu_name(gpu: Mapping[str, Any], place: int) -> str:

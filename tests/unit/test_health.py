@@ -40,11 +40,14 @@ def watched(step: int = 300, steps: int = SAMPLES, gpus: Any = (), **by_rank: An
     """What ``steps`` statuses told; ``step_time`` and ``data_time`` are by rank."""
     recent = Recent()
     times, waits = by_rank.get("step_time", [1.0, 1.0]), by_rank.get("data_time", [0.01, 0.01])
+    own = by_rank.get("own")
     for number in range(steps + 1):
         rows = [
             {"rank": rank, "step": step - steps + number, "step_time": times[rank], "data_time": waits[rank]}
             for rank in range(len(times))
         ]
+        for row, (seconds, positions) in zip(rows, own or (), strict=False):
+            row["own"] = {"step": row["step"], "seconds": seconds, "positions": positions}
         recent.take(status_of() | {"ranks": rows}, gpus, float(number))
     return recent
 
@@ -212,6 +215,13 @@ def test_a_slow_fall_is_a_fall() -> None:
 # How fast it goes
 
 
+def test_a_driver_that_does_not_answer_is_told() -> None:
+    gpus = [{"index": 4, "silent": None}, {"index": 5, "silent": 42.0}]
+    (verdict,) = verdicts(signs(gpus=gpus))
+    assert (verdict.name, verdict.finding) == ("silent", "the driver does not answer for GPU 5")
+    assert verdict.evidence.startswith("for 42 s")
+
+
 def test_a_straggler_is_named() -> None:
     (verdict,) = verdicts(signs(recent=watched(step_time=[1.0, 1.0, 1.0, 1.19], data_time=[0.01] * 4)))
     assert verdict.name == "straggler"
@@ -234,6 +244,22 @@ def test_a_rank_that_waits_for_data_makes_all_wait() -> None:
     assert "rank 1" in verdict.finding
     assert "wait for data" in verdict.evidence
     assert recent.paces()[1].times == pytest.approx(1 / 0.6)
+
+
+def test_a_rank_that_computes_slowly_is_named_though_all_steps_take_the_same() -> None:
+    slow = watched(step_time=[1.0] * 4, data_time=[0.01] * 4, own=[(0.3, 1000)] * 3 + [(0.357, 1000)])
+    (verdict,) = verdicts(signs(recent=slow))
+    assert verdict.finding == "rank 3 is 19 % slower than the others"
+    assert verdict.evidence.startswith("layers' forward passes take it 0.36 s a step")
+    assert "the others 0.3 s" in verdict.evidence
+    assert slow.paces()[0].times == 1.0
+
+
+def test_a_rank_with_longer_rows_or_with_shorter_ones_is_not_slow() -> None:
+    longer = watched(own=[(0.3, 1000), (0.45, 1500)])
+    shorter = watched(own=[(0.3, 1000), (0.3, 600)])
+    assert told(recent=longer) == told(recent=shorter) == ["good"]
+    assert told(recent=watched(steps=3, own=[(0.3, 1000), (0.9, 1000)])) == ["good"], "too few steps"
 
 
 def test_a_run_alone_has_no_straggler() -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pynvml
 import pytest
 from support.nvml import MIB, Nvml, h200
+from support.small_runs import wait_until
 
 from engine.events import RunDirectory
 from qltui.facts import gpus as facts
 from qltui.runs import telemetry
-from qltui.runs.telemetry import History, Sampler, history, newest_sample, sampler
+from qltui.runs.telemetry import History, Sampler, history, newest_sample, patience, sampler
 from qltui.runs.telemetry import gpus as gpu_samples
 
 OURS, OTHERS = 4001, 4002
@@ -130,10 +133,65 @@ def test_gpus_belong_to_the_ranks_in_their_order(
     assert [(row["uuid"], row["ranks"]) for row in sample["gpus"]] == [("GPU-2", ranks[0]), ("GPU-1", ranks[1])]
 
 
+class Blocking(Nvml):
+    """A driver whose call about the second GPU does not return, as after an Xid error."""
+
+    def __init__(self, *recorded: dict[str, Any]) -> None:
+        super().__init__(*recorded)
+        self.answers = threading.Event()
+
+    def nvmlDeviceGetUtilizationRates(self, handle: dict[str, Any]) -> Any:  # noqa: N802 - NVML's name
+        if handle["uuid"] == "GPU-1":
+            self.answers.wait()
+        return super().nvmlDeviceGetUtilizationRates(handle)
+
+
+@pytest.fixture
+def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
+    driver = Blocking(h200(0, **BUSY), h200(1, **BUSY))
+    monkeypatch.setattr(facts, "load_nvml", lambda: driver)
+    yield driver
+    driver.answers.set()
+
+
+def test_a_driver_that_blocks_is_waited_for_once_and_said_to_be_silent(
+    blocking: Blocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocking.answers.set()
+    asked = patience.PatientSampler(["GPU-0", "GPU-1"])
+    assert [row["utilization"] for row in asked.rows()] == [97, 97]
+    blocking.answers.clear()
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.01)
+    newest = asked.rows()
+    assert [(row["utilization"], row.get("silent")) for row in newest] == [(97, None), (97, None)], "the last answer"
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 0.0)
+    first, second = asked.rows()
+    assert (first["utilization"], first["silent"], first["name"]) == (None, None, "NVIDIA H200")
+    assert (second["utilization"], second["memory_total"], second["index"]) == (None, 143771 * MIB, 1)
+    assert second["silent"] > 0
+    assert not second["lost"]
+    blocking.answers.set()
+    wait_until(lambda: asked.rows()[1].get("silent") is None, "the driver's answer")
+
+
+def test_a_run_whose_driver_blocks_from_the_start_is_sampled_without_it(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(facts, "load_nvml", lambda: released.wait() and Nvml())
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 0.0)
+    sample = Sampler(run.telemetry, ["GPU-0", "GPU-1"]).sample({0: os.getpid()})
+    assert [(row["uuid"], row["silent"] > 0) for row in sample["gpus"]] == [("GPU-0", True), ("GPU-1", True)]
+    assert sample["memory_available"]
+    released.set()
+
+
 def test_a_sample_of_the_host(run: RunDirectory) -> None:
     sample = Sampler(run.telemetry, []).sample({0: os.getpid()})
     assert 0 < sample["memory_available"] < sample["memory_total"]
-    assert sample["disk_free"] == sample["checkpoints_disk_free"] > 0
+    assert sample["disk_free"] > 0
+    assert sample["checkpoints_disk_free"] == pytest.approx(sample["disk_free"], rel=0.01)  # others write meanwhile
     assert 0 <= sample["swap_free"] <= sample["swap_total"]
     assert (sample["memory_limit"] is None) == (sample["memory_limit_used"] is None)
     assert (sample["gpus"], sample["ranks"][0]["memory"] > 0) == ([], True)

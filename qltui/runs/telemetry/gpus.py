@@ -35,6 +35,8 @@ class GpuSampler:
         self._handles: dict[str, Any] = {}
         self._known: dict[str, dict[str, Any]] = {}
         """What never changes of each GPU, as far as it was told."""
+        self.asking: int | None = None
+        """Place of the GPU that the driver is asked about just now, or was last."""
         self._whole_machine = sees_all_processes()
         if names is None or names:
             try:
@@ -45,7 +47,11 @@ class GpuSampler:
 
     def rows(self, pids: Collection[int] = ()) -> list[dict[str, Any]]:
         """A row for each GPU, in the order they were named; ``pids`` are our own processes."""
-        return [self._row(name, pids) for name in self._names]
+        found = []
+        for place, name in enumerate(self._names):
+            self.asking = place
+            found.append(self._row(name, pids))
+        return found
 
     def _row(self, name: str, pids: Collection[int]) -> dict[str, Any]:
         nvml = self._nvml

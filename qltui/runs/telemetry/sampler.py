@@ -12,8 +12,8 @@ from engine.events import read_json, write_json
 from engine.events.processes import host_name
 from qltui.runs.levels import Ladder
 from qltui.runs.telemetry import host
-from qltui.runs.telemetry.gpus import GpuSampler
 from qltui.runs.telemetry.history import OLD, points_of
+from qltui.runs.telemetry.patience import PatientSampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Sampler:
         self._host = host_name()
         self._run_dir = folder.parent
         self._path = folder / f"{self._host}.jsonl"
-        self._gpus = GpuSampler(gpus)
+        self._gpus = PatientSampler(gpus)
         self._ladder: Ladder | None = None
 
     def sample(self, ranks: Mapping[int, int]) -> dict[str, Any]:

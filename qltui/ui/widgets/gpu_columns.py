@@ -156,7 +156,7 @@ def details(device: Device, columns: Columns) -> str:
 
 def node_facts(devices: Sequence[Device]) -> tuple[str, str]:
     """The figures of a node's devices from the lowest to the highest, and how many have something amiss."""
-    alive = [device for device in devices if not device.lost]
+    alive = [device for device in devices if not device.lost and device.silent is None]
     parts = [f"{len(devices)} {'GPUs' if any(device.number is not None for device in devices) else 'ranks'}"]
     held = [device.held / GIB for device in alive if device.held is not None]
     total = max((device.total / GIB for device in alive if device.total), default=None)
@@ -170,8 +170,10 @@ def node_facts(devices: Sequence[Device]) -> tuple[str, str]:
         known = [value for value in values if value is not None]
         if known:
             parts.append(_span(known, form) + unit)
-    lost = len(devices) - len(alive)
+    lost = sum(device.lost for device in devices)
+    silent = len(devices) - len(alive) - lost
     amiss = [f"{lost} lost"] if lost else []
+    amiss += [f"{silent} silent"] if silent else []
     amiss += [f"{count} amiss"] if (count := sum(bool(flags(device)) for device in alive)) else []
     return "  ".join(parts), f"▲ {', '.join(amiss)}" if amiss else ""
 

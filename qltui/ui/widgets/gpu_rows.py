@@ -13,6 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from qltui.ui import words
 from qltui.ui.widgets.gpu_columns import Columns, columns_of, details, flags, node_facts
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class GpuRows(Widget, can_focus=True):
             segments = [Segment(" " * (self._columns.label + 1) + text, self._style("muted"))]
         elif row.device.lost:
             text = "✗ lost: the driver does not answer"
+            segments = [self._label(row.device), Segment(text, self._style("error"))]
+        elif row.device.silent is not None:
+            text = f"✗ the driver does not answer, for {words.duration(row.device.silent)}"
             segments = [self._label(row.device), Segment(text, self._style("error"))]
         else:
             segments = self._device_line(row.device, width)
