@@ -12,6 +12,7 @@ from engine.batches import BatchPlan, micro_batches
 from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
 from engine.loss import count_targets, summed_loss
+from engine.strategy.base import sharding_units
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -34,6 +35,8 @@ def train(session: Session, plan: BatchPlan) -> bool:
     if session.random_state is not None:
         checkpoint.restore_random_state(session.random_state, session.strategy.devices)
     session.strategy.model.train()
+    if world()[1] > 1:
+        reporter.time_layers(sharding_units(session.strategy.unwrapped))
     reporter.state("training")
     with contextlib.closing(stream):
         _steps(session, plan, stream)

@@ -14,10 +14,15 @@ TIMED = ("forward", "backward", "optimizer")
 class PhaseTimes:
     """Adds up seconds by phase until they are taken: between events of a GPU's stream, else by the host's clock."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, phases: tuple[str, ...] = TIMED) -> None:
         self._on_gpu = device.type == "cuda"
+        self._phases = phases
         self._spans: list[tuple[str, Any, Any]] = []
         self._spare: list[Any] = []
+
+    def __bool__(self) -> bool:
+        """Whether anything was added."""
+        return bool(self._spans)
 
     def mark(self) -> Any:
         """This moment, for :meth:`add`."""
@@ -38,7 +43,7 @@ class PhaseTimes:
 
     def take(self) -> dict[str, float]:
         """Seconds of each phase since they were taken last, as events bear them. Waits for the GPU to get there."""
-        seconds = dict.fromkeys((f"{phase}_time" for phase in TIMED), 0.0)
+        seconds = dict.fromkeys((f"{phase}_time" for phase in self._phases), 0.0)
         if self._on_gpu and self._spans:
             self._spans[-1][2].synchronize()
         for phase, begun, ended in self._spans:

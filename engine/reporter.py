@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine import memory
 from engine.errors import BadInput
+from engine.own_time import OwnTime
 from engine.phase_times import TIMED, PhaseTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import torch
+    from torch import nn
 
     from engine.events import EventWriter
 
@@ -49,6 +51,11 @@ class Reporter:
         self._device = device
         self._memory = memory.Meter(device)
         self._times = PhaseTimes(device)
+        self._own = OwnTime(device)
+
+    def time_layers(self, layers: Iterable[nn.Module]) -> None:
+        """Have step events tell how long this rank computes by itself, which compares it with the others."""
+        self._own.attach(layers)
 
     @property
     def step(self) -> int:
@@ -79,12 +86,15 @@ class Reporter:
         meter = self._memory
         around = meter.begin()
         since = self._times.mark() if name in TIMED and before != "eval" else None
+        if name == "forward" and since is not None:
+            self._own.begin_forward()
         try:
             yield
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk must not hide the reason
                 self._tell_memory(name, meter.end(around))
             raise  # the phase stays, so that `failed` names it
+        self._own.active = False
         if since is not None:
             self._times.add(name, since)
         self.phase_name = before
@@ -113,8 +123,11 @@ class Reporter:
         if self.rank > 0:
             self._times.forget()
             if not last and now - self._last_step_event < OTHER_RANKS_INTERVAL:
+                self._own.step_done()
                 return
             fields = {"step_time": fields["step_time"], "data_time": fields["data_time"]}
+        fields |= self._own.take()
+        self._own.step_done()
         self._last_step_event = now
         self.emit("step", **fields, **self._memory.usage().fields())
 

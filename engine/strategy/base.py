@@ -296,7 +296,9 @@ def blocks(root: Any) -> list[nn.Module]:
 
 def sharding_units(root: Any) -> list[nn.Module]:
     """Modules gathered as one, inner ones first: the layers that Transformers says must not be split."""
-    names = set(root._no_split_modules or ())
+    names = {
+        prefix + name for name in root._no_split_modules or () for prefix in ("", "FSDP")
+    }  # as fully_shard calls it
     units = [module for module in root.modules() if type(module).__name__ in names]
     inside = {inner for unit in units for inner in unit.modules() if inner is not unit}
     return [unit for unit in units if unit not in inside]

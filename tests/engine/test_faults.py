@@ -20,11 +20,15 @@ from engine.config.reading import read_file
 from engine.events import RunDirectory
 from engine.launch import rank_environment
 from engine.rank_processes import start_rank
+from qltui.runs.health import STRAGGLES
+from qltui.runs.recent import Recent
+from qltui.runs.state import RunState
 
 TESTS = Path(__file__).parents[1]
 SECONDS = 240
 """Time a job has, several times what it takes, before its ranks write down where they stand and end."""
 SAME_LOSS = 1e-5
+SLOWED = ("ddp", "fsdp2", "zero2", "zero3")
 EXACT = {"method.lora.dropout": 0.0, "training.max_steps": 4, "training.save_every": 2}
 """Of runs that go on elsewhere: dropout draws anew there."""
 
@@ -48,6 +52,10 @@ TWO_RANKS = [
     Try("whole-allowed", {"strategy.name": "fsdp2", "strategy.allow_replicated": True}, "packed weights kept whole"),
     Try("copies", {"strategy.name": "zero3", "method.name": "int8"}, "int8 layers as they are"),
     Try("other-weights", {"strategy.name": "fsdp2"}, "another adapter value"),
+    *[
+        Try(f"slow-{strategy}", {"strategy.name": strategy, "training.max_steps": 8}, "slow second rank")
+        for strategy in SLOWED
+    ],
     Try("other-config", {"strategy.name": "ddp"}, rank_1={"training.learning_rate": 0.001}),
     Try("moved", {"strategy.name": "ddp", **EXACT}),
     Try("moved", {"strategy.name": "fsdp2", **EXACT}, "without newest checkpoint"),
@@ -254,3 +262,18 @@ def test_an_adapter_written_empty_fails_the_run_and_keeps_the_checkpoint_before(
     assert failed[0]["path"] == "checkpoints/step-00000002/adapter"
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000001"], "nothing half-written"
     assert (run.checkpoints / "step-00000001" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("strategy", SLOWED)
+def test_a_slow_rank_is_found_though_all_steps_take_the_same(runs: Path, strategy: str) -> None:
+    run, recent = RunDirectory(runs / f"slow-{strategy}"), Recent()
+    state = RunState()
+    steps = [event for rank in (0, 1) for event in events(run, "step", rank=rank)]
+    for event in sorted(steps, key=lambda event: event["step"]):
+        state.apply(event)
+        recent.take(state.status(), (), None)
+    paces = recent.paces()
+    assert paces[0].own == 1.0
+    assert paces[1].own > STRAGGLES
+    assert paces[1].times > STRAGGLES
+    assert paces[0].seconds == pytest.approx(paces[1].seconds, rel=0.1)

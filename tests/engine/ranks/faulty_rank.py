@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from cells.ranks import forget, leave
 from peft import PeftModel
 from torch import nn
 from torch.distributed.fsdp import fully_shard
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from engine.collective import barrier, world
 from engine.events import RunDirectory
@@ -117,6 +119,27 @@ def empty_second_adapter(_run: RunDirectory) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def slow_second_rank(_run: RunDirectory) -> Iterator[None]:
+    """A part of each decoder layer takes it thrice as long, computing: as on a card with a lower clock."""
+    compute = LlamaMLP.forward
+
+    def compute_slowly(layer: LlamaMLP, hidden: Any) -> Any:
+        begun = time.perf_counter()
+        result = compute(layer, hidden)
+        until = begun + 3 * (time.perf_counter() - begun)
+        while time.perf_counter() < until:
+            pass
+        return result
+
+    with contextlib.ExitStack() as patches:
+        for interval in ("engine.own_time.SAMPLE_SECONDS", "engine.reporter.OTHER_RANKS_INTERVAL"):
+            patches.enter_context(patch(interval, 0.0))  # so that each of the few steps counts
+        if world()[0] == 1:
+            patches.enter_context(patch.object(LlamaMLP, "forward", compute_slowly))
+        yield
+
+
 Change = Callable[[RunDirectory], None]
 
 
@@ -165,6 +188,7 @@ FAULTS: dict[str, Callable[[RunDirectory], AbstractContextManager[Any]]] = {
     "int8 layers as they are": int8_layers_as_they_are,
     "another adapter value": another_adapter_value,
     "empty second adapter": empty_second_adapter,
+    "slow second rank": slow_second_rank,
     "without newest checkpoint": before(without_newest_checkpoint),
     "without second rank's file": before(without_second_ranks_file),
     "parent without newest checkpoint": before(parent_without_newest_checkpoint),
