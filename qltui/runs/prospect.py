@@ -11,7 +11,7 @@ from qltui.advice.our_runs import anywhere
 from qltui.configs.files import file_texts
 from qltui.facts import machine as machines
 from qltui.facts.gpus import Gpu
-from qltui.runs import launching, plan_file, store
+from qltui.runs import launching, leases, plan_file, store
 from qltui.runs.assessment import assess
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Prospect(NamedTuple):
     """What starts its ranks, as ``launch.json`` will say."""
     refusal: str
     """Why another run, or a missing one, stands in the way now; empty where none does."""
+    may_wait: bool = False
+    """Whether that is GPUs that others have, so that it can be queued."""
 
 
 class Foresight(NamedTuple):
@@ -59,17 +61,20 @@ def foresee(config: RunConfig, described: str = "") -> Foresight:
 
 def prospect(assessed: Assessment) -> Prospect:
     """The launch of a run on the machine it was assessed for."""
-    config, machine, refusal = assessed.config, assessed.machine, ""
+    config, machine, refusal, may_wait = assessed.config, assessed.machine, "", False
     try:
         config = launching.with_parent_found(config)
         gpus = launching.claim(config) if machine.devices or not machine.cards else _of(machine, config)
+    except leases.GpusTaken as taken:
+        gpus, refusal, may_wait = _of(machine, config), f"{taken.reason}.", True
     except launching.LaunchRefused as error:
         gpus, refusal = _of(machine, config), str(error)
     folder = str(store.runs_home() / f"{config.name}-{MOMENT}")
     files = file_texts(config, ranks_per_node(config, len(gpus)), gpus)
     files["plan.json"] = json.dumps(plan_file.document(assessed), ensure_ascii=False, indent=1) + "\n"
     argv = [sys.executable, "-P", "-m", "engine.launch", folder]
-    return Prospect(folder, files, argv + (["--gpus", ",".join(gpu.uuid for gpu in gpus)] if gpus else []), refusal)
+    argv += ["--gpus", ",".join(gpu.uuid for gpu in gpus)] if gpus else []
+    return Prospect(folder, files, argv, refusal, may_wait)
 
 
 def _of(machine: Machine, config: RunConfig) -> list[Gpu]:

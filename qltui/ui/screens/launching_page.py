@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual import work
+from textual.binding import Binding
 from textual.worker import Worker, WorkerState
 
 from qltui.ui import words
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
 
 
+QUEUE = Binding(
+    "w", "queue", "queue", id="launch.queue", tooltip="Let it wait: it starts by itself when the GPUs it needs are free"
+)
+"""For every screen that launches: shown where a run can't be started because other runs have its GPUs."""
+
+
 class LaunchingPage(Page):
     """A full screen that starts a run; whoever has left it by then is told what became of it."""
 
@@ -23,6 +30,8 @@ class LaunchingPage(Page):
         super().__init__()
         self.launching = False
         """Whether a run is being started."""
+        self.may_wait: RunConfig | None = None
+        """The run that is not started now because other runs have its GPUs."""
         self._unseen: Path | None = None
         """The run that was started while something lay over this screen."""
 
@@ -34,19 +43,34 @@ class LaunchingPage(Page):
         """Say why the run was not started."""
         raise NotImplementedError
 
-    def launch(self, config: RunConfig) -> None:
-        """Start a run; answered by :meth:`started` or :meth:`refused`."""
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A run can be queued once it is known that it has to wait."""
+        if action == "queue":
+            return self.may_wait is not None and not self.launching
+        return super().check_action(action, parameters)
+
+    def action_queue(self) -> None:
+        """Start the run that has to wait, when its turn comes."""
+        if self.may_wait is not None and not self.launching:
+            self.launch(self.may_wait, queue=True)
+
+    def launch(self, config: RunConfig, *, queue: bool = False) -> None:
+        """Start a run, or with ``queue`` let it wait for GPUs; answered by :meth:`started` or :meth:`refused`."""
         self.launching = True
-        self._launch(config)
+        self.refresh_bindings()
+        self._launch(config, queue)
 
     @work(thread=True, group="launch", exit_on_error=False)
-    def _launch(self, config: RunConfig) -> None:
-        from qltui.runs import launching
+    def _launch(self, config: RunConfig, queue: bool) -> None:
+        from qltui.runs import launching, leases
         from qltui.runs.assessment import assess
 
         app = self.app  # hears of it even where this screen is closed meanwhile
         try:
-            run = launching.launch(assess(config))  # asked now: the machine may have changed since it was shown
+            # assessed now: the machine may have changed since it was shown
+            run = launching.launch(assess(config), queue=queue)
+        except leases.GpusTaken as taken:
+            app.call_later(self._was_refused, config.name, f"{taken.reason}. w queues it.", config)
         except launching.LaunchRefused as error:
             app.call_later(self._was_refused, config.name, str(error))
         else:
@@ -54,14 +78,16 @@ class LaunchingPage(Page):
 
     def _was_started(self, path: Path) -> None:
         self.launching = False
+        self.may_wait = None
         if self.app.screen is self:
             self.started(path)
             return
         self._unseen = path
         self.app.notify(f"{path.name}\nctrl+p, Runs shows it", title="launched", markup=False)
 
-    def _was_refused(self, name: str, reason: str) -> None:
+    def _was_refused(self, name: str, reason: str, may_wait: RunConfig | None = None) -> None:
         self.launching = False
+        self.may_wait = may_wait
         if self in self.app.screen_stack:
             self.refused(reason)
         if self.app.screen is not self:

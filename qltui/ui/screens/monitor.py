@@ -185,6 +185,7 @@ class Monitor(RunActions):
         ranks = len(status["ranks"])
         facts += [f"{ranks} rank{'s' if ranks != 1 else ''}"] if ranks else []
         facts += [f"attempt {status['attempt']}"] if status["attempt"] > 1 else []
+        facts += [f"waits for {words.plain(status['waiting_for']['id'])}"] if status.get("waiting_for") else []
         facts += ["read only" if self.is_ours else "started elsewhere"] if self.readonly else []
         if snapshot.elapsed_seconds is not None and self.is_live:
             facts.append(f"for {words.duration(snapshot.elapsed_seconds)}")

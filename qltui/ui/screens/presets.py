@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from qltui.ui import words
-from qltui.ui.screens.launching_page import LaunchingPage
+from qltui.ui.screens.launching_page import QUEUE, LaunchingPage
 from qltui.ui.screens.page import BACK, HELP
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.lists import Choices
@@ -45,6 +45,7 @@ class Presets(LaunchingPage):
 
     CSS_PATH = "presets.tcss"
     BINDINGS = [
+        QUEUE,
         Binding("enter", "review", "review", id="presets.review", tooltip="Show what would run, before it runs"),
         Binding("l", "launch", "launch", id="presets.launch", tooltip="Start it; changes are shown first"),
         Binding("e", "edit", "edit a copy", id="presets.edit", tooltip="Open the form with this preset's values"),
@@ -174,6 +175,7 @@ class Presets(LaunchingPage):
     @on(OptionList.OptionHighlighted)
     def _move(self) -> None:
         self._tell("")
+        self.may_wait = None
         self._show()
 
     def _show(self) -> None:
@@ -199,7 +201,7 @@ class Presets(LaunchingPage):
         if action in ("review", "launch", "edit") and self.is_mounted:
             preset = self.presets.get(self.chosen or "")
             return True if preset is not None and preset.config is not None else None
-        return True
+        return super().check_action(action, parameters)
 
     def action_choose(self, number: int) -> None:
         """Go to the preset of that number."""
@@ -264,6 +266,7 @@ class Presets(LaunchingPage):
     def refused(self, reason: str) -> None:
         """Say why."""
         self._tell(f"✗ not launched: {words.plain(reason)}")
+        self.refresh_bindings()
 
     def _tell(self, text: str) -> None:
         line = self.query_one("#problem", Static)

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from engine.config import FIELDS
 from engine.config.ranks import uses_gpu
 from qltui.ui import draft, words
-from qltui.ui.screens.launching_page import LaunchingPage
+from qltui.ui.screens.launching_page import QUEUE, LaunchingPage
 from qltui.ui.steps import STEPS
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.reading import Reading
@@ -50,6 +50,7 @@ class Review(LaunchingPage):
 
     CSS_PATH = "review.tcss"
     BINDINGS = [
+        QUEUE,
         Binding("l,enter", "launch", "launch", id="review.launch", tooltip="Start the run and open its monitor"),
         Binding("r", "rehearse", "rehearse", id="review.rehearse", tooltip="Try it first: a small model on CPU ranks"),
         Binding("p", "save", "preset", id="review.save", tooltip="Keep it as a preset of yours"),
@@ -158,7 +159,9 @@ class Review(LaunchingPage):
             self.query_one("#verdicts").focus()
             self._say_verdict([problem_text(problem) for problem in event.problems])
         else:
-            self.query_one(ReviewOverview).show(event.known.planned)
+            known = event.known
+            self.may_wait = known.here.config if known.prospect.may_wait and not known.here.refusals else None
+            self.query_one(ReviewOverview).show(known.planned)
             self._tell()
             await self._show_files()
         self.refresh_bindings()
@@ -168,7 +171,7 @@ class Review(LaunchingPage):
         if self._known is None:
             return
         known = self._known
-        lines = verdict_lines(known.planned, known.here, self._machine, known.prospect.refusal, self._changes)
+        lines = verdict_lines(known.planned, known.here, self._machine, known.prospect, self._changes)
         if self._job is not None:
             lines.append(job_line(self._job))
         self._say_verdict(lines)
@@ -213,10 +216,10 @@ class Review(LaunchingPage):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey what cannot be done yet, or at all."""
         if action == "launch":
-            return True if self._may_launch else None
+            return self.may_wait is None and (True if self._may_launch else None)
         if action in ("rehearse", "save", "export", "copy", "edit"):
             return True if self._known is not None and not self.launching else None
-        return True
+        return super().check_action(action, parameters)
 
     @property
     def _may_launch(self) -> bool:

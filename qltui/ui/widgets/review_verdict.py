@@ -24,7 +24,7 @@ REFUSED = Content.styled("✗ ", "bold $error")
 
 
 def verdict_lines(
-    planned: Assessment, here: Assessment, described: str, now: str, notes: Sequence[str]
+    planned: Assessment, here: Assessment, described: str, prospect: Prospect, notes: Sequence[str]
 ) -> list[Content]:
     """The lines of a run that can be read.
 
@@ -32,7 +32,7 @@ def verdict_lines(
         planned: on the machine it is planned for.
         here: on this one; the same where none was described.
         described: the machine as it was described; empty for this one.
-        now: why another run stands in its way now.
+        prospect: what it would write and start, and whether another run stands in its way now.
         notes: what else is to be told.
     """
     lines = []
@@ -47,11 +47,10 @@ def verdict_lines(
     if not here.refusals:
         findings = planned.advice.findings
         counts = f"  findings: {counted(findings)}" if findings else ""
-        lines.append(
-            Content.assemble(("✓ ready", "bold $success"), ("  Enter or l launches it here", "$muted"), counts)
-        )
-    if now and not here.refusals:
-        lines.append(Content.assemble(("▲ not now: ", "bold $warning"), words.plain(now)))
+        hint = "w queues it: it starts by itself" if prospect.may_wait else "Enter or l launches it here"
+        lines.append(Content.assemble(("✓ ready", "bold $success"), (f"  {hint}", "$muted"), counts))
+    if prospect.refusal and not here.refusals:
+        lines.append(Content.assemble(("▲ not now: ", "bold $warning"), words.plain(prospect.refusal)))
     return lines + [Content.assemble(("→ ", "$accent"), words.plain(note)) for note in notes]
 
 
