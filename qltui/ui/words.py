@@ -9,10 +9,11 @@ from rich.cells import cell_len
 
 from qltui.runs.sanitise import clean
 from qltui.runs.state import LIVE
-from qltui.words import UNKNOWN, duration, number, share, size
+from qltui.words import UNKNOWN, counted, duration, number, share, size
 
 __all__ = [
-    "AUDITS", "STATES", "duration", "fitted", "is_live", "number", "path", "plain", "rate", "share", "size", "state",
+    "AUDITS", "STATES", "counted", "duration", "fitted", "is_live", "number", "path", "plain", "rate", "share", "size",
+    "state",
 ]  # fmt: skip
 
 STATES: dict[str, tuple[str, str]] = {

@@ -1,206 +1,357 @@
-"""All runs, the live ones first."""
+"""All runs, the live ones first, with what is known of the one under the cursor."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import Binding
+from textual.containers import Container
+from textual.content import Content
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import Input, Static
+from textual.worker import Worker, WorkerState
 
+from engine.events import RunDirectory
+from qltui.runs.filtering import Filter
+from qltui.runs.overlay import MOST, RunCurves
+from qltui.runs.shelf import Shelf
 from qltui.ui import words
-from qltui.ui.screens.page import BACK, HELP, Page
+from qltui.ui.screens.page import HELP
+from qltui.ui.screens.runs_actions import ACTIONS, RunsActions
 from qltui.ui.widgets.footer import Footer
-from qltui.ui.widgets.lists import Table
+from qltui.ui.widgets.line import Line
+from qltui.ui.widgets.runs_columns import BY_NAME
+from qltui.ui.widgets.runs_detail import Detail, RunDetail, read
+from qltui.ui.widgets.runs_table import RunsTable
 from qltui.ui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from textual.app import ComposeResult
 
 REFRESH_SECONDS = 2
-COLUMNS = ("state", "name", "step", "loss", "tok/s", "left", "method", "begun", "id")
+FIRST_SECONDS = 0.1
+"""Time spent on reading before the newest runs are shown."""
+REST_SECONDS = 0.15
+"""Time the cursor rests on a run before its curves are read."""
+CURVES_KEPT = 16
+"""Runs whose curves are kept, so that coming back to them shows them at once."""
+BESIDE = 110
+"""Columns from which the detail stands beside the list."""
 
 
-class Runs(Page):
-    """A table of runs; Enter opens the monitor of one."""
+class Runs(RunsActions):
+    """A list that is filtered, sorted and marked; Enter opens the monitor of a run."""
 
     CSS_PATH = "runs.tcss"
     BINDINGS = [
         Binding("enter", "watch", "watch", id="runs.watch", tooltip="Open the monitor of this run"),
-        Binding("s", "stop", "stop and save", id="runs.stop", tooltip="Save a checkpoint and stop the run"),
-        Binding("r", "resume", "resume", id="runs.resume", tooltip="Go on with a run that ended early"),
+        Binding("space", "mark", "mark", id="runs.mark", tooltip="Mark this run, or take its mark away"),
+        Binding("l", "overlay", "overlay", id="runs.overlay", tooltip="Curves of the marked runs in one chart"),
+        Binding("slash", "filter", "filter", id="runs.filter", key_display="/", tooltip="Only runs that words fit"),
+        Binding("d", "compare", "differences", id="runs.compare", show=False,
+                tooltip="What two marked runs have done otherwise; or this one and the one it continues or is marked"),
+        Binding("i", "detail", "detail", id="runs.detail", show=False, tooltip="Show or hide what is known of the run"),
+        Binding("t", "sort", "sort", id="runs.sort", show=False, tooltip="Sort by the next column"),
+        Binding("T", "reverse", "reverse", id="runs.reverse", show=False, tooltip="Sort the other way round"),
+        Binding("u", "unmark", "unmark", id="runs.unmark", show=False, tooltip="Take all marks away"),
+        *ACTIONS,
         HELP,
-        BACK,
-    ]
+        Binding("q", "back", "back", id="runs.back", tooltip="Back to the screen before"),
+        Binding("escape", "leave", "leave", id="runs.leave", show=False, tooltip="End the filter, or go back"),
+    ]  # fmt: skip
 
     class Read(Message):
         """The runs were read once more."""
 
-        def __init__(self, runs: list[dict[str, Any]]) -> None:
+        def __init__(self, runs: list[dict[str, Any]], is_complete: bool) -> None:
             super().__init__()
-            self.runs = runs
+            self.runs, self.is_complete = runs, is_complete
 
-    class Answered(Message):
-        """What came of asking something of a run."""
+    class DetailRead(Message):
+        """The run under the cursor was read."""
 
-        def __init__(self, text: str, refused: bool = False) -> None:
+        def __init__(self, run_dir: str, detail: Detail, curves: RunCurves) -> None:
             super().__init__()
-            self.text = text
-            self.refused = refused
+            self.run_dir, self.detail, self.curves = run_dir, detail, curves
 
     def __init__(self) -> None:
         super().__init__()
-        self._runs: dict[str, dict[str, Any]] = {}
-        self._rows: list[tuple[str, ...]] | None = None
+        self._shelf = Shelf()
+        self._is_reading = self._is_due = False
+        self._count = 0
+        self._live = 0
+        self._curves: dict[str, RunCurves] = {}
+        self._is_reading_detail = False
+        self._shown: dict[str, Any] | None = None
+        """The run that the detail shows, as the list had it."""
 
     def compose(self) -> ComposeResult:
         yield TitleBar("Runs")
-        yield Table(id="runs", cursor_type="row", zebra_stripes=False)
-        yield Static("No runs yet. Press q, then p for a preset or n for a new one.", id="none", markup=False)
+        with Container(id="body"):
+            with Container(id="list"):
+                yield RunsTable(id="runs")
+                yield Static("No runs yet. Press q, then p for a preset or n for a new one.", id="none", markup=False)
+                yield Input(placeholder="words, or state:failed  tag:x  model:y  -method:z", id="filter", compact=True)
+                yield Line(id="told", markup=False)
+            yield RunDetail(id="detail")
         yield Static(id="answer", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
-        table = self.query_one(DataTable)
-        table.add_columns(*(Text(name) for name in COLUMNS))
-        table.display = False
-        table.focus()
-        self._read()
-        self.set_interval(REFRESH_SECONDS, self._read)
+        self.query_one("#none").display = False
+        self._table.focus()
+        self.set_interval(REFRESH_SECONDS, self._poll)
+        self._poll()
 
-    @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
+    @property
+    def _table(self) -> RunsTable:
+        return self.query_one(RunsTable)
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        return self._table.chosen
+
+    @property
+    def marked(self) -> list[dict[str, Any]]:
+        return self._table.marked
+
+    # The list
+
+    def _poll(self) -> None:
+        self._is_due = self._is_reading
+        if not self._is_reading:
+            self._is_reading = True
+            self._read()
+
+    @work(thread=True, group="runs", exit_on_error=False)
     def _read(self) -> None:
-        from qltui.runs.store import list_runs
+        runs, is_complete = self._shelf.read(FIRST_SECONDS)
+        if not is_complete:
+            self.post_message(self.Read(runs, False))
+            runs, _ = self._shelf.read()
+        self.post_message(self.Read(runs, True))
 
-        self.post_message(self.Read(list_runs()))
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Go on reading after what could not be read."""
+        if event.state is WorkerState.ERROR:
+            self._is_reading = self._is_reading and event.worker.group != "runs"
+            self._is_reading_detail = self._is_reading_detail and event.worker.group != "detail"
+        super().on_worker_state_changed(event)
 
     @on(Read)
     def _show(self, event: Read) -> None:
-        self._runs = {str(status["run_dir"]): status for status in event.runs}
-        live = sum(words.is_live(status) for status in event.runs)
-        self.query_one(TitleBar).say("Runs", f"{len(event.runs)} run{'s' * (len(event.runs) != 1)}, {live} live")
-        table = self.query_one(DataTable)
-        table.display = bool(event.runs)
-        self.query_one("#none").display = not event.runs
-        rows = [(run_dir, *row(status)) for run_dir, status in self._runs.items()]
-        if rows == self._rows:
-            return
-        self._rows = rows
-        chosen = self.chosen
-        table.clear()
-        for (run_dir, *cells), status in zip(rows, event.runs, strict=True):
-            colour = self.app.theme_variables.get(words.state(status["state"])[1].removeprefix("$"), "")
-            table.add_row(Text(cells[0], style=colour), *map(Text, cells[1:]), key=run_dir)
-        if chosen in self._runs:
-            table.move_cursor(row=table.get_row_index(str(chosen)))
-        table.focus()
+        self._is_reading = not event.is_complete
+        self._count, self._live = len(event.runs), sum(map(words.is_live, event.runs))
+        self._table.show(event.runs)
+        self._say()
+        self._show_detail()
         self.refresh_bindings()
+        if self._is_due and event.is_complete:
+            self._poll()
 
-    @property
-    def chosen(self) -> str | None:
-        """Folder of the run under the cursor."""
-        table = self.query_one(DataTable)
-        if not table.row_count:
-            return None
-        return table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+    def _say(self) -> None:
+        """How many there are, and which of them are listed how."""
+        table = self._table
+        listed = len(table.runs)
+        counted = words.counted(self._count, "run")
+        self.query_one(TitleBar).say(
+            "Runs", f"{f'{listed} of ' if listed != self._count else ''}{counted}, {self._live} live"
+        )
+        none = self.query_one("#none", Static)
+        none.display, table.display = not listed, bool(listed)
+        if self._count:
+            none.update(f"None of {counted} fits. Escape ends the filter.")
+        parts = [f"{len(table.marks)} marked"] if table.marks else []
+        parts += [f"by {BY_NAME[table.by].title}, {'falling' if table.falling else 'rising'}"] if table.by else []
+        parts += [f"only {words.plain(self._filter.value)}"] if self._filter.value and not self._is_typing else []
+        parts += ["i detail"] if not self.query_one(RunDetail).display and listed else []
+        self.query_one("#told", Line).update(Content.styled(" · ".join(parts), "$muted"))
 
-    @on(DataTable.RowHighlighted)
+    @on(RunsTable.Moved)
     def _moved(self) -> None:
         self.refresh_bindings()
+        self.set_timer(REST_SECONDS, self._show_detail)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys are grey where the run under the cursor cannot do it."""
-        if action not in ("watch", "stop", "resume"):
-            return True
-        status = self._runs.get(self.chosen or "") if self.is_mounted else None
-        if status is None:
-            return None
-        if action == "watch":
-            return True
-        return True if words.is_live(status) == (action == "stop") and status["state"] != "finished" else None
+    @on(RunsTable.Opened)
+    def _open(self) -> None:
+        self.action_watch()
 
-    @on(DataTable.RowSelected)
-    def action_watch(self) -> None:
-        """Open the monitor."""
-        from qltui.ui.screens.monitor import Monitor
+    # Detail
 
-        if self.chosen:
-            self.app.push_screen(Monitor(Path(self.chosen)))
+    def on_resize(self) -> None:
+        """The detail stands beside the list where there is room."""
+        is_wide = self.size.width >= BESIDE
+        if is_wide != self.has_class("-beside") or not self._is_laid_out:
+            self._is_laid_out = True
+            self.set_class(is_wide, "-beside")
+            self.query_one(RunDetail).set_class(not is_wide, "-flat")
+            self.query_one(RunDetail).display = is_wide
+            self._say()
 
-    def action_stop(self) -> None:
-        """Ask whether the run is to stop, and if so ask the run."""
-        from qltui.ui.screens.confirm import Confirm
-        from qltui.ui.screens.run_actions import STOP_DETAIL
+    _is_laid_out = False
 
-        run_dir = self.chosen
-        if run_dir is None:
+    def action_detail(self) -> None:
+        """Show or hide what is known of the run."""
+        detail = self.query_one(RunDetail)
+        detail.display = not detail.display
+        self._shown = None
+        self._show_detail()
+        self._say()
+
+    def _show_detail(self) -> None:
+        """Read the run under the cursor, unless it is shown as it is."""
+        if not self.query_one(RunDetail).display or self._is_reading_detail:
             return
+        status = self.chosen
+        if status is None:
+            self._shown = None
+            self.query_one(RunDetail).show(None)
+        elif status is not self._shown:
+            self._is_reading_detail, self._shown = True, status
+            run_dir = str(status["run_dir"])
+            self._read_detail(run_dir, self._curves.pop(run_dir, None))
 
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                self._ask(_stop, run_dir, "saves and stops after its current step")
+    @work(thread=True, group="detail", exit_on_error=False)
+    def _read_detail(self, run_dir: str, curves: RunCurves | None) -> None:
+        self.post_message(self.DetailRead(run_dir, *read(RunDirectory(run_dir), curves)))
 
-        name = words.plain(self._runs[run_dir]["name"])
-        self.app.push_screen(Confirm(f"Stop {name}?", STOP_DETAIL, "Stop and save"), answered)
+    @on(DetailRead)
+    def _take_detail(self, event: DetailRead) -> None:
+        self._is_reading_detail = False
+        self._curves[event.run_dir] = event.curves
+        while len(self._curves) > CURVES_KEPT:
+            del self._curves[next(iter(self._curves))]
+        if self.chosen and str(self.chosen["run_dir"]) == event.run_dir:
+            self.query_one(RunDetail).show(event.detail)
+            if not event.detail.is_whole:
+                self._shown = None
+        self._show_detail()
 
-    def action_resume(self) -> None:
-        """Start another attempt of the run."""
-        if self.chosen:
-            self._ask(_resume, self.chosen, "goes on")
+    # Filter and order
+
+    @property
+    def _filter(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    @property
+    def _is_typing(self) -> bool:
+        return self._filter.has_class("-asked")
+
+    def action_filter(self) -> None:
+        """Type words that runs must fit."""
+        self._filter.add_class("-asked")
+        self._filter.focus()
+        self._say()
+
+    @on(Input.Changed, "#filter")
+    def _take_words(self, message: Input.Changed) -> None:
+        """Filter as one types."""
+        self._table.filter(Filter(message.value))
+        self._say()
+
+    @on(Input.Submitted, "#filter")
+    def _end_typing(self) -> None:
+        self._filter.remove_class("-asked")
+        self._table.focus()
+        self._say()
+
+    def action_leave(self) -> None:
+        """End the filter, or go back where there is none."""
+        if self._is_typing or self._filter.value:
+            self._filter.value = ""
+            self._end_typing()
+        else:
+            self.action_back()
+
+    def action_sort(self) -> None:
+        """Sort by the next column that is shown; after the last as at first: live ones first, then the newest."""
+        table = self._table
+        names = ["", *table.columns]
+        by = names[(names.index(table.by) + 1) % len(names)] if table.by in names else ""
+        self._sort(by, bool(by) and BY_NAME[by].falling)
+
+    def action_reverse(self) -> None:
+        """The other end first."""
+        if self._table.by:
+            self._sort(self._table.by, not self._table.falling)
+
+    @on(RunsTable.Sorted)
+    def _sort_by_heading(self, event: RunsTable.Sorted) -> None:
+        table = self._table
+        falling = not table.falling if table.by == event.column else BY_NAME[event.column].falling
+        self._sort(event.column, falling)
+
+    def _sort(self, by: str, falling: bool) -> None:
+        self._table.sort(by, falling)
+        self._say()
+
+    # Several runs
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away, and go on to the next."""
+        if not self._table.mark(MOST):
+            self.app.notify(f"{MOST} runs can be marked at most; u takes all marks away.", timeout=4)
+            return
+        self._table.action_move(1)
+        self._say()
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self._table.unmark()
+        self._say()
+
+    def action_overlay(self) -> None:
+        """Show the curves of the marked runs, or of the one under the cursor, in one chart."""
+        from qltui.ui.screens.overlaying import Overlay
+
+        runs = self.marked or ([self.chosen] if self.chosen else [])
+        if runs:
+            self.app.push_screen(Overlay([Path(str(one["run_dir"])) for one in runs]))
+
+    def action_compare(self) -> None:
+        """Show what two runs have done otherwise."""
+        runs = [str(one["run_dir"]) for one in self.marked]
+        if self.chosen and len(runs) < 2 and str(self.chosen["run_dir"]) not in runs:
+            runs.append(str(self.chosen["run_dir"]))
+        if len(runs) == 1:
+            self._compare_with_parent(RunDirectory(runs[0]))
+        elif len(runs) == 2:
+            self._open_comparison([Path(one) for one in runs])
+        else:
+            self.app.notify("Mark two runs to see what they have done otherwise." if runs else "No runs.", timeout=4)
 
     @work(thread=True, group="request", exit_on_error=False)
-    def _ask(self, ask: Callable[[Path], None], run_dir: str, done: str) -> None:
-        from engine.config import ConfigError
-        from qltui.runs.launching import LaunchRefused
+    def _compare_with_parent(self, run: RunDirectory) -> None:
+        from qltui.runs.comparison import parent_of
 
-        name = Path(run_dir).name
-        try:
-            ask(Path(run_dir))
-        except (LaunchRefused, ConfigError, OSError) as error:
-            self.post_message(self.Answered(f"{name}: {error}", refused=True))
-            return
-        self.post_message(self.Answered(f"{name} {done}."))
+        parent = parent_of(run)
+        if parent is None:
+            told = f"{run.id} continues no run that is kept here: mark two runs with space, then d."
+            self.post_message(self.Answered(told, refused=True))
+        else:
+            self.post_message(self.Paired([parent.path, run.path]))
 
-    @on(Answered)
-    def _answer(self, event: Answered) -> None:
+    class Paired(Message):
+        """Two runs to compare were found."""
+
+        def __init__(self, paths: list[Path]) -> None:
+            super().__init__()
+            self.paths = paths
+
+    @on(Paired)
+    def _show_pair(self, event: Paired) -> None:
+        self._open_comparison(event.paths)
+
+    def _open_comparison(self, paths: list[Path]) -> None:
+        from qltui.ui.screens.comparing import Comparing
+
+        self.app.push_screen(Comparing(paths))
+
+    @on(RunsActions.Answered)
+    def _answer(self, event: RunsActions.Answered) -> None:
         answer = self.query_one("#answer", Static)
         answer.update(f"{'✗' if event.refused else '✓'} {words.plain(event.text)}")
         answer.set_class(event.refused, "problem")
-        self._read()
-
-
-def _stop(run_dir: Path) -> None:
-    from engine.events import RunDirectory
-    from qltui.runs.launching import request_stop
-
-    request_stop(RunDirectory(run_dir))
-
-
-def _resume(run_dir: Path) -> None:
-    from engine.events import RunDirectory
-    from qltui.runs.launching import resume
-
-    resume(RunDirectory(run_dir))
-
-
-def row(status: dict[str, Any]) -> tuple[str, ...]:
-    """The cells of a run."""
-    total = status["total_steps"]
-    created = status["created"]
-    return (
-        words.state(status["state"])[0],
-        words.plain(status["name"]),
-        f"{status['step']:,}" + (f" / {total:,}" if total else ""),
-        words.number(status["loss"], ".4f"),
-        words.number(status["tokens_per_second"]),
-        words.duration(status["eta_seconds"]) if words.is_live(status) else "–",
-        " · ".join(words.plain(status[key]) for key in ("method", "strategy") if status[key]),
-        time.strftime("%m-%d %H:%M", time.localtime(created)) if created else "–",
-        words.plain(status["id"]),
-    )
+        self._poll()

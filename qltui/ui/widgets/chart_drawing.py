@@ -102,7 +102,14 @@ def plot(lines: Sequence[Followed], view: View, frame: Frame, way: Way) -> list[
     parts = [["grid"] * columns for _ in range(rows)]
     several = sum(not line.line.scattered for line in lines)
     apart = min(BETWEEN_MARKS, max(2, columns // (several + 1)))
-    grids = [_draw_line(line, number, view, way, characters, parts) for number, line in enumerate(lines)]
+    traced = [_traced(line, view, way, columns, rows) for line in lines]
+    for number, (values, _) in enumerate(traced):
+        kind = "raw" if way.smoothing else "line"
+        _ink(values, f"{kind}-{number % COLOURS}", characters, parts, over=False)
+    for number, (_, smoothed) in enumerate(traced):  # after the values of all, under which they could not be seen
+        _ink(smoothed, f"line-{number % COLOURS}", characters, parts, over=True)
+    _scatter(lines, view, way, characters, parts)
+    grids = [smoothed or values for values, smoothed in traced]
     for number, (line, grid) in enumerate(zip(lines, grids, strict=True)):
         # Lines that lie on each other are told apart by marks at different columns.
         for column in range(2 + number * apart, columns, several * apart) if several > 1 else ():
@@ -138,29 +145,33 @@ def with_cursor(rows: Sequence[Row], view: View, frame: Frame, cursor: float | N
     return found
 
 
-def _draw_line(
-    line: Followed, number: int, view: View, way: Way,
-    characters: list[list[str]], parts: list[list[str]],
-) -> list[bytearray]:  # fmt: skip
-    """Put a line down; gives the dots it is seen by."""
-    rows, columns = len(characters), len(characters[0])
-    colour = number % COLOURS
+def _traced(
+    line: Followed, view: View, way: Way, columns: int, rows: int
+) -> tuple[list[bytearray], list[bytearray]]:  # fmt: skip
+    """The dots of a line that is drawn through, and those of its smoothed curve."""
     if line.line.scattered:
-        edges = edges_of(view, columns, partial(line.own, time=way.time))
-        for column, row in cells_of(line.curve, edges, view, rows):
-            characters[row][column], parts[row][column] = "×", f"line-{colour}"
-        return []
+        return [], []
     curve = line.curve
     edges = edges_of(view, columns * 2, partial(line.own, time=way.time))
-    raw = trace(curve.x, curve.y, edges, view, rows, curve.gaps, curve.extremes)
-    _ink(raw, f"raw-{colour}" if way.smoothing else f"line-{colour}", characters, parts, over=False)
-    if way.smoothing:
-        begin, end = curve.within(edges[0], edges[-1])
-        most = columns * 2 * SMOOTHED_PER_COLUMN
-        xs, ys = curve.smoothed(max(begin - 1, 0), min(end + 1, len(curve)), way.smoothing, most)
-        raw = trace(xs, ys, edges, view, rows, curve.gaps)
-        _ink(raw, f"line-{colour}", characters, parts, over=True)
-    return raw
+    values = trace(curve.x, curve.y, edges, view, rows, curve.gaps, curve.extremes)
+    if not way.smoothing:
+        return values, []
+    begin, end = curve.within(edges[0], edges[-1])
+    most = columns * 2 * SMOOTHED_PER_COLUMN
+    xs, ys = curve.smoothed(max(begin - 1, 0), min(end + 1, len(curve)), way.smoothing, most)
+    return values, trace(xs, ys, edges, view, rows, curve.gaps)
+
+
+def _scatter(
+    lines: Sequence[Followed], view: View, way: Way, characters: list[list[str]], parts: list[list[str]]
+) -> None:  # fmt: skip
+    """Put down the points that stand on their own."""
+    rows, columns = len(characters), len(characters[0])
+    for number, line in enumerate(lines):
+        if line.line.scattered:
+            edges = edges_of(view, columns, partial(line.own, time=way.time))
+            for column, row in cells_of(line.curve, edges, view, rows):
+                characters[row][column], parts[row][column] = "×", f"line-{number % COLOURS}"
 
 
 def _ink(
