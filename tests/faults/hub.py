@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ANSWERS = {
-    "gated": (403, "GatedRepo", "Access to model meta-llama/Llama-3.1-8B is restricted and you are not in the authorized"
-              " list. Visit https://huggingface.co/meta-llama/Llama-3.1-8B to ask for access."),
-    "gated_no_token": (401, "GatedRepo", "Access to model meta-llama/Llama-3.1-8B is restricted. You must have access to"
-                       " it and be authenticated to access it. Please log in."),
+    "gated": (403, "GatedRepo", "Access to model meta-llama/Llama-3.1-8B is restricted and you are not in the"
+              " authorized list. Visit https://huggingface.co/meta-llama/Llama-3.1-8B to ask for access."),
+    "gated_no_token": (401, "GatedRepo", "Access to model meta-llama/Llama-3.1-8B is restricted. You must have access"
+                       " to it and be authenticated to access it. Please log in."),
     "missing": (404, "RepoNotFound", "Repository not found"),
     "missing_no_token": (401, "RepoNotFound", "Invalid username or password."),
+    "bad_token": (401, "", "Invalid credentials in Authorization header"),
     "no_revision": (404, "RevisionNotFound", "Invalid rev id: v2.0"),
-    "no_file": (404, "EntryNotFound", "Entry not found"),
     "busy": (429, "", "We had to rate limit you"),
     "broken": (503, "", "Service Unavailable"),
 }  # fmt: skip

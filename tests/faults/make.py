@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import libraries
+import machine
 import many_ranks
 import one_process
 from fault import Fault
@@ -31,7 +33,8 @@ LABELS = LOGS / "labels.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "deepspeed", "datasets")
 LARGEST = 200_000
 """Bytes of a log; the middle of a longer one is cut out, and says so."""
-FAULTS = {fault.name: fault for fault in (*one_process.FAULTS, *many_ranks.FAULTS)}
+PARTS = (one_process, many_ranks, machine, libraries)
+FAULTS = {fault.name: fault for part in PARTS for fault in part.FAULTS}
 
 
 class Stack:
@@ -45,6 +48,8 @@ class Stack:
         for links in self.venv.glob("lib/python3*/site-packages/*.pth"):
             lines = [line for line in links.read_text().splitlines() if line.startswith("/")]
             self.packages += [Path(line) for line in lines if line.endswith("site-packages")]
+
+        self.venvs = {self.venv, *(folder.parents[2] for folder in self.packages if folder.parents[1].name == "lib")}
 
     def environment(self) -> dict[str, str]:
         path = f"{self.venv}/bin:{os.environ['PATH']}"
@@ -93,7 +98,8 @@ def log_of(fault: Fault, stack: Stack) -> bytes:
             print(f"{fault.name}: still ran after {fault.seconds} s", file=sys.stderr)
         finally:
             end_all(process.pid)
-    machine = Machine(work, project, home, stack.packages, [stack.venv, *{p.parents[2] for p in stack.packages}])
+    built = os.environ.get("TORCH_EXTENSIONS_DIR")  # kept between faults, since each takes minutes to compile
+    machine = Machine(work, project, home, stack.packages, stack.venvs, Path(built) if built else None)
     text = machine.neutral((work / "out.log").read_bytes().decode("utf-8", "surrogateescape"))
     shutil.rmtree(work, ignore_errors=True)
     return text.encode("utf-8", "surrogateescape")

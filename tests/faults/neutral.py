@@ -16,10 +16,13 @@ HOST = "node-1"
 class Machine:
     """The folders one fault was caused in, and what they become."""
 
-    def __init__(self, work: Path, project: Path, home: Path, packages: list[Path], venvs: list[Path]) -> None:
+    def __init__(
+        self, work: Path, project: Path, home: Path, packages: list[Path], venvs: set[Path], built: Path | None
+    ) -> None:
         places = {str(project): PROJECT, str(home): HOME}
         places |= {str(folder): PACKAGES for folder in packages}
         places |= {str(venv): f"{HOME}/.venv" for venv in venvs}
+        places |= {str(built): f"{HOME}/.cache/torch_extensions"} if built else {}
         # The checkout itself, where a log names the engine's own files.
         places[str(Path(__file__).parents[2])] = f"{HOME}/qltui"
         places[str(work)] = "/scratch"

@@ -1,0 +1,4 @@
+from utils import get_model
+
+model = get_model()
+model.cuda()
