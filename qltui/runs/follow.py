@@ -63,9 +63,14 @@ class Follower:
         self._logs = RunLogs()
         self._plan: dict[str, Any] | None = None
         self._history: History | None = None
+        self._last: Snapshot | None = None
 
     def poll(self) -> Snapshot:
-        """What is known now."""
+        """What is known now; without its folder what was known last, and a warning that says so."""
+        problem = _unreadable(self.run)
+        if problem and self._last:
+            self._last = self._last._replace(log=[], warnings=[problem])
+            return self._last
         written = status.read_written(self.run)
         if self._reduction is None:
             self._reduction = Reduction(self.run, written, curves=True)
@@ -76,7 +81,7 @@ class Follower:
             written = status.judge(self.run, written, state)
         written = {**written, "unseen": status.unseen(self.run, written)}
         sample = self._read_telemetry(caught_up)
-        return Snapshot(
+        self._last = Snapshot(
             status=written,
             series=state.series,
             log=self._read_logs(),
@@ -90,6 +95,7 @@ class Follower:
             phase_seconds=state.phase_seconds,
             sample_age=max(0.0, time.time() - sample["wall"]) if sample.get("wall") else None,
         )
+        return self._last
 
     def _read_plan(self) -> dict[str, Any] | None:
         """It is written before the start and never changed."""
@@ -121,3 +127,12 @@ class Follower:
             return max(0.0, end - os.stat(attempt.launch_json).st_mtime) if end else None
         except OSError:
             return None
+
+
+def _unreadable(run: RunDirectory) -> str | None:
+    """Why a run's folder can't be read, in a sentence; None if it can."""
+    try:
+        os.listdir(run.path)
+    except OSError as error:
+        return f"{run.path} can't be read any more ({error.strerror}): this is what was known last."
+    return None

@@ -51,6 +51,8 @@ class LogTail:
         self._first = first
         self._skips = skips
         self._rest = b""
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the file read last."""
 
     def read(self) -> list[str]:
         """Whole new lines, sanitised, at most a chunk of the file; call again while it returns any."""
@@ -80,8 +82,7 @@ class LogTail:
     def _read(self) -> list[tuple[int, bytes]]:
         try:
             with open(self.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                begins_inside = self._place(size)
+                begins_inside = self._place(os.fstat(file.fileno()))
                 file.seek(self._offset or 0)
                 data = file.read(CHUNK)
         except OSError:
@@ -92,10 +93,12 @@ class LogTail:
         self._rest = self._rest[-CHUNK:]  # a progress bar may never end its line
         return list(_placed(lines, start))[begins_inside:]
 
-    def _place(self, size: int) -> bool:
-        """Decide where to read on in a file of ``size`` bytes; True if that is within a line."""
-        first = self._first
-        if self._offset is not None and size < self._offset:  # written anew
+    def _place(self, found: os.stat_result) -> bool:
+        """Decide where to read on in a file; True if that is within a line."""
+        first, size = self._first, found.st_size
+        known, self._file = self._file, (found.st_dev, found.st_ino)
+        is_another = known is not None and known != self._file
+        if self._offset is not None and (is_another or size < self._offset):  # written anew, or rotated
             self._offset, self._rest = 0, b""
         elif self._offset is None or (self._skips and size - self._offset > FAR_BEHIND):
             self._offset, self._rest = max(0, size - first), b""

@@ -133,6 +133,36 @@ def test_a_log_that_was_written_anew_is_read_from_its_start(tmp_path: Path) -> N
     assert logs.read(2000) == []
 
 
+def test_a_log_that_another_took_the_place_of_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "rank0.log"
+    log.write_text("one\ntwo\n")
+    logs = RunLogs({0: str(log)})
+    assert [line.text for line in logs.read(2000)] == ["one", "two"]
+    log.rename(tmp_path / "rank0.log.1")
+    log.write_text("the first line of one that is longer\nand more\n")
+    assert [line.text for line in logs.read(2000)] == ["the first line of one that is longer", "and more"]
+
+
+def test_a_log_in_utf_16_is_legible(tmp_path: Path) -> None:
+    log = tmp_path / "rank0.log"
+    log.write_bytes("loss 0.5\nloss 0.4\n".encode("utf-16-le"))
+    assert [line.text for line in RunLogs({0: str(log)}).read(2000)][:2] == ["loss 0.5", "loss 0.4"]
+
+
+def test_without_its_folder_a_run_is_as_it_was_and_a_warning_says_so(run: WrittenRun) -> None:
+    follower, elsewhere = Follower(run.run.path), run.run.path.with_name("elsewhere")
+    caught_up(follower)
+    run.run.path.rename(elsewhere)
+    snapshot = follower.poll()
+    assert (snapshot.status["state"], snapshot.status["step"], steps(snapshot)) == ("training", 5, [1, 2, 3, 4, 5])
+    assert "can't be read any more (No such file or directory)" in snapshot.warnings[-1]
+    elsewhere.rename(run.run.path)
+    run.step(6, 0.1)
+    snapshot = caught_up(follower)
+    assert steps(snapshot)[-1] == 6
+    assert snapshot.warnings == []
+
+
 def test_of_many_ranks_each_has_its_newest_lines(tmp_path: Path) -> None:
     paths = {rank: tmp_path / f"rank{rank}.log" for rank in range(64)}
     for rank, path in paths.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,8 +17,9 @@ from engine.events import is_alive
 from qltui.runs.devices import Device, devices, measured_peak
 from qltui.runs.follow import Follower, Snapshot
 from qltui.runs.health import Signs, Verdict, verdicts
+from qltui.runs.log_book import in_order
 from qltui.runs.recent import Recent
-from qltui.ui import words
+from qltui.ui import bandwidth, words
 from qltui.ui.screens.run_actions import ACTIONS, RunActions
 from qltui.ui.widgets.audit_line import WIDE, audit_line, audits_in_full
 from qltui.ui.widgets.chart_grid import Charts
@@ -33,11 +35,13 @@ from qltui.ui.widgets.title_bar import TitleBar
 from qltui.ui.widgets.verdict import Verdict as Result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from textual.app import ComposeResult
 
-POLL_SECONDS = 0.5
+LINES_AT_ONCE = 200
+"""Log lines taken before other tasks have their turn: 2 ms of them."""
 
 PANELS = {"1": "charts", "2": "gpus", "3": "phases", "4": "log"}
 """Panel by the key that shows and hides it."""
@@ -99,6 +103,10 @@ class Monitor(RunActions):
         self._recent = Recent()
         self._reading: Reading | None = None
         self._polling = False
+        self._rates = bandwidth.rates()
+        self._charts_drawn = float("-inf")
+        self._offered: tuple[bool, bool] | None = None
+        """Whether the run is live and whether it has lost its supervisor, as the keys go by it."""
 
     def compose(self) -> ComposeResult:
         yield TitleBar(words.plain(self.run_path.name))
@@ -126,7 +134,7 @@ class Monitor(RunActions):
         self.query_one("#verdict").border_title = "Result"
         if not self.is_ours:  # there are no audits, no plan and no phases to tell of
             self.query_one("#heading").display = self.query_one("#phases").display = False
-        self.set_interval(POLL_SECONDS, self._poll)
+        self.set_interval(self._rates.poll_seconds, self._poll)
         self._poll()
 
     # Reading the run
@@ -157,16 +165,18 @@ class Monitor(RunActions):
                     snapshot.sample_age, may_act=not self.readonly,
                 )
             )  # fmt: skip
+        snapshot = snapshot._replace(log=in_order(snapshot.log))
         return Reading(snapshot, rows, measured_peak(rows, snapshot.telemetry), told)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Go on reading after a poll that failed."""
+        """Go on reading after a poll that failed, and say so until one succeeds."""
         if event.worker.group == "follow" and event.state is WorkerState.ERROR:
             self._polling = False
+            self._warn(f"The run could not be read, it is tried again: {event.worker.error!r}")
         super().on_worker_state_changed(event)
 
     @on(Polled)
-    def _show(self, event: Polled) -> None:
+    async def _show(self, event: Polled) -> None:
         self._polling = False
         self._reading = event.reading
         snapshot = event.reading.snapshot
@@ -175,8 +185,13 @@ class Monitor(RunActions):
         before, self.status = self.status, snapshot.status
         with self.app.batch_update():
             self._show_heading(event.reading)
-            self._show_panels(event.reading, before)
-        if before is None or words.is_live(before) != words.is_live(snapshot.status):
+            for _ in self._show_panels(event.reading, before):
+                await asyncio.sleep(0)
+                if not self.is_attached:
+                    return
+        offered = self.is_live, self.is_orphan
+        if offered != self._offered:
+            self._offered = offered
             self.refresh_bindings()
 
     def _show_heading(self, reading: Reading) -> None:
@@ -200,10 +215,14 @@ class Monitor(RunActions):
         self.set_class(status["step"] > 0 or not self.is_live, "-begun")
         self.set_class(not self.is_live, "-ended")
 
-    def _show_panels(self, reading: Reading, before: object) -> None:
+    def _show_panels(self, reading: Reading, before: object) -> Iterator[None]:
+        """Show a reading in parts, between which others may have their turn."""
         snapshot = reading.snapshot
         status = snapshot.status
-        self.query_one(Charts).show(snapshot.series, snapshot.telemetry)
+        now = time.monotonic()
+        if now - self._charts_drawn >= self._rates.charts_seconds or not self.is_live or not snapshot.caught_up:
+            self._charts_drawn = now
+            yield from self.query_one(Charts).show_in_parts(snapshot.series, snapshot.telemetry)
         rows = self.query_one(GpuRows)
         if not self.is_ours and before is None:
             self.query_one("#side").display = bool(snapshot.gpus)
@@ -212,7 +231,13 @@ class Monitor(RunActions):
         rows.border_title = Content(f"{kind} [2]{_bar_end(rows.scale)}")
         rows.border_subtitle = Content(rows.legend)
         self.query_one(Phases).show(phases(status["ranks"], snapshot.phase_seconds, snapshot.plan))
-        self.query_one(LogTail).add(snapshot.log)
+        yield
+        log = self.query_one(LogTail)
+        for begin in range(0, len(snapshot.log) or 1, LINES_AT_ONCE):
+            log.add(snapshot.log[begin : begin + LINES_AT_ONCE])
+            yield
+        if self._rates.log_rows is not None:
+            log.fold(self._rates.log_rows)
 
     @on(Charts.Opened)
     def _open_chart(self, event: Charts.Opened) -> None:

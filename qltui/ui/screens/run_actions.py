@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
 
-from engine.events import RunDirectory
+from engine.events import RunDirectory, is_alive
 from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
 
@@ -32,6 +32,7 @@ DONE = {
     "kill": "Told to end at once.",
     "resume": "It goes on from its newest checkpoint.",
 }
+ADOPTED = "It is looked after again, and went on all the while."
 OF_LIVE_RUNS = ("stop", "checkpoint", "kill")
 ASKING = (*OF_LIVE_RUNS, "resume", "relaunch")
 """Actions that ``readonly`` takes away."""
@@ -95,6 +96,12 @@ class RunActions(Page):
         return self.status is not None and words.is_live(self.status)
 
     @property
+    def is_orphan(self) -> bool:
+        """Whether it goes on without its supervisor, and so may be given another."""
+        supervisor = (self.status or {}).get("supervisor")
+        return self.is_live and bool(supervisor) and is_alive(supervisor) is False
+
+    @property
     def run_name(self) -> str:
         """What the run is called."""
         return words.plain(self.status["name"]) if self.status else "the run"
@@ -106,7 +113,8 @@ class RunActions(Page):
         if action in OF_LIVE_RUNS:
             return self.status is None or self.is_live
         if action == "resume":
-            return self.status is not None and not self.is_live and self.status["state"] != "finished"
+            ended = self.status is not None and not self.is_live and self.status["state"] != "finished"
+            return ended or self.is_orphan
         if action == "relaunch":
             return self.status is not None and not self.is_live
         if action == "copy":
@@ -147,6 +155,7 @@ class RunActions(Page):
         from qltui.runs import launching
 
         run = RunDirectory(self.run_path)
+        done = ADOPTED if action == "resume" and self.is_orphan else DONE[action]
         try:
             if action == "checkpoint":
                 launching.request_checkpoint(run)
@@ -157,7 +166,7 @@ class RunActions(Page):
         except (launching.LaunchRefused, ConfigError, OSError) as error:
             self.post_message(self.Asked(str(error), refused=True))
         else:
-            self.post_message(self.Asked(DONE[action], leave=leave))
+            self.post_message(self.Asked(done, leave=leave))
 
     @on(Asked)
     def _show_answer(self, event: Asked) -> None:
