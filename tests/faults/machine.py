@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fault import Fault
 
-SMALL_DISK = "mkdir -p outputs && unshare -m bash -c 'mount -t tmpfs -o size=3m tmpfs outputs && "
+SMALL_DISK = "mkdir -p outputs && unshare -m bash -c 'mount -t tmpfs -o size={size} tmpfs outputs && "
 SMALL_SHM = "unshare -m bash -c 'mount -t tmpfs -o size=4m tmpfs /dev/shm && "
 HUB_FREE = "HF_HUB_DISABLE_TELEMETRY=1 "
 
@@ -21,17 +21,17 @@ FAULTS = [
     Fault("python_segfault", "sigsegv",
           "RANK=0 WORLD_SIZE=1 MASTER_ADDR=127.0.0.1 MASTER_PORT=29532 python ddp.py --happens segfault --rank 0;"
           " echo exit code $?", "Segmentation fault", "one process reads address 0; bash says so"),
-    Fault("disk_full_trainer", "disk_full", f"{SMALL_DISK} python finetune.py 20'",
+    Fault("disk_full_trainer", "disk_full", f"{SMALL_DISK.format(size='256k')} python finetune.py 20'",
           "No space left on device", "Trainer's checkpoint goes to a full disk", "save"),
-    Fault("disk_full_torch_save", "disk_full", f"{SMALL_DISK} python save_to_disk.py'",
-          "rror", "torch.save to a full disk", "save"),
+    Fault("disk_full_torch_save", "disk_full", f"{SMALL_DISK.format(size='3m')} python save_to_disk.py'",
+          "unexpected pos", "torch.save to a full disk", "save"),
     Fault("disk_full_data_cache", "disk_full",
           "for i in 1 2 3 4 5 6 7 8; do cat data/train.jsonl data/train.jsonl; done > data/more.jsonl;"
           " export HF_DATASETS_CACHE=$PWD/outputs; mkdir outputs; unshare -m bash -c"
           " 'mount -t tmpfs -o size=300k tmpfs outputs && python sft.py data/more.jsonl'",
           "No space left on device", "datasets writes its cache to a full disk", "data"),
     Fault("shm_small", "shm_bus_error", f"{SMALL_SHM} python workers.py large'",
-          "us error", "/dev/shm of 4 MB, workers that hand over batches of 25 MB", "data"),
+          "unable to allocate shared memory", "/dev/shm of 4 MB, workers that hand over batches of 25 MB", "data"),
     Fault("worker_killed", "host_oom_sigkill", "python workers.py killed",
           "killed by signal: Killed", "a DataLoader worker killed with signal 9", "data"),
     Fault("interrupt_trainer", "user_interrupt", "timeout --foreground -s INT 50 python finetune.py 20000",

@@ -7,6 +7,7 @@ so nothing is kept of a fault that did not happen.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -16,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import libraries
 import machine
 import many_ranks
 import one_process
+import own_runs
 from fault import Fault
 from hub import answering
 from neutral import Machine
@@ -33,7 +36,7 @@ LABELS = LOGS / "labels.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "deepspeed", "datasets")
 LARGEST = 200_000
 """Bytes of a log; the middle of a longer one is cut out, and says so."""
-PARTS = (one_process, many_ranks, machine, libraries)
+PARTS = (one_process, many_ranks, machine, libraries, own_runs)
 FAULTS = {fault.name: fault for part in PARTS for fault in part.FAULTS}
 
 
@@ -46,8 +49,8 @@ class Stack:
         self.before = [Path(folder) for folder in before]
         self.packages = [*self.before, *self.venv.glob("lib/python3*/site-packages")]
         for links in self.venv.glob("lib/python3*/site-packages/*.pth"):
-            lines = [line for line in links.read_text().splitlines() if line.startswith("/")]
-            self.packages += [Path(line) for line in lines if line.endswith("site-packages")]
+            lines = links.read_text().splitlines()
+            self.packages += [Path(line) for line in lines if line.startswith("/")]
 
         self.venvs = {self.venv, *(folder.parents[2] for folder in self.packages if folder.parents[1].name == "lib")}
 
@@ -123,18 +126,41 @@ def cut(log: bytes) -> bytes:
     return head + b"\n[... cut by tests/faults/make.py ...]\n" + tail
 
 
+def label_of(fault: Fault, stack: str) -> dict[str, object]:
+    label: dict[str, object] = {
+        "cause": fault.cause, "phase": fault.phase, "rank": fault.rank, "how": fault.how, "shows": fault.shows,
+        "stack": stack,
+    }  # fmt: skip
+    return label | ({"or_also": list(fault.or_also)} if fault.or_also else {})
+
+
 def keep(fault: Fault, log: bytes, stack: str) -> None:
     (LOGS / f"{fault.name}.log").write_bytes(cut(log))
-    label = {
-        "cause": fault.cause, "phase": fault.phase, "rank": fault.rank, "how": fault.how, "stack": stack,
-        **({"or_also": list(fault.or_also)} if fault.or_also else {}),
-    }  # fmt: skip
+    with labels() as known:
+        known[f"{fault.name}.log"] = label_of(fault, stack)
+
+
+@contextlib.contextmanager
+def labels() -> Iterator[dict[str, dict[str, object]]]:
+    """The labels, written again at the end; several of this script may run side by side."""
     with LABELS.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # several of this script may run side by side
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        labels = json.loads(file.read() or "{}") | {f"{fault.name}.log": label}
+        known = json.loads(file.read() or "{}")
+        yield known
         file.truncate(0)
-        file.write(json.dumps(dict(sorted(labels.items())), indent=1, ensure_ascii=False) + "\n")
+        file.write(json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
+
+
+def label_again() -> None:
+    """What the catalogue says now, for the logs that are there; no others."""
+    with labels() as known:
+        for file in list(known):
+            fault = FAULTS.get(file.removesuffix(".log"))
+            if fault and (LOGS / file).exists():
+                known[file] = label_of(fault, str(known[file]["stack"]))
+            else:
+                del known[file]
 
 
 def main() -> int:
@@ -142,7 +168,11 @@ def main() -> int:
     parser.add_argument("--venv", action="append", default=[], help="NAME=PATH[:FOLDER...], one for each stack")
     parser.add_argument("--show", action="store_true", help="print the logs, keep nothing")
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="all of the stacks given, if none is named")
+    parser.add_argument("--labels", action="store_true", help="cause nothing, write the labels of the logs again")
     arguments = parser.parse_args()
+    if arguments.labels:
+        label_again()
+        return 0
     stacks = {name: Stack(path) for name, path in (venv.split("=", 1) for venv in arguments.venv)}
     failed = []
     for fault in FAULTS.values():

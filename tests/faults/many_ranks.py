@@ -100,7 +100,7 @@ FAULTS = [
           "must be 2-D", "a layer's weight used outside the engine under ZeRO-3", "forward"),
     Fault("deepspeed_no_compiler", "deepspeed_op_build",
           ds(BATCH, OFFLOAD, ADAM) + f"export CXX=/opt/none/bin/c++; {TWO} zero.py",
-          "Error", "CPUAdam to be built without a compiler", "prepare"),
+          "Error building extension", "an operation to be built with a compiler that is not there", "prepare"),
     Fault("deepspeed_world_size", "resume_mismatch",
           ds(BATCH, ZERO2) + f"{TWO} zero.py > first.log 2>&1; "
           "torchrun --nproc_per_node 1 --master_port 29517 zero.py --load ds_checkpoint",

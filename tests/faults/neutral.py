@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-import sysconfig
+import sys
 from pathlib import Path
 
 HOME = "/home/user"
@@ -36,4 +36,4 @@ class Machine:
         text = re.sub(
             rf"(\bhost *: |\bhost=|\bhostname[=:] ?|\bon |\[|//|'){name}(?=[\s\]:'/._,]|$)", rf"\1{HOST}", text
         )
-        return text.replace(sysconfig.get_paths()["stdlib"], "/usr/lib/python3.11")
+        return text if sys.base_prefix == "/usr" else text.replace(sys.base_prefix, "/usr")
