@@ -9,7 +9,7 @@ import sys
 
 import qltui
 from qltui.cli import exits
-from qltui.cli.table import COMMANDS
+from qltui.cli.table import COMMANDS, LOW_BANDWIDTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qltui {qltui.__version__}")
+    names, options = LOW_BANDWIDTH
+    parser.add_argument(*names, dest="low_bandwidth_app", **options)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     known = [command.name for command in COMMANDS]
     named = words[0] if words and words[0] in known else None
@@ -117,6 +119,10 @@ def _nearest(word: str, known: list[str]) -> str:
 
 
 def _call(arguments: argparse.Namespace) -> int:
+    if arguments.low_bandwidth_app or getattr(arguments, "low_bandwidth", False):
+        from qltui.ui.bandwidth import ENVIRONMENT
+
+        os.environ[ENVIRONMENT] = "1"
     if arguments.command is None:
         return _open_app()
     from importlib import import_module

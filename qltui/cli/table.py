@@ -33,6 +33,10 @@ def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, An
 JSON = argument("--json", action="store_true", help="print one JSON document")
 QUEUE = argument("--queue", action="store_true", help="where other runs have its GPUs, let it wait for them")
 RUN = argument("run", metavar="RUN", help="id of a run, a unique beginning of one, a path, or 'last'")
+LOW_BANDWIDTH = argument(
+    "--low-bandwidth", action="store_true",
+    help="send little to the terminal: what is new every few seconds; QLTUI_LOW_BANDWIDTH=1 does the same",
+)  # fmt: skip
 SET = argument(
     "--set", dest="assignments", metavar="FIELD=VALUE", action="append", default=[],
     help="another value for a field, as in training.max_steps=50; `qltui config` lists the fields",
@@ -113,6 +117,7 @@ COMMANDS = (
             help="a run as elsewhere, or what another program trains: its output folder, or the log it writes",
         ),
         argument("--readonly", action="store_true", help="offer nothing that touches the run"),
+        LOW_BANDWIDTH,
     ),
     Command(
         "stop", "control", "let a run save and stop",

@@ -139,7 +139,7 @@ class LogBook:
 
     def add(self, lines: Sequence[LogLine]) -> tuple[list[Entry], list[Entry]]:
         """Take new lines; returns the entries that are new and those let go."""
-        new = self._live.add(_by_time(lines))
+        new = self._live.add(in_order(lines))
         self.ranks.update(entry.rank for entry in new)
         gone = self._live.trim()
         for entry in gone:
@@ -158,7 +158,7 @@ class LogBook:
     def put_before(self, lines: Sequence[LogLine]) -> list[Entry]:
         """Take lines read back from the files; returns their entries, oldest first."""
         entries = Entries()
-        entries.add(_by_time(lines))
+        entries.add(in_order(lines))
         self.older.extendleft(reversed(entries.entries))
         while len(self.older) > OLDER_KEPT:
             self.older.pop()
@@ -206,10 +206,10 @@ def _level(writer: _Writer, text: str) -> str:
     return level
 
 
-def _by_time(lines: Sequence[LogLine]) -> Sequence[LogLine]:
+def in_order(lines: Sequence[LogLine]) -> list[LogLine]:
     """Lines of several ranks in the order of their times, if all ranks tell any; else as they are."""
     if len({line.rank for line in lines}) < 2:
-        return lines
+        return list(lines)
     newest: dict[int, str] = {}
     keys = []
     for line in lines:
@@ -217,6 +217,6 @@ def _by_time(lines: Sequence[LogLine]) -> Sequence[LogLine]:
         newest[line.rank] = max(newest.get(line.rank, ""), f"{day} {time}" if time else "")
         keys.append(newest[line.rank])
     if not all(newest.values()):
-        return lines
+        return list(lines)
     order = sorted(range(len(lines)), key=keys.__getitem__)
     return [lines[index] for index in order]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from textual.driver import Driver
     from textual.geometry import Size
     from textual.screen import Screen
     from textual.theme import Theme
@@ -54,6 +55,9 @@ class QltuiApp(App[None]):
         """When the last key was pressed."""
         self._key_problems: list[str] = []
         """What is wrong in ``keys.yaml``."""
+
+    def get_driver_class(self) -> type[Driver]:
+        return terminal.thrifty(super().get_driver_class())
 
     def on_mount(self) -> None:
         self.screen_change_signal.subscribe(self, lambda _screen: self._cover(self.size))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.events import read_json, write_json
 from qltui.configs.places import config_folder
@@ -45,8 +45,12 @@ def keys_path() -> Path:
 
 def theme() -> str | None:
     """The name of the theme that was chosen last; None where none was."""
-    name = (read_json(config_folder() / "app.json") or {}).get("theme")
+    name = _chosen().get("theme")
     return name if isinstance(name, str) else None
+
+
+def _chosen() -> dict[str, Any]:
+    return read_json(config_folder() / "app.json") or {}
 
 
 def keep_theme(name: str) -> None:
@@ -55,8 +59,26 @@ def keep_theme(name: str) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    _keep("theme", name)
+
+
+def low_bandwidth() -> bool:
+    """Whether little was chosen to be sent to the terminal."""
+    return _chosen().get("low_bandwidth") is True
+
+
+def keep_low_bandwidth(low: bool) -> None:
+    """Send little, or all, from now on.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    _keep("low_bandwidth", low)
+
+
+def _keep(name: str, value: object) -> None:
     config_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_json(config_folder() / "app.json", {"schema_version": 1, "theme": name})
+    write_json(config_folder() / "app.json", {**_chosen(), "schema_version": 1, name: value})
 
 
 def keymap(bindings: Mapping[str, Binding]) -> Keymap:

@@ -6,6 +6,10 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 FRAMES_PER_SECOND = "120"
 """At most, and only what has changed: what one key changes in two frames is seen that much sooner than with 60."""
@@ -52,6 +56,16 @@ def prepare() -> None:
     # A lost terminal ends the app at once, even when the event loop hangs in a write to it; runs are not our children.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _survive_foreign_bytes()
+
+
+def thrifty(driver: type[Driver]) -> type[Driver]:
+    """The driver, but what it writes is thinned first."""
+    from qltui.ui.frames import thinned
+
+    def write(self: Driver, data: str) -> None:
+        driver.write(self, thinned(data))
+
+    return type(f"Thrifty{driver.__name__}", (driver,), {"write": write})
 
 
 def _survive_foreign_bytes() -> None:

@@ -20,7 +20,7 @@ class Painted:
     def __init__(self, columns: int, rows: int) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
-        self._style = ""
+        self._style: dict[str, str] = {}
         self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -46,11 +46,29 @@ class Painted:
             row, _, column = parameters.partition(";")
             self.row, self.column = int(row or 1) - 1, int(column or 1) - 1
         elif final == "m":
-            self._style = parameters
+            self._restyle(parameters)
         elif final == "J":
             self.resize(self.columns, self.rows)
 
+    def _restyle(self, parameters: str) -> None:
+        """Change the style as the codes say; it stands in each cell as a text that is the same for the same style."""
+        codes = iter(parameters.split(";"))
+        for code in codes:
+            if code in ("", "0"):
+                self._style = {}
+            elif code in ("38", "48"):
+                kind = next(codes)
+                colour = [next(codes) for _ in range({"5": 1, "2": 3}[kind])]
+                self._style[code] = ";".join([code, kind, *colour])
+            elif int(code) in (39, 49):
+                self._style.pop({"39": "38", "49": "48"}[code], None)
+            elif int(code) >= 30:
+                self._style["38" if int(code) // 10 in (3, 9) else "48"] = code
+            else:
+                self._style[code] = code
+
     def _write(self, text: str) -> None:
+        style = " ".join(sorted(self._style.values()))
         for character in text:
             if character == "\n":
                 self.row, self.column = self.row + 1, 0
@@ -59,7 +77,7 @@ class Painted:
             elif character >= " ":
                 for offset in range(cell_len(character)):
                     if 0 <= self.row < self.rows and 0 <= self.column < self.columns:
-                        self.cells[self.row][self.column] = ("" if offset else character, self._style)
+                        self.cells[self.row][self.column] = ("" if offset else character, style)
                     self.column += 1
 
     @property

@@ -14,7 +14,7 @@ from qltui.ui.widgets.chart_lines import Line
 from qltui.ui.widgets.line_chart import LineChart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from textual import events
     from textual.app import ComposeResult
@@ -121,6 +121,13 @@ class Charts(Container):
 
     def show(self, series: Mapping[str, Sequence[Point]], telemetry: Mapping[str, Sequence[Point]]) -> None:
         """Draw what a snapshot of a run holds now."""
+        for _ in self.show_in_parts(series, telemetry):
+            pass
+
+    def show_in_parts(
+        self, series: Mapping[str, Sequence[Point]], telemetry: Mapping[str, Sequence[Point]]
+    ) -> Iterator[None]:
+        """The same, a chart at each step."""
         self._clock.follow(series.get("wall", ()))
         self._lines = {
             "loss": [
@@ -134,6 +141,7 @@ class Charts(Container):
         }
         for name, lines in self._lines.items():
             self.chart(name).show(lines)
+            yield
         for follower in list(self._followers):
             follower(self._lines)
 

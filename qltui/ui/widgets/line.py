@@ -27,8 +27,9 @@ class Line(Static):
 
     def _room_of(self, visual: Visual) -> tuple[int, int]:
         """Columns and rows that are made by what is said; 0 where the styles say how many there are."""
-        across, width = self.app.size.width, self.content_size.width
+        styles, width = self.styles, self.content_size.width
+        rules = styles.get_rules()
         return (
-            visual.get_optimal_width(self.styles, across) if self.styles.is_auto_width else 0,
-            visual.get_height(self.styles, width) if self.styles.is_auto_height and width else 0,
+            visual.get_optimal_width(rules, self.app.size.width) if styles.is_auto_width else 0,
+            visual.get_height(rules, width) if styles.is_auto_height and width else 0,
         )

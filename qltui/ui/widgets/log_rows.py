@@ -24,11 +24,13 @@ LEAST_ROOM = 10
 
 
 class Row(NamedTuple):
-    """A row on screen; without an entry it stands for lines that were let go."""
+    """A row on screen; without an entry it stands for lines that were let go, or that were folded."""
 
     entry: Entry | None
     begin: int
     """Character of the entry's text it begins with."""
+    folded: int = 0
+    """Rows it stands for."""
 
 
 class LogRows:
@@ -43,11 +45,14 @@ class LogRows:
         """What lines must have; capitals count where it has any."""
         self.wraps = False
         self.width = 80
+        self._fresh = 0
+        """Rows at the end that came since the last were folded."""
         self.pattern: re.Pattern[str] | None = None
         """What is searched for."""
 
     def lay_out(self) -> None:
-        """Make all rows anew."""
+        """Make all rows anew, folded ones too."""
+        self._fresh = 0
         gap = [Row(None, 0)] if self.book.has_gap else []
         self.rows = deque([*self._rows(self.book.older), *gap, *self._rows(self.book.live)])
 
@@ -59,9 +64,25 @@ class LogRows:
             self.lay_out()  # a line that goes on may have more rows now, or any at all
             return
         for entry in gone:
-            while self.rows and self.rows[0].entry is entry:
+            while self.rows and (self.rows[0].entry is entry or self.rows[0].folded):
                 self.rows.popleft()
-        self.rows.extend(self._rows(new))
+        rows = self._rows(new)
+        self.rows.extend(rows)
+        self._fresh = min(self._fresh + len(rows), len(self.rows))
+
+    def fold(self, most: int) -> None:
+        """Of the rows that came since this was called last keep so many, bad lines and then the newest; fold others."""
+        fresh = [self.rows.pop() for _ in range(self._fresh)][::-1]
+        self._fresh = 0
+        kept = sorted(sorted(range(len(fresh)), key=lambda at: (_is_bad(fresh[at]), at))[-most:])
+        if len(kept) < len(fresh):
+            self.rows.append(Row(None, 0, len(fresh) - len(kept)))
+        self.rows.extend(fresh[at] for at in kept)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether rows were left out."""
+        return any(row.folded for row in self.rows)
 
     def put_before(self, lines: Sequence[LogLine]) -> int:
         """Take lines read back from the file; returns how many rows stand above now that did not."""
@@ -108,6 +129,8 @@ class LogRows:
 
     def text(self, row: Row) -> tuple[str, str]:
         """Beginning and text of a row; of a line that is cut the last column says so."""
+        if row.folded:
+            return "", f"… {row.folded:,} line{'s' if row.folded > 1 else ''} more"
         if row.entry is None:
             return "", "⋯ lines left out here are in the file"
         beginning, text = self.beginning(row.entry), row.entry.text[row.begin :]
@@ -122,6 +145,10 @@ class LogRows:
             return []
         found, rows = self.pattern.search, enumerate(self.rows)
         return [(row.entry, at) for at, row in rows if row.entry and not row.begin and found(row.entry.text)]
+
+
+def _is_bad(row: Row) -> bool:
+    return row.entry is not None and row.entry.level != INFO
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -120,6 +120,23 @@ class LogTail(ScrollView, can_focus=True):
             self._grown()
         self._tell()
 
+    def fold(self, most: int) -> None:
+        """Of the lines added since this was called last show so many, while they are followed, and how many came."""
+        if self.following:
+            self._log.fold(most)
+            self._grown()
+
+    def _unfold(self) -> None:
+        """Show every line, while what is on screen stays as far from the end as it is."""
+        if self._log.is_folded:
+            before = len(self._log.rows)
+            self._log.lay_out()
+            self._measure()
+            self._placing = True
+            self.scroll_to(y=self.scroll_offset.y + len(self._log.rows) - before, animate=False, immediate=True)
+            self._placing = False
+            self.refresh()
+
     def _grown(self) -> None:
         """There are more rows now, or less. Scrolling is forced, as a scrollbar that is to come is not there yet."""
         self._measure()
@@ -205,6 +222,8 @@ class LogTail(ScrollView, can_focus=True):
             waiting, self._waiting = self._waiting, deque(maxlen=LINES_KEPT)
             self._log.add(list(waiting))
             self._grown()
+        elif self.following and not following:
+            self._unfold()
         self.following = following
         self._tell()
 
