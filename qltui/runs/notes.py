@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+NAME = "notes.json"
 SCHEMA_VERSION = 1
 TEXT_LIMIT = 4000
 """Characters of a note."""
@@ -45,7 +46,7 @@ class Annotations:
 
 def notes_file(run: RunDirectory) -> Path:
     """Where they are kept."""
-    return run.path / "notes.json"
+    return run.path / NAME
 
 
 def read(run: RunDirectory) -> Annotations:

@@ -31,23 +31,28 @@ def runs_home() -> Path:
 def directories() -> list[RunDirectory]:
     """Every run kept here, the newest first. A folder still being made (its name begins with a dot) is none."""
     home = runs_home()
-    runs = [RunDirectory(home / name) for name in _names(home) if not name.startswith(".")]
-    created = {run.id: _created(run) for run in runs}
-    return sorted((run for run in runs if created[run.id]), key=lambda run: (created[run.id], run.id), reverse=True)
+    return [RunDirectory(home / name) for name in newest_names()]
 
 
-def _created(run: RunDirectory) -> float:
-    """When the run was made: ``run.yaml`` is written once; of a damaged run something else. 0 if it is no run."""
-    for path in (run.run_yaml, run.status_json, run.attempts_dir):
+def newest_names() -> list[str]:
+    """Names of the runs' folders, the newest first."""
+    home = str(runs_home())
+    created = {name: _created(f"{home}/{name}") for name in _names(home) if not name.startswith(".")}
+    return sorted((name for name in created if created[name]), key=lambda name: (created[name], name), reverse=True)
+
+
+def _created(folder: str) -> float:
+    """When a run was made: ``run.yaml`` is written once; of a damaged run something else. 0 if it is no run."""
+    for name in ("run.yaml", "status.json", "attempts"):
         with contextlib.suppress(OSError):
-            return os.stat(path).st_mtime
+            return os.stat(f"{folder}/{name}").st_mtime
     return 0.0
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
     """A run's status with what people noted about it: ``note`` and ``tags``. Never raises."""
     found = status.read(run)
-    return {**found, "created": found["created"] or _created(run) or None, **notes.read(run).fields()}
+    return {**found, "created": found["created"] or _created(str(run.path)) or None, **notes.read(run).fields()}
 
 
 def list_runs() -> list[dict[str, Any]]:

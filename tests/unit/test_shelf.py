@@ -13,6 +13,7 @@ from support.written_runs import WrittenRun
 from engine.events import write_json
 from qltui.cli import output
 from qltui.runs import notes, store
+from qltui.runs import shelf as shelving
 from qltui.runs.shelf import Shelf
 from qltui.ui.widgets.runs_columns import COLUMNS
 
@@ -43,13 +44,14 @@ def test_ended_runs_are_read_once_and_again_when_they_change(home: Path, monkeyp
     assert shelf.read()[0][1]["state"] == "training"
 
 
-def test_with_little_time_the_newest_come_first(home: Path) -> None:
+def test_with_little_time_the_newest_come_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         run = WrittenRun(home, f"run{number}")
         run.write_status(state="finished")
         os.utime(run.run.run_yaml, (LONG_AGO + number, LONG_AGO + number))
     shelf = Shelf()
-    assert shelf.read(-1) == ([], False)
+    monkeypatch.setattr(shelving, "SCREENFUL", 2)
+    assert [run["name"] for run in shelf.read(-1)[0]] == ["run4", "run3"]
     found, is_complete = shelf.read()
     assert ([run["name"] for run in found], is_complete) == (["run4", "run3", "run2", "run1", "run0"], True)
     assert shelf.read(-1) == (found, False)

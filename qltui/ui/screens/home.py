@@ -19,6 +19,8 @@ from qltui.ui.widgets.footer import Footer
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from qltui.runs.shelf import Shelf
+
 LOGO = """\
 ┏━┓╻  ╺┳╸╻ ╻╻
 ┃┓┃┃   ┃ ┃ ┃┃
@@ -56,6 +58,10 @@ class Home(Page):
             super().__init__()
             self.runs = runs
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shelf: Shelf | None = None
+
     def compose(self) -> ComposeResult:
         with Center(id="middle"), Vertical(id="column"):
             yield Static(LOGO, id="logo", markup=False)
@@ -66,7 +72,7 @@ class Home(Page):
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
         self.call_after_refresh(self._read_runs)
-        self.set_interval(2, self._read_runs)
+        self.set_interval(2, self._poll)
 
     @on(OptionList.OptionSelected)
     async def _open(self, event: OptionList.OptionSelected) -> None:
@@ -78,11 +84,18 @@ class Home(Page):
 
             self.app.push_screen(Monitor(Path(chosen)))
 
+    def _poll(self) -> None:
+        if self.is_current:
+            self._read_runs()
+
     @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
     def _read_runs(self) -> None:
-        from qltui.runs.store import list_runs
+        from qltui.runs.shelf import Shelf
 
-        self.post_message(self.RunsRead(list_runs()[:RUNS_SHOWN]))
+        if self._shelf is None:
+            self._shelf = Shelf()
+        runs, _ = self._shelf.read()
+        self.post_message(self.RunsRead(runs[:RUNS_SHOWN]))
 
     @on(RunsRead)
     def _show_runs(self, event: RunsRead) -> None:

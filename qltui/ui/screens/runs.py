@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,7 @@ class Runs(RunsActions):
         runs, is_complete = self._shelf.read(FIRST_SECONDS)
         if not is_complete:
             self.post_message(self.Read(runs, False))
+            time.sleep(FIRST_SECONDS)  # the screen paints them first
             runs, _ = self._shelf.read()
         self.post_message(self.Read(runs, True))
 
