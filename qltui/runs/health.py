@@ -6,12 +6,13 @@ A verdict needs more than one odd step, and none is given in the first steps, wh
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from statistics import fmean, median, variance
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qltui.runs.forewarning import forewarnings
 from qltui.runs.recent import gpu_name
-from qltui.words import duration, share, size
+from qltui.runs.verdict import Verdict
+from qltui.words import duration, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,12 +41,6 @@ STRAGGLES = 1.15
 """Times the others' step time: below that lie rows of unlike lengths. Above, every rank pays for the one."""
 DATA_SHARE = 0.25
 """Share of the step time: a loader that keeps up takes some percent, this much is worth another worker."""
-CREEP_SETTLES, CREEP_SECONDS = 300.0, 900.0
-"""Seconds at the beginning that do not count, as the allocator still grows, and seconds to be seen after them."""
-CREEP_POINTS = 200
-"""Samples that are looked at of each GPU."""
-CREEP_SHARE = 0.02
-"""Of the card's memory: less grows by chance as longer rows come by."""
 THROTTLED_SAMPLES = 10
 """Samples in a row, about as many seconds: cards touch their limits for moments all the time."""
 SLOWS = ("thermal", "slowdown", "brake")
@@ -58,21 +53,6 @@ FIRST_STEP_SECONDS = 600.0
 """The first step may compile kernels."""
 HEARTBEAT_SECONDS = 30.0
 """The supervisor samples each second; a busy disk delays it, half a minute does not."""
-
-
-class Verdict(NamedTuple):
-    """One thing that can be said of the run."""
-
-    name: str
-    """Such as ``straggler``."""
-    severity: str
-    """``error``, ``warning``, ``early`` (too early to judge) or ``good``."""
-    finding: str
-    """What is so, in a sentence's half."""
-    evidence: str
-    """The figures behind it."""
-    next_step: str = ""
-    """What to do; empty where there is nothing."""
 
 
 class Signs(NamedTuple):
@@ -93,6 +73,10 @@ class Signs(NamedTuple):
     """Seconds since the newest sample of telemetry."""
     may_act: bool = True
     """Whether the reader has keys that ask something of the run."""
+    host: Mapping[str, Any] = {}
+    """The newest sample of the host."""
+    stacks: Sequence[str] = ()
+    """What each rank of a run that hangs waits for, a line each, where that was looked for."""
 
     @property
     def is_silent(self) -> bool:
@@ -111,7 +95,7 @@ def verdicts(signs: Signs) -> list[Verdict]:
     """What is to be said of a live run, the worst first; at least one."""
     looks = (
         _heartbeat, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
-        _creeping, _flat,
+        forewarnings, _flat,
     )  # fmt: skip
     found = [verdict for look in looks for verdict in look(signs)]
     return sorted(found, key=lambda verdict: ORDER.index(verdict.severity)) or [_well(signs)]
@@ -161,13 +145,14 @@ def _lost(signs: Signs) -> Iterator[Verdict]:
         yield Verdict(
             "lost", "error", f"GPU {', '.join(lost)} does not answer", "the driver counts it as lost",
             "its rank ends or hangs: see dmesg for an Xid error, restart the machine and resume the run",
+            "gpu_lost_xid",
         )  # fmt: skip
     silent = {gpu_name(gpu, place): gpu["silent"] for place, gpu in enumerate(signs.gpus) if gpu.get("silent")}
     if silent:
         yield Verdict(
             "silent", "error", f"the driver does not answer for GPU {', '.join(silent)}",
             f"for {duration(max(silent.values()))}; nothing is known of the GPUs of that host meanwhile",
-            "see dmesg for an Xid error: if there is one, restart the machine and resume the run",
+            "see dmesg for an Xid error: if there is one, restart the machine and resume the run", "gpu_lost_xid",
         )  # fmt: skip
 
 
@@ -208,6 +193,7 @@ def _stalled(signs: Signs) -> Iterator[Verdict]:
     yield Verdict(
         "stalled", "error", f"no event for {duration(quiet)}", takes,
         f"look at {look}; if ranks wait for each other, kill it{signs.key('x')} and resume: checkpoints are kept",
+        "nccl_timeout" if len(steps) > 1 else "", tuple(signs.stacks),
     )  # fmt: skip
 
 
@@ -223,7 +209,7 @@ def _not_a_number(signs: Signs) -> Iterator[Verdict]:
             yield Verdict(
                 "nan", "error", f"{name} is no number ({value}) since step {first:,.0f}", f"{since} in a row",
                 "stop it: it does not come back. Resume from a checkpoint before that step with a lower"
-                " training.learning_rate, or bf16 in place of fp16",
+                " training.learning_rate, or bf16 in place of fp16", "loss_nan_or_zero",
             )  # fmt: skip
             return
 
@@ -360,28 +346,3 @@ def _throttled(signs: Signs) -> Iterator[Verdict]:
         "throttled", "warning", f"GPU {gpu_name(gpu, place)}{more} is throttled", " · ".join(facts),
         "see its airflow and power supply; the ranks wait for the slowest",
     )  # fmt: skip
-
-
-def _creeping(signs: Signs) -> Iterator[Verdict]:
-    totals = {gpu_name(gpu, place): gpu.get("memory_total") for place, gpu in enumerate(signs.gpus)}
-    for key, points in signs.telemetry.items():
-        who, _, what = key.rpartition(".")
-        if what != "memory_used" or len(points) < 4 * WINDOW:
-            continue
-        begin = points[0][0] + CREEP_SETTLES
-        counted = [point for point in points[:: max(1, len(points) // CREEP_POINTS)] if point[0] >= begin]
-        if len(counted) < 4 * WINDOW or counted[-1][0] - counted[0][0] < CREEP_SECONDS:
-            continue
-        fourth = len(counted) // 4
-        floors = [min(value for _, value in counted[i * fourth : (i + 1) * fourth]) for i in range(4)]
-        grown = floors[-1] - floors[0]
-        total = totals.get(who.removeprefix("gpu"))
-        if all(after > before for before, after in pairwise(floors)) and grown > CREEP_SHARE * (total or floors[0]):
-            seconds = (counted[-1][0] - counted[0][0]) * 0.75
-            left = f", full in about {duration((total - counted[-1][1]) * seconds / grown)}" if total else ""
-            yield Verdict(
-                "creeping", "warning", f"memory of {who.replace('gpu', 'GPU ')} creeps up",
-                f"{size(grown)} more in {duration(seconds)}{left}",
-                f"save a checkpoint{signs.key('k')}. Something keeps tensors from step to step, or rows grow longer",
-            )  # fmt: skip
-            return

@@ -85,7 +85,7 @@ def test_a_run_that_loads_is_too_early_to_judge() -> None:
 def test_a_supervisor_that_is_gone_is_told_and_how_to_know_of_the_run() -> None:
     (verdict, *_) = verdicts(signs(supervised=False, sample_age=90.0))
     assert (verdict.name, verdict.severity) == ("heartbeat", "error")
-    assert "may go on" in verdict.next_step
+    assert verdict.next_step == "it goes on while steps come. Give it another supervisor (u), or stop it (s)"
     assert "1 s ago" in verdict.evidence
 
 
@@ -323,6 +323,87 @@ def test_memory_that_stays_or_has_just_begun_is_nothing() -> None:
     points = memory(3000, 0)["gpu0.memory_used"]
     step = [(at, value + (5 * GIB if at > NOW - 1500 else 0)) for at, value in points]
     assert told(gpus=gpus, telemetry={"gpu0.memory_used": step}) == ["good"], "one rise, as at the longest row"
+
+
+def samples(start: float, per_second: float, seconds: int = 3000, every: int = 10) -> list[tuple[float, float]]:
+    return [(NOW - seconds + at, start + per_second * at) for at in range(0, seconds + 1, every)]
+
+
+HOST = {"memory_total": 64 * GIB}
+
+
+def test_memory_that_creeps_says_whether_it_lasts_to_the_end() -> None:
+    gpus = [{"index": 0, "memory_total": 40 * GIB}]
+    ends_soon = status_of(eta_seconds=60.0)
+    (late,) = verdicts(signs(gpus=gpus, telemetry=memory(3000, 2e6), status=status_of(eta_seconds=1e6)))
+    (never,) = verdicts(signs(gpus=gpus, telemetry=memory(3000, 2e6), status=ends_soon))
+    assert (late.finding, late.cause) == ("memory of GPU 0 creeps up and will not last", "cuda_oom")
+    assert "near step " in late.evidence
+    assert never.finding == "memory of GPU 0 creeps up"
+    assert never.evidence.endswith("after the end of the run")
+
+
+def test_host_memory_of_ranks_creeps_with_all_of_them_counted() -> None:
+    creeps = {f"rank{rank}.memory": samples(2 * GIB, 1e6) for rank in (0, 1)}
+    left = {"host.memory_left": samples(30 * GIB, 0)}
+    (verdict,) = verdicts(signs(host=HOST, telemetry=creeps | left, status=status_of(eta_seconds=1e9)))
+    assert verdict.finding == "host memory of rank 0 and 1 more creeps up and will not last"
+    assert verdict.cause == "host_oom_sigkill"
+    assert "full in about 4 h" in verdict.evidence, "30 GiB at 2 MB a second"
+    assert told(host=HOST, telemetry={"rank0.memory": samples(2 * GIB, 0)} | left) == ["good"]
+    assert told(host=HOST, telemetry={"rank0.memory": samples(2 * GIB, 1e6, 900)} | left) == ["good"], "just begun"
+
+
+def test_host_memory_that_is_nearly_used_up_or_will_be() -> None:
+    little = {"host.memory_left": samples(2 * GIB, 0, 60, 1)}
+    (verdict,) = verdicts(signs(host=HOST, telemetry=little))
+    assert (verdict.name, verdict.severity, verdict.cause) == ("host memory", "error", "host_oom_sigkill")
+    assert verdict.evidence == "2.0 GiB left of 64.0 GiB"
+    assert told(host=HOST | {"memory_limit": 16 * GIB}, telemetry=little) == ["good"], "of a limit it is an eighth"
+    falls = {"host.memory_left": samples(40 * GIB, -4e6)}
+    (verdict,) = verdicts(signs(host=HOST, telemetry=falls, status=status_of(eta_seconds=1e6)))
+    assert verdict.finding == "host memory falls and will not last"
+    assert told(host=HOST, telemetry=falls, status=status_of(eta_seconds=600.0)) == ["good"]
+    dip = [(at, GIB if at == NOW else left) for at, left in samples(40 * GIB, 0, 60, 1)]
+    assert told(host=HOST, telemetry={"host.memory_left": dip}) == ["good"], "a moment, as when it saves"
+
+
+def test_a_host_that_begins_to_swap() -> None:
+    (verdict,) = verdicts(signs(telemetry={"host.swap_used": samples(0, 4e6, 600)}))
+    assert (verdict.name, verdict.finding) == ("swapping", "the host swaps")
+    assert told(telemetry={"host.swap_used": samples(8 * GIB, 0)}) == ["good"], "long there, and left there"
+
+
+def test_a_disk_that_will_not_hold_the_next_checkpoint() -> None:
+    (verdict,) = verdicts(signs(host={"checkpoint_bytes": 3 * GIB, "checkpoints_disk_free": 2 * GIB}))
+    assert (verdict.severity, verdict.cause) == ("error", "disk_full")
+    assert verdict.evidence == "2.0 GiB free, the newest took 3.0 GiB"
+    assert told(host={"checkpoint_bytes": 3 * GIB, "checkpoints_disk_free": 4 * GIB}) == ["good"]
+    assert told(host={"checkpoint_bytes": None, "checkpoints_disk_free": 0}) == ["good"], "nobody knows what it takes"
+
+
+def speeds(change: float, seconds_a_step: float = 3.0) -> dict[str, list[tuple[float, float]]]:
+    chance = random.Random(3)
+    steps = range(1, 401)
+    return {
+        "tokens_per_second": [(step, 1000 * (1 + change * step / 400) * chance.uniform(0.7, 1.3)) for step in steps],
+        "wall": [(step, NOW + step * seconds_a_step) for step in steps],
+    }
+
+
+def test_steps_that_get_slower_are_a_trend_and_not_noise() -> None:
+    (verdict,) = verdicts(signs(status=status_of(400), series=speeds(-0.5)))
+    assert verdict.name == "slowing"
+    assert told(status=status_of(400), series=speeds(0.0)) == ["good"]
+    assert told(status=status_of(400), series=speeds(0.5)) == ["good"]
+    assert told(status=status_of(400), series=speeds(-0.5, 0.5)) == ["good"], "three minutes are no trend"
+
+
+def test_what_ranks_wait_for_is_told_with_a_stall() -> None:
+    stalled = status_of(updated=NOW - 500)
+    (verdict,) = verdicts(signs(status=stalled, stacks=["rank 1: all_reduce"]))
+    assert verdict.details == ("rank 1: all_reduce",)
+    assert verdict.cause == "nccl_timeout"
 
 
 def test_the_worst_comes_first() -> None:

@@ -37,7 +37,9 @@ NONSENSE = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError
 
 
 def points_of(sample: Mapping[str, Any]) -> dict[str, float]:
-    """What of a sample is shown over time, by name: ``gpu<index>.memory_used`` and so on, ``host.memory_used``."""
+    """What of a sample is kept over time, by name: ``gpu<index>.memory_used`` and so on, ``rank<rank>.memory``, and
+    ``host.`` with memory_used, memory_left (until the container's limit too) and swap_used.
+    """
     points = {}
     gpus = sample.get("gpus")
     for place, gpu in enumerate(gpus if isinstance(gpus, list) else []):
@@ -51,6 +53,16 @@ def points_of(sample: Mapping[str, Any]) -> dict[str, float]:
     total, available = finite(sample.get("memory_total")), finite(sample.get("memory_available"))
     if total is not None and available is not None:
         points["host.memory_used"] = total - available
+    limit, used = finite(sample.get("memory_limit")), finite(sample.get("memory_limit_used"))
+    left = [room for room in (available, None if limit is None or used is None else limit - used) if room is not None]
+    swap, free = finite(sample.get("swap_total")), finite(sample.get("swap_free"))
+    points |= {"host.memory_left": min(left)} if left else {}
+    points |= {"host.swap_used": swap - free} if swap and free is not None else {}
+    ranks = sample.get("ranks")
+    for row in ranks if isinstance(ranks, list) else []:
+        memory = finite(row.get("memory")) if isinstance(row, dict) else None
+        if memory is not None:
+            points[f"rank{row.get('rank')}.memory"] = memory
     return points
 
 

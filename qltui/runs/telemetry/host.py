@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,27 @@ def _free(folder: Path) -> int | None:
     """Free bytes where a folder lies, or will lie."""
     found = host.disk(folder) or host.disk(folder.parent)
     return found[1] if found else None
+
+
+def newest_checkpoint(run_dir: Path) -> Path | None:
+    """The folder of the newest whole checkpoint: one that is being written has another name."""
+    try:
+        names = [
+            name for name in os.listdir(run_dir / "checkpoints") if name.startswith("step-") and name[5:].isdigit()
+        ]
+    except OSError:
+        return None
+    return run_dir / "checkpoints" / max(names, key=lambda name: int(name[5:])) if names else None
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder, and in those within; what can't be read counts nothing."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(where, name)).st_size
+    return total
 
 
 def resident(pid: int) -> int | None:

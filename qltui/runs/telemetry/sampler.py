@@ -34,6 +34,8 @@ class Sampler:
         self._path = folder / f"{self._host}.jsonl"
         self._gpus = PatientSampler(gpus)
         self._ladder: Ladder | None = None
+        self._checkpoints: dict[str, int] = {}
+        """Bytes of the newest one, by its name."""
 
     def sample(self, ranks: Mapping[int, int]) -> dict[str, Any]:
         """One sample; ``ranks`` is the process id of each rank of this host."""
@@ -44,9 +46,17 @@ class Sampler:
             "wall": time.time(),
             "host": self._host,
             **host.sample(self._run_dir),
+            "checkpoint_bytes": self._checkpoint_bytes(),
             "ranks": [{"rank": rank, "memory": host.resident(pid)} for rank, pid in sorted(ranks.items())],
             "gpus": rows,
         }
+
+    def _checkpoint_bytes(self) -> int | None:
+        """Bytes of the newest checkpoint, which the next one will take again; None before there is one."""
+        newest = host.newest_checkpoint(self._run_dir)
+        if newest is not None and newest.name not in self._checkpoints:
+            self._checkpoints = {newest.name: host.folder_bytes(newest)}
+        return next(iter(self._checkpoints.values()), None)
 
     def write(self, ranks: Mapping[int, int]) -> None:
         """Take a sample and keep it; a full disk costs the sample, not the run. Levels wait for :meth:`keep`."""

@@ -13,12 +13,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.worker import Worker, WorkerState
 
-from engine.events import is_alive
+from engine.events import RunDirectory, is_alive
 from qltui.runs.devices import Device, devices, measured_peak
 from qltui.runs.follow import Follower, Snapshot
-from qltui.runs.health import Signs, Verdict, verdicts
+from qltui.runs.health import Signs, verdicts
 from qltui.runs.log_book import in_order
 from qltui.runs.recent import Recent
+from qltui.runs.stacks import waits
 from qltui.ui import bandwidth, words
 from qltui.ui.screens.run_actions import ACTIONS, RunActions
 from qltui.ui.widgets.audit_line import WIDE, audit_line, audits_in_full
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.app import ComposeResult
+
+    from qltui.runs.verdict import Verdict
 
 LINES_AT_ONCE = 200
 """Log lines taken before other tasks have their turn: 2 ms of them."""
@@ -101,6 +104,8 @@ class Monitor(RunActions):
         self.is_ours = source is None
         self._source: Source = source or Follower(run_path)
         self._recent = Recent()
+        self._stacks: list[str] | None = None
+        """What ranks of a run that stands still wait for; None while it moves, empty while it is looked for."""
         self._reading: Reading | None = None
         self._polling = False
         self._rates = bandwidth.rates()
@@ -162,11 +167,22 @@ class Monitor(RunActions):
             told = verdicts(
                 Signs(
                     status, snapshot.series, self._recent, time.time(), gpus, snapshot.telemetry, supervised,
-                    snapshot.sample_age, may_act=not self.readonly,
+                    snapshot.sample_age, may_act=not self.readonly, host=snapshot.host, stacks=self._stacks or (),
                 )
             )  # fmt: skip
         snapshot = snapshot._replace(log=in_order(snapshot.log))
         return Reading(snapshot, rows, measured_peak(rows, snapshot.telemetry), told)
+
+    def _look_if_stalled(self, found: list[Verdict]) -> None:
+        """See what the ranks of a run that stands still wait for: once, until it moves again."""
+        stalled = self.is_ours and any(verdict.name == "stalled" for verdict in found)
+        if stalled and self._stacks is None:
+            self._look_into_ranks()
+        self._stacks = (self._stacks or []) if stalled else None
+
+    @work(thread=True, group="stacks", exit_on_error=False)
+    def _look_into_ranks(self) -> None:
+        self._stacks = waits(RunDirectory(self.run_path))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Go on reading after a poll that failed, and say so until one succeeds."""
@@ -179,6 +195,7 @@ class Monitor(RunActions):
     async def _show(self, event: Polled) -> None:
         self._polling = False
         self._reading = event.reading
+        self._look_if_stalled(event.reading.verdicts)
         snapshot = event.reading.snapshot
         if not snapshot.caught_up:
             self._poll()

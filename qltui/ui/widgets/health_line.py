@@ -12,7 +12,7 @@ from qltui.ui.widgets.line import Line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qltui.runs.health import Verdict
+    from qltui.runs.verdict import Verdict
 
 MARKS = {
     "error": ("✗", "$error"), "warning": ("▲", "$warning"), "early": ("·", "$muted"), "good": ("✓", "$success"),
@@ -53,9 +53,12 @@ def in_a_line(verdicts: Sequence[Verdict]) -> Content:
 
 
 def in_full(verdict: Verdict) -> list[Content]:
-    """A verdict in up to three lines."""
+    """A verdict in some lines, all of its evidence among them."""
     mark, colour = MARKS[verdict.severity]
     lines = [Content.styled(f"{mark} {words.plain(verdict.finding)}", f"bold {colour}")]
     lines += [Content.assemble(("  why   ", "$muted"), words.plain(verdict.evidence))] if verdict.evidence else []
+    lines += [Content.assemble("        ", words.plain(detail)) for detail in verdict.details]
     lines += [Content.assemble(("  next  ", "$muted"), words.plain(verdict.next_step))] if verdict.next_step else []
+    cause = f"{verdict.cause}, should the run die of it"
+    lines += [Content.assemble(("  cause ", "$muted"), cause)] if verdict.cause else []
     return lines
