@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,13 +121,20 @@ class Waiting:
             config = read_file(self.run.run_yaml)
         except ConfigError as error:
             raise Over("failed", str(error)) from None
+        told = ""
         while True:
-            found = self._look(config)
-            if not isinstance(found, Wait):
-                return ["--gpus", ",".join(gpu.uuid for gpu in found)] if found else []
-            with contextlib.suppress(OSError):  # a full disk costs it its reason, not its place
+            try:
+                found = self._look(config)
+                if not isinstance(found, Wait):
+                    return ["--gpus", ",".join(gpu.uuid for gpu in found)] if found else []
                 self._write({"waiting_for": found.waiting_for})
-            self._until_it_may_be(found)
+                self._until_it_may_be(found)
+            except OSError as error:  # a full disk costs it no place
+                if str(error) != told:
+                    told = str(error)
+                    print(f"queued: {told}; it is tried again", file=sys.stderr, flush=True)
+                self._heed_requests()
+                time.sleep(LOOK_SECONDS)
 
     def _look(self, config: RunConfig) -> list[Gpu] | Wait:
         """Whether its turn has come; then it has the GPUs."""
@@ -137,10 +145,9 @@ class Waiting:
             except leases.LaunchRefused as error:
                 raise Over("failed", str(error)) from None
             if not isinstance(found, Wait):
+                rewrite_files(self.run, config, found)
                 gpus = [gpu.uuid for gpu in found]
                 self._write({"state": "starting", "gpus": gpus, "waiting_for": None})
-        if not isinstance(found, Wait):
-            rewrite_files(self.run, config, found)
         return found
 
     def _until_it_may_be(self, wait: Wait) -> None:

@@ -97,6 +97,7 @@ _RANK = {
     "data_time": _is_finite, "memory_allocated": _is_count_or_none, "memory_reserved": _is_count_or_none,
     "memory_peak": _is_count_or_none, "memory_by_phase": _all(_MEMORY), "gpus": _each(_MEMORY),
 }  # fmt: skip
+_WAITING_FOR = dict.fromkeys(("id", "name", "reason"), lambda value: isinstance(value, str))
 _FAILURE = {"rank": _is_count_or_none, "phase": _is_text, "error": _is_text, "message": _is_text}
 STATUS: dict[str, Fits] = {
     "id": _is_text, "name": _is_text, "run_dir": _is_text, "method": _is_text, "strategy": _is_text, "model": _is_text,
@@ -107,6 +108,7 @@ STATUS: dict[str, Fits] = {
     "audit_details": _all(_object({"step": _is_count_or_none})), "accuracy": _is_finite,
     "exact_match": _all(_is_finite), "sample": _is_dict_or_none, "reason": _is_text,
     "failure": lambda value: value is None or _object(_FAILURE, tuple(_FAILURE))(value),
+    "waiting_for": lambda value: value is None or _object(_WAITING_FOR, tuple(_WAITING_FOR))(value),
     "exit_code": _is_count_or_none, "updated": _is_finite,
 }  # fmt: skip
 """Fields of ``status.json``; those of newer versions are let through."""

@@ -269,10 +269,16 @@ def test_a_run_starts_on_gpus_that_become_free() -> None:
     assert status.read(first)["state"] == "starting"
 
 
+def live_run() -> RunDirectory:
+    """A run whose supervisor is this process."""
+    run = launching.create(config())
+    write_json(run.status_json, {**status.read_written(run), "supervisor": identity()})
+    return run
+
+
 @pytest.mark.parametrize("how", ["stop", "kill", "SIGTERM"])
 def test_a_queued_run_is_taken_out(how: str) -> None:
-    first = make_run(["hang"])
-    second = after(first)
+    second = after(live_run())
     supervisor = queued_supervisor(second)
     if how == "SIGTERM":
         supervisor.send_signal(signal.SIGTERM)
@@ -287,7 +293,7 @@ def test_a_queued_run_is_taken_out(how: str) -> None:
 
 
 def test_a_queued_run_whose_supervisor_is_killed_is_lost_and_takes_its_place_again() -> None:
-    first = make_run(["hang"])
+    first = live_run()
     second = after(first)
     supervisor = queued_supervisor(second)
     place = leases.read_place(second)
@@ -321,6 +327,24 @@ def test_a_resume_waits_for_gpus_if_asked() -> None:
     assert (written["state"], written["waiting_for"]["id"]) == ("queued", first.id)
     wait_until(lambda: status.read_written(ended)["state"] == "failed", "the end: its supervisor finds no GPU here")
     assert status.read(ended)["reason"] == "Of the GPUs 0 only 0 are there."
+
+
+def test_a_state_folder_that_is_away_for_a_while_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a file system that hangs: here the lock cannot be opened."""
+    first = live_run()
+    second = after(first)
+    supervisor = queued_supervisor(second)
+    wait_until(lambda: "waiting_for" in second.status_json.read_text(), "its reason")
+    lock = second.path.parent.parent / "launch.lock"
+    lock.unlink()
+    lock.mkdir()  # nobody can open it for writing now
+    end(first)
+    assert supervisor.stdout
+    assert f"{lock}'; it is tried again" in supervisor.stdout.readline()
+    assert status.read(second)["state"] == "queued"
+    lock.rmdir()
+    assert supervisor.wait(60) == 0
+    assert status.read(second)["state"] == "finished"
 
 
 def test_nothing_to_wait_for_starts_at_once() -> None:
