@@ -37,7 +37,7 @@ def directories() -> list[RunDirectory]:
 def newest_names() -> list[str]:
     """Names of the runs' folders, the newest first."""
     home = str(runs_home())
-    created = {name: _created(f"{home}/{name}") for name in _names(home) if not name.startswith(".")}
+    created = {name: _created(f"{home}/{name}") for name in _names(Path(home)) if not name.startswith(".")}
     return sorted((name for name in created if created[name]), key=lambda name: (created[name], name), reverse=True)
 
 

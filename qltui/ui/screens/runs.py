@@ -94,7 +94,12 @@ class Runs(RunsActions):
             with Container(id="list"):
                 yield RunsTable(id="runs")
                 yield Static("No runs yet. Press q, then p for a preset or n for a new one.", id="none", markup=False)
-                yield Input(placeholder="words, or state:failed  tag:x  model:y  -method:z", id="filter", compact=True)
+                yield Input(
+                    placeholder="words, or state:failed  tag:x  model:y  -method:z",
+                    id="filter",
+                    compact=True,
+                    select_on_focus=False,
+                )
                 yield Line(id="told", markup=False)
             yield RunDetail(id="detail")
         yield Static(id="answer", markup=False)
@@ -294,7 +299,9 @@ class Runs(RunsActions):
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away, and go on to the next."""
         if not self._table.mark(MOST):
-            self.app.notify(f"{MOST} runs can be marked at most; u takes all marks away.", timeout=4)
+            self.post_message(
+                self.Answered(f"{MOST} runs can be marked at most; u takes all marks away.", refused=True)
+            )
             return
         self._table.action_move(1)
         self._say()
@@ -322,7 +329,8 @@ class Runs(RunsActions):
         elif len(runs) == 2:
             self._open_comparison([Path(one) for one in runs])
         else:
-            self.app.notify("Mark two runs to see what they have done otherwise." if runs else "No runs.", timeout=4)
+            told = f"{words.counted(len(runs), 'run')} marked: mark two to see what they have done otherwise."
+            self.post_message(self.Answered(told, refused=True))
 
     @work(thread=True, group="request", exit_on_error=False)
     def _compare_with_parent(self, run: RunDirectory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual.containers import Container, VerticalScroll
@@ -69,13 +70,28 @@ class RunDetail(Container):
         with VerticalScroll():
             yield Line(id="facts", markup=False)
 
+    _detail: Detail | None = None
+
+    def on_resize(self) -> None:
+        """Words go on in other places."""
+        self.call_after_refresh(self._say)
+
     def show(self, detail: Detail | None) -> None:
         """Show a run, or that there is none."""
+        self._detail = detail
         lines = [
             ChartLine("training", detail.loss), ChartLine("evaluation", detail.evaluation, scattered=True),
         ] if detail else []  # fmt: skip
         self.query_one(ChartCanvas).show(lines)
-        told = [*head(detail.status), *facts(detail)] if detail else []
+        self._say()
+
+    def _say(self) -> None:
+        detail, width = self._detail, self.query_one(VerticalScroll).scrollable_content_region.width
+        told = (
+            [*head(detail.status), *(line for fact in facts(detail) for line in lined_up(*fact, width))]
+            if detail
+            else []
+        )
         self.query_one("#facts", Line).update(Content("\n").join(told))
 
 
@@ -92,43 +108,47 @@ def _awaited(waiting: dict[str, Any]) -> str:
     return f"waits for {waiting.get('name') or waiting.get('id')}: {waiting.get('reason') or 'in the queue'}"
 
 
-def facts(detail: Detail) -> Iterator[Content]:
-    """Figures, notes, and where it is, a line each."""
+def facts(detail: Detail) -> Iterator[tuple[str, str]]:
+    """Figures, notes, and where it is: what each is called, and what it is."""
     status = detail.status
     total = status["total_steps"]
-    yield _fact("step", f"{status['step']:,}" + (f" of {total:,}" if total else ""))
+    yield ("step", f"{status['step']:,}" + (f" of {total:,}" if total else ""))
     if words.is_live(status):
-        yield _fact("left", words.duration(status["eta_seconds"]))
-    yield _fact("loss", words.number(status["loss"], ".4f"))
+        yield ("left", words.duration(status["eta_seconds"]))
+    yield ("loss", words.number(status["loss"], ".4f"))
     yield from _if_known("eval loss", status["eval_loss"], words.number(status["eval_loss"], ".4f"))
     yield from _if_known("accuracy", status.get("accuracy"), words.share(status.get("accuracy")))
     match = status["exact_match"]
     both = f"{words.share(match.get('before'))} before, {words.share(match.get('after'))} after"
     yield from _if_known("exact match", match.get("after"), both)
-    yield _fact("tokens/s", words.number(status["tokens_per_second"]))
+    yield ("tokens/s", words.number(status["tokens_per_second"]))
     peak = measured_peak(status)
     planned = f", {words.size(detail.planned)} planned" if detail.planned else ""
     yield from _if_known("peak memory", peak or detail.planned, f"{words.size(peak)}{planned}")
     if status.get("tags"):
-        yield _fact("tags", " ".join(f"#{words.plain(tag)}" for tag in status["tags"]))
+        yield ("tags", " ".join(f"#{words.plain(tag)}" for tag in status["tags"]))
     if status.get("note"):
         first, *more = status["note"].splitlines()
-        yield _fact("note", words.plain(first))
-        yield from (_fact("", words.plain(line)) for line in more)
-    yield _fact("method", " · ".join(words.plain(status[key]) for key in ("method", "strategy") if status[key]) or "–")
+        yield ("note", words.plain(first))
+        yield from (("", words.plain(line)) for line in more)
+    yield ("method", " · ".join(words.plain(status[key]) for key in ("method", "strategy") if status[key]) or "–")
     yield from _if_known("model", status["model"], words.path(status["model"] or ""))
     yield from _if_known("data", status["data"], words.path(status["data"] or ""))
     if status["attempt"] > 1:
-        yield _fact("attempt", str(status["attempt"]))
-    yield _fact("folder", words.path(status["run_dir"]))
+        yield ("attempt", str(status["attempt"]))
+    yield ("folder", words.path(status["run_dir"]))
     if not detail.is_whole:
-        yield Content.styled("its curves are still being read", "$muted")
+        yield ("loss", "its curve is still being read")
 
 
-def _fact(name: str, value: str) -> Content:
-    return Content.assemble((f"{name:{LABEL}}  ", "$muted"), value)
+def lined_up(name: str, value: str, width: int) -> Iterator[Content]:
+    """A fact in lines of this width, those after the first under the value."""
+    room = max(width - LABEL - 2, LABEL)
+    for line in textwrap.wrap(value, room, break_on_hyphens=False) or [""]:
+        yield Content.assemble((f"{name:{LABEL}}  ", "$muted"), line)
+        name = ""
 
 
-def _if_known(name: str, value: object, text: str) -> Iterator[Content]:
+def _if_known(name: str, value: object, text: str) -> Iterator[tuple[str, str]]:
     if value is not None:
-        yield _fact(name, text)
+        yield name, text
