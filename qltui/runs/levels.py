@@ -18,6 +18,7 @@ import contextlib
 import json
 import math
 import os
+from bisect import bisect_right
 
 TYPE_CHECKING = False  # `qltui status` loads this
 if TYPE_CHECKING:
@@ -297,6 +298,30 @@ def read_points(folder: Path, name: str, described: Mapping[str, Any], rows: tup
     for x, values in _points(described):
         for key, y in values.items():
             curves.setdefault(key, []).append((x, y))
+    return curves
+
+
+def read_part(
+    folder: Path, name: str, described: Mapping[str, Any], level: int, left: float, right: float
+) -> dict[str, list[Point]]:
+    """The curves from ``left`` to ``right`` by the rows of one level; {} where it does not reach back so far.
+
+    Raises what :func:`read_points` does.
+    """
+    generation, length = described["files"][level]
+    lines = _read_lines(_path(folder, name, level, generation), length, length)
+    begin = bisect_right(lines, left, key=lambda line: json.loads(line)["first"])
+    end = bisect_right(lines, right, key=lambda line: json.loads(line)["first"])
+    if begin == 0 and (not lines or json.loads(lines[0])["first"] > max(left, 1.0)):
+        return {}
+    curves: dict[str, list[Point]] = {}
+    for row in json.loads(b"[" + b",".join(lines[max(begin - 1, 0) : end]) + b"]"):
+        for key, plain in row["values"].items():
+            curves.setdefault(key, []).extend(_extremes(plain))
+    for x, values in _points(described):
+        for key, y in values.items():
+            if left <= x <= right:
+                curves.setdefault(key, []).append((x, y))
     return curves
 
 

@@ -147,7 +147,7 @@ class RunState:
         row = self._rank(rank)
         row["step"] = step
         row["step_time"], row["data_time"] = _seconds(event.get("step_time")), _seconds(event.get("data_time"))
-        own = number(event.get("own_time"))
+        own = _seconds(event.get("own_time"))
         if own:
             row["own"] = {"step": step, "seconds": own, "positions": whole(event.get("own_positions"))}
         self._memory(event, rank)

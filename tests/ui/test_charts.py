@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.generated_runs import Size, generate
 from support.screen import text_of, until, until_on, until_seen
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from qltui.runs import reduction
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.chart import ChartScreen
 from qltui.ui.screens.chart_saving import ChartSaving
@@ -195,3 +197,33 @@ def test_extremes_go_on_with_the_series() -> None:
     many["1"] += [(2.0, 9.0), (3.0, 2.0)]
     extremes.follow(many)
     assert (extremes.highest[2:], extremes.lowest[2:]) == ([(3, 2)], [(3, 1)])
+
+
+async def test_a_long_run_is_read_step_by_step_where_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduction, "SMALL", 0)
+    monkeypatch.setattr(reduction, "ROWS", (0, 8))  # as if there were a million steps
+    size = Size(9000, spikes=(1234,), gpus=False)
+    run = generate(tmp_path / "run", size, samples=False)
+    async with QltuiApp(lambda: Monitor(run.run.path)).run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: loss_of(pilot), "the run read")
+        assert len(loss_of(pilot)) < 500
+        chart = pilot.app.screen.query_one(Charts).chart("loss")
+        chart.focus()
+        await pilot.press("enter")
+        await until_on(pilot, ChartScreen)
+        large = pilot.app.screen.query_one(LineChart)
+        large.inspect(1234)
+        for _ in range(8):
+            await pilot.press("plus")
+        await until(pilot, lambda: "every step" in large.state, "the steps read")
+        large.inspect(1234)
+        await until_seen(pilot, "step 1,234")
+        assert float(readout_of(large)) > 50
+        await pilot.press("0")
+        assert "every step" not in large.state
+
+
+def readout_of(chart: LineChart) -> str:
+    return next(text for text, part in chart.readout()[2:] if part == "value")

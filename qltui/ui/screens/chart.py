@@ -14,6 +14,7 @@ from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
 from qltui.ui.widgets.chart_canvas import STRENGTHS
 from qltui.ui.widgets.chart_drawing import COLOURS
+from qltui.ui.widgets.chart_finer import Finer
 from qltui.ui.widgets.chart_grid import KINDS
 from qltui.ui.widgets.chart_lines import Followed
 from qltui.ui.widgets.footer import Footer
@@ -115,6 +116,7 @@ class ChartScreen(Page):
         chart.set_reactive(LineChart.by_time, small.by_time)
         chart.set_reactive(LineChart.smoothing, small.smoothing)
         chart.cursor = small.cursor
+        chart.finer = Finer(small.finer.reader)
         return chart
 
     def _follow(self, lines: dict[str, list[Line]]) -> None:

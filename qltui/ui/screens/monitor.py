@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from textual import on, work
@@ -15,6 +16,7 @@ from textual.worker import Worker, WorkerState
 
 from engine.events import RunDirectory, is_alive
 from qltui.runs.devices import Device, devices, measured_peak
+from qltui.runs.finer import read_finer
 from qltui.runs.follow import Follower, Snapshot
 from qltui.runs.health import Signs, verdicts
 from qltui.runs.log_book import in_order
@@ -139,6 +141,8 @@ class Monitor(RunActions):
         self.query_one("#verdict").border_title = "Result"
         if not self.is_ours:  # there are no audits, no plan and no phases to tell of
             self.query_one("#heading").display = self.query_one("#phases").display = False
+        else:
+            self.query_one(Charts).read_finer_by(partial(read_finer, RunDirectory(self.run_path)))
         self.set_interval(self._rates.poll_seconds, self._poll)
         self._poll()
 

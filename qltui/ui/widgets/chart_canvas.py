@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.geometry import Region, Size
@@ -14,6 +15,7 @@ from textual.widget import Widget
 from qltui.runs.axes import fitted, room_to_grow, time_text
 from qltui.ui import words
 from qltui.ui.widgets import chart_drawing as drawing
+from qltui.ui.widgets.chart_finer import Finer
 from qltui.ui.widgets.chart_lines import Followed, Line, marked
 from qltui.ui.widgets.chart_span import Span
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from qltui.runs.axes import View
+    from qltui.runs.finer import Part
 
 SMOOTHING = 0.85
 """Weight of the past in the smoothed curve, unless another is chosen."""
@@ -97,6 +100,7 @@ class ChartCanvas(Widget):
         self.written = written or (lambda value: words.number(value, ".4g"))
         self.unit_name = unit_name
         self.span = Span()
+        self.finer = Finer()
         self.cursor: float | None = None
         """Place on the axis that is looked at."""
         self.followed: list[Followed] = []
@@ -119,6 +123,7 @@ class ChartCanvas(Widget):
             self.followed = [known.get(line.name) or Followed(line) for line in lines]
         for one, line, mark in zip(self.followed, lines, marked(lines), strict=True):
             changed |= one.follow(line, mark)
+        self.finer.extend(self.followed)
         if changed:
             self._redraw()
 
@@ -129,9 +134,23 @@ class ChartCanvas(Widget):
         return self.by_time if any(one.can_be_by(self.by_time) for one in known) else not self.by_time and bool(known)
 
     @property
-    def shown(self) -> list[Followed]:
-        """The lines that have a place on this axis."""
+    def _whole_lines(self) -> list[Followed]:
+        """The lines that have a place on this axis, as long as the run."""
         return [one for one in self.followed if one.can_be_by(self.time)]
+
+    @property
+    def shown(self) -> list[Followed]:
+        """The lines that have a place on this axis, finer ones where the part that is shown was read anew."""
+        lines, ends = self._whole_lines, self._steps_shown()
+        return [self.finer.line(one) for one in lines] if ends and self.finer.covers(*ends) else lines
+
+    def _steps_shown(self) -> tuple[float, float] | None:
+        """The first and the last step that are shown, where that is not all of them."""
+        line = next((one for one in self._whole_lines if one.line.key), None)
+        if line is None or self.span.window is None or self.whole is None:
+            return None
+        left, right = (line.own(place, self.time) for place in self.span.shown(*self.whole))
+        return max(left, 0.0), right
 
     @property
     def way(self) -> drawing.Way:
@@ -140,7 +159,7 @@ class ChartCanvas(Widget):
     @property
     def whole(self) -> tuple[float, float] | None:
         """Where the lines begin and end."""
-        ends = [found for one in self.shown if (found := one.ends(self.time))]
+        ends = [found for one in self._whole_lines if (found := one.ends(self.time))]
         return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
 
     def view(self) -> View | None:
@@ -200,6 +219,7 @@ class ChartCanvas(Widget):
         """Draw, and repaint only the cells that came out differently."""
         if not cursor_alone:
             self._under_cursor = None
+            self._look_closer()
         if not self.is_attached or not self.content_size:
             return
         if not self.screen.is_current:  # whatever was seen of it is painted anew when it comes back
@@ -221,6 +241,24 @@ class ChartCanvas(Widget):
             changes = [Region.from_union(changes)]
         if changes:
             self.refresh(*changes)
+
+    def _look_closer(self) -> None:
+        """Have what is shown read anew, where the whole is too coarse for it."""
+        ends = self._steps_shown() if self.finer.reader and self.is_attached else None
+        wanted = self.finer.wants(self._whole_lines, *ends) if ends else None
+        if wanted:
+            self.run_worker(partial(self._read_finer, wanted), group="finer", thread=True, exit_on_error=False)
+
+    def _read_finer(self, wanted: tuple[float, float]) -> None:
+        """In a thread: read, and show it if nothing else is wanted by then."""
+        part = self.finer.reader(*wanted) if self.finer.reader and self.finer.wanted == wanted else None
+        if self.finer.wanted == wanted and self.is_attached:
+            self.app.call_from_thread(self._take_finer, part)
+
+    def _take_finer(self, part: Part | None) -> None:
+        self.finer.take(part)
+        self._redraw()
+        self.post_message(self.Moved())
 
     def _draw(self) -> None:
         """Make the strips, those of rows that are as before excepted."""
@@ -290,6 +328,10 @@ class ChartCanvas(Widget):
             words.append(f"❚❚ frozen, {' to '.join(time_text(end) if self.time else f'{end:,.0f}' for end in ends)}")
         elif self.span.window is not None:
             words.append("last " + (time_text(self.span.window) if self.time else f"{self.span.window:,.0f} steps"))
+        steps = self._steps_shown()
+        if steps and self.finer.covers(*steps):
+            width = self.finer.width
+            words.append("every step" if width == 1 else f"lowest and highest of {width} steps")
         return " · ".join(words)
 
     # Inspecting

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from qltui.runs.curves import Point
+    from qltui.ui.widgets.chart_finer import Reader
 
 MOST_GPUS = 8
 """GPUs that get a line each; of more, the one with the most and the one with the least are shown."""
@@ -113,6 +114,11 @@ class Charts(Container):
         """One of ``KINDS`` by its name."""
         return self.query_one(f"#chart-{name}", LineChart)
 
+    def read_finer_by(self, reader: Reader) -> None:
+        """Have parts of a long run that are looked at read by ``reader``, in threads."""
+        for kind in KINDS:
+            self.chart(kind.name).finer.reader = reader
+
     @property
     def focused(self) -> LineChart | None:
         """The chart with the cursor, if it is one of these."""
@@ -131,12 +137,16 @@ class Charts(Container):
         self._clock.follow(series.get("wall", ()))
         self._lines = {
             "loss": [
-                Line("training", series.get("loss", ()), clock=self._clock),
-                Line("evaluation", series.get("eval_loss", ()), scattered=True, clock=self._clock),
+                Line("training", series.get("loss", ()), clock=self._clock, key="loss"),
+                Line("evaluation", series.get("eval_loss", ()), scattered=True, clock=self._clock, key="eval_loss"),
             ],
-            "learning-rate": [Line("learning rate", series.get("learning_rate", ()), clock=self._clock)],
-            "grad-norm": [Line("gradient norm", series.get("grad_norm", ()), clock=self._clock)],
-            "tokens": [Line("tokens/s", series.get("tokens_per_second", ()), clock=self._clock)],
+            "learning-rate": [
+                Line("learning rate", series.get("learning_rate", ()), clock=self._clock, key="learning_rate")
+            ],
+            "grad-norm": [Line("gradient norm", series.get("grad_norm", ()), clock=self._clock, key="grad_norm")],
+            "tokens": [
+                Line("tokens/s", series.get("tokens_per_second", ()), clock=self._clock, key="tokens_per_second")
+            ],
             "memory": self._memory(series, telemetry),
         }
         for name, lines in self._lines.items():
@@ -153,7 +163,7 @@ class Charts(Container):
             if name.startswith("gpu") and name.endswith(MEMORY) and points
         }
         if not gpus:
-            return [Line("rank 0", series.get("memory", ()), clock=self._clock)]
+            return [Line("rank 0", series.get("memory", ()), clock=self._clock, key="memory")]
         if len(gpus) > MOST_GPUS:
             self._extremes.follow(gpus)
             return [

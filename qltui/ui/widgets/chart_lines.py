@@ -28,6 +28,8 @@ class Line(NamedTuple):
     """Whether x is in wall seconds."""
     clock: Clock | None = None
     """When the steps of this line's run were done, as far as that is known."""
+    key: str = ""
+    """What the series is called where a part of it can be read anew; empty where none can."""
 
 
 class Followed:
