@@ -97,7 +97,7 @@ async def test_a_refusal_is_told_to_whoever_left(home: Path) -> None:
 async def test_after_an_error_nobody_foresaw_it_can_be_launched_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_assessed: object) -> None:
+    def broken(_assessed: object, **_options: object) -> None:
         raise RuntimeError("out of the blue")
 
     async with QltuiApp().run_test(size=(120, 36), notifications=True) as pilot:
