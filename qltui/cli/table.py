@@ -131,6 +131,11 @@ COMMANDS = (
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
     ),
     Command(
+        "diagnose", "diagnose", "say why a run died, or what any training log shows of it",
+        argument("target", metavar="RUN|LOG|-", help="a run, a log of any program, or - for what is piped in"),
+        JSON,
+    ),
+    Command(
         "compare", "compare", "say what two runs have done otherwise, and what came of it",
         RUN,
         argument(

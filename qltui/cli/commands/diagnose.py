@@ -1,0 +1,67 @@
+"""``diagnose``: why a run died, or what any training log shows of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from qltui.cli import exits, output
+from qltui.runs.diagnosis.diagnosis import diagnose_log
+from qltui.runs.sanitise import clean
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qltui.runs.diagnosis.diagnosis import Diagnosis
+
+FIXES_SHOWN = 4
+
+
+def run_diagnose(arguments: argparse.Namespace) -> int:
+    """Print the diagnosis; 0 if nothing is wrong, 1 if something is."""
+    found = _diagnose(arguments.target)
+    if arguments.json:
+        output.print_json(found.as_json())
+    else:
+        print("\n".join(_lines(found)))
+    return exits.FINE if found.cause == "none" else exits.NO
+
+
+def _diagnose(target: str) -> Diagnosis:
+    if target == "-":
+        return diagnose_log(sys.stdin.buffer, "-")
+    if os.path.isfile(target):
+        try:
+            with open(target, "rb") as file:
+                return diagnose_log(file, target)
+        except OSError as error:
+            raise exits.Refused(f"{target} cannot be read: {error.strerror}.") from None
+    return _of_run(target)
+
+
+def _of_run(target: str) -> Diagnosis:
+    from qltui.cli.selecting import find_run
+    from qltui.runs.diagnosis.own_runs import NotEnded, diagnose_run
+
+    try:
+        return diagnose_run(find_run(target))
+    except NotEnded as error:
+        raise exits.Refused(str(error)) from None
+
+
+def _lines(found: Diagnosis) -> list[str]:
+    if found.cause == "none":
+        return [found.explanation]
+    where = f" on rank {found.rank}" if found.rank is not None else ""
+    when = f", in {found.phase}" if found.phase else ""
+    lines = [f"{found.title[:1].upper()}{found.title[1:]}{where}{when}  ({found.cause}, {found.confidence})", ""]
+    lines += [clean(found.explanation), "", "Evidence"]
+    lines += [f"  {one.file}:{one.line}  {clean(one.text)}" for one in found.evidence]
+    if found.fixes:
+        lines += ["", "What to do"]
+        for number, fix in enumerate(found.fixes[:FIXES_SHOWN], 1):
+            how = f": {fix.command}" if fix.command else ""
+            sets = f" ({', '.join(f'{field}={value}' for field, value in fix.patch)})" if fix.patch else ""
+            lines.append(f"  {number}. {fix.title}{sets}{how}" + (f"  {fix.effect}" if fix.effect else ""))
+    return lines

@@ -1,0 +1,134 @@
+"""Adapters that are empty, do not fit, or have nothing to learn."""
+
+from __future__ import annotations
+
+from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
+
+CAUSES = (
+    Cause(
+        "target_modules_not_found",
+        "adapters have nowhere to go",
+        says="None of the modules that were named for adapters is in this model, or one of them can't have adapters.",
+        fixes=(
+            Fix("every linear layer", patch=(("method.lora.target_modules", "all-linear"),)),
+            Fix("see what it has: print(model)"),
+        ),
+        signs=(
+            sign(r"[Tt]arget modules .{0,300}not found in the base model", r"No modules were targeted for adaptation"),
+            sign(
+                r"Target module .{0,2000}is not supported",
+                r"Please specify `target_modules`",
+                r"target_modules.{0,80}(?:not found|no match|did not match)",
+            ),
+            sign(
+                r"(?:modules_to_save|layers_to_transform|layers_pattern).{0,120}(?:not found|did not match"
+                r"|no modules)"
+            ),
+        ),
+    ),
+    Cause(
+        "modules_to_save_keyerror",
+        "whole modules beside the adapter could not be saved",
+        says="Modules that are trained whole beside the adapter (modules_to_save) were looked for under another name.",
+        fixes=(
+            Fix("a newer peft", "pip install -U peft"),
+            Fix("adapters alone", patch=(("method.lora.modules_to_save", ()),)),
+        ),
+        signs=(
+            sign(r"KeyError: .*modules_to_save"),
+            sign(
+                r"KeyError: '(?:base_model\.|model\.)?[\w.]*(?:lm_head|score|classifier"
+                r"|embed_tokens)[\w.]*weight'",
+                frames=r"peft/|save_pretrained|get_peft_model_state_dict",
+            ),
+        ),
+    ),
+    Cause(
+        "adapter_size_mismatch",
+        "adapter or checkpoint of another shape",
+        says="Weights of a checkpoint have other shapes than the model's: another rank, other modules, or "
+        "another vocabulary.",
+        fixes=(
+            Fix("rank and modules as they were when it was saved (adapter_config.json beside it)"),
+            Fix(
+                "resize the vocabulary as it was before the adapter is loaded: "
+                "model.resize_token_embeddings(len(tokenizer))"
+            ),
+        ),
+        signs=(
+            sign(r"size mismatch for \S*(?:lora_|base_model|adapter|modules_to_save)"),
+            sign(r"size mismatch for \S+: copying a param with shape"),
+            sign(r"Error\(s\) in loading state_dict for Peft\w+"),
+            sign(r"(?:shape mismatch|ignore_mismatched_sizes).{0,300}(?:checkpoint|instantiated)", is_certain=False),
+            sign(r"mismatched sizes? .{0,80}(?:adapter|lora)", is_certain=False),
+        ),
+    ),
+    Cause(
+        "empty_adapter",
+        "the adapter is empty",
+        says="The adapter's file holds no weights, or none that the model has a place for.",
+        fixes=(
+            Fix("save through the wrapper that shards: accelerator.get_state_dict(model), not model.state_dict()"),
+            Fix("versions that gather before they save", "pip install -U peft accelerate transformers"),
+        ),
+        signs=(
+            sign(
+                r"(?:adapter|LoRA|lora).{0,120}(?:holds|has|contains|with) (?:no|0|zero) (?:tensors|weights"
+                r"|parameters|keys)"
+            ),
+            sign(
+                r"(?:adapter|lora).{0,60}(?:is empty|are empty|state dict is empty)",
+                r"[Ee]mpty adapter",
+                r"ADAPTER_TENSOR_COUNT=0",
+            ),
+            sign(r"no (?:adapter|LoRA|lora) (?:weights|tensors|parameters|keys) (?:were )?(?:found|saved|in)"),
+        ),
+    ),
+    Cause(
+        "no_grad_inputs",
+        "nothing that is trained takes part in the loss",
+        says="The loss depends on nothing that has gradients: adapters frozen or not in use, or "
+        "checkpointing that cuts them off.",
+        fixes=(
+            Fix("model.enable_input_require_grads(), or gradient_checkpointing_kwargs={'use_reentrant': False}"),
+            Fix("load an adapter to go on with by is_trainable=True"),
+            Fix("see what is trained: model.print_trainable_parameters()"),
+        ),
+        signs=(
+            sign(r"element 0 of tensors does not require grad"),
+            sign(
+                r"cannot perform fine-tuning on purely quantized models",
+                says="A quantised model alone can't be trained: it needs adapters, and there are none.",
+            ),
+            sign(
+                r"(?:optimizer got an empty parameter list|No inf checks were recorded for this optimizer)",
+                says="There is nothing to train: no parameter has, or got, a gradient.",
+            ),
+            sign(
+                r"None of the (?:parameters|inputs) (?:require|have requires_grad).{0,60}(?:cannot|nothing"
+                r"|Error)",
+                alone=False,
+            ),
+            sign(r"no (?:trainable parameters|parameters (?:to|that) (?:train|require))", r"No trainable parameters"),
+        ),
+    ),
+    Cause(
+        "tied_weights_save",
+        "weights that share memory could not be saved",
+        says="Two names of the model stand for the same tensor (tied embeddings), which safetensors does "
+        "not write twice.",
+        fixes=(
+            Fix("model.save_pretrained(...), or safetensors.torch.save_model in place of save_file"),
+            Fix("save_safetensors=False for this checkpoint"),
+        ),
+        signs=(
+            sign(r"[Ss]ome tensors share memory", r"The weights trying to be saved contained shared tensors"),
+            sign(
+                r"is shared with a parameter already managed by another FSDP group",
+                r"Cannot concatenate overlapping meshes",
+                says="Tied embeddings were put into two groups of FSDP.",
+            ),
+            sign(r"tied .{0,80}(?:cannot|can't|could not) be saved"),
+        ),
+    ),
+)

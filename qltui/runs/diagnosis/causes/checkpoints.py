@@ -1,0 +1,107 @@
+"""Checkpoints that cannot be read, written or gone on with."""
+
+from __future__ import annotations
+
+from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
+
+CAUSES = (
+    Cause(
+        "resume_mismatch",
+        "the checkpoint does not fit the run",
+        says="The checkpoint is damaged, incomplete, or of a run with another optimizer, other parameters "
+        "or another engine.",
+        fixes=(
+            Fix("an older checkpoint"),
+            Fix("the configuration it was made with (run.yaml, trainer_state.json beside it)"),
+            Fix("begin anew from the adapter alone, without the optimizer's state"),
+        ),
+        signs=(
+            sign(
+                r"loaded state dict (?:contains a parameter group that doesn't match"
+                r"|has a different number of parameter groups)"
+            ),
+            sign(
+                r"Can't find a valid checkpoint at",
+                r"No valid checkpoint found",
+                r"[Nn]o checkpoint found",
+                r"is only supported when using PyTorch FSDP",
+                r"cannot resume",
+                r"[Cc]annot find checkpoint",
+            ),
+            sign(r"Weights only load failed", r"serious vulnerability issue in `?torch\.load", r"UnpicklingError"),
+            sign(
+                r"Error while deserializing header",
+                r"SafetensorError",
+                r"PytorchStreamReader failed",
+                r"failed finding central directory",
+                r"invalid load key",
+                r"unexpected EOF, expected",
+                r"Ran out of input",
+                r"EOFError",
+                frames=r"_load_from_checkpoint|resume|_load_optimizer|_load_rng|load_checkpoint|load_adapter",
+                says="A file of the checkpoint is damaged or cut short: it was not written to its end.",
+            ),
+            sign(r"(?:Missing|Unexpected) key\(s\) in state_dict", r"Error\(s\) in loading state_dict"),
+            sign(r"CheckpointException", r"Missing key in checkpoint state_dict", r"Size mismatch between saved"),
+            sign(
+                r"Module.{0,60}(?:global_step|checkpoint).{0,80}(?:does not exist|not found)",
+                r"Client provided checkpoint load path",
+            ),
+            sign(
+                r"(?:resume|checkpoint).{0,120}(?:does not match|doesn't match|mismatch|different from"
+                r"|was made with|incompatible)"
+            ),
+        ),
+    ),
+    Cause(
+        "unknown",
+        "a damaged file of weights",
+        says="A file of weights is damaged or cut short: a download that did not end, or a pointer of Git LFS.",
+        fixes=(
+            Fix("see its size, and whether it is a pointer of Git LFS", "ls -l MODEL; head -c 100 MODEL/*.safetensors"),
+            Fix("get it anew", "hf download NAME --force-download"),
+        ),
+        signs=(
+            sign(
+                r"Error while deserializing header",
+                r"SafetensorError",
+                r"InvalidHeaderDeserialization",
+                r"MetadataIncompleteBuffer",
+                r"PytorchStreamReader failed",
+                r"failed finding central directory",
+                r"invalid load key, '",
+            ),
+        ),
+    ),
+    Cause(
+        "save_dir_missing",
+        "the place to save to cannot be written",
+        says="The folder to save to does not exist or may not be written, or the checkpoint in it was moved meanwhile.",
+        fixes=(
+            Fix("make it, and see that it may be written", "mkdir -p DIR && touch DIR/x"),
+            Fix("on several hosts: a folder that all of them see"),
+        ),
+        signs=(
+            sign(r"Parent directory .{0,200}does not exist"),
+            sign(
+                r"(?:FileNotFoundError|No such file or directory).{0,300}(?:checkpoint|tmp-checkpoint|output"
+                r"|adapter_model|optimizer\.pt|trainer_state|rng_state|scheduler\.pt)",
+                frames=r"save|_save_checkpoint|rotate|rename|makedirs|serialization",
+            ),
+            sign(
+                r"(?:PermissionError|Permission denied|Read-only file system|Errno 13\b|Errno 30\b)",
+                frames=r"save|makedirs|mkdir|_save_checkpoint|serialization",
+            ),
+            sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
+            sign(
+                r"tmp-checkpoint-\d+.{0,80}(?:No such file|not found|does not exist)",
+                r"No such file or directory: '[^']*tmp-checkpoint",
+            ),
+            sign(
+                r"(?:output|save)[_ ]?(?:dir|directory|path|folder).{0,120}(?:does not exist|doesn't exist"
+                r"|not found|already exists and is not empty|not writable|cannot be (?:created|written))"
+            ),
+            sign(r"Cannot (?:save|write).{0,80}(?:director|folder|path)"),
+        ),
+    ),
+)

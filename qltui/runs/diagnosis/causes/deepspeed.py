@@ -1,0 +1,146 @@
+"""What DeepSpeed refuses."""
+
+from __future__ import annotations
+
+from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
+
+CAUSES = (
+    Cause(
+        "deepspeed_config_mismatch",
+        "DeepSpeed's file and the arguments disagree",
+        says="The file for DeepSpeed and the arguments of the trainer name different values for the same thing.",
+        fixes=(Fix('"auto" in the file for what the arguments tell'),),
+        signs=(
+            sign(r"[Pp]lease correct the following DeepSpeed config values that mismatch"),
+            sign(r"deepspeed.{0,120}config.{0,120}(?:mismatch|conflict|inconsistent)", r"DeepSpeedConfigError"),
+            sign(
+                r"""(?:`auto`|\"auto\"|'auto').{0,120}(?:deepspeed|DeepSpeed).{0,120}(?:config|cannot|invalid)""",
+                r"(?:deepspeed|DeepSpeed).{0,100}(?:value|key)s?.{0,60}'?auto",
+            ),
+            sign(
+                r"validation errors? for DeepSpeed\w*Config", r"Expected a string path to an existing deepspeed config"
+            ),
+            sign(
+                r"(?:zero_optimization|fp16|bf16|optimizer|scheduler).{0,60}(?:mismatch"
+                r"|must match).{0,60}DeepSpeed"
+            ),
+        ),
+    ),
+    Cause(
+        "deepspeed_batch_assert",
+        "DeepSpeed's batch sizes do not multiply",
+        says="DeepSpeed wants train_batch_size = micro batch x accumulation x ranks, and these numbers are not so.",
+        fixes=(Fix('"auto" for train_batch_size, train_micro_batch_size_per_gpu and gradient_accumulation_steps'),),
+        signs=(
+            sign(r"Check batch related parameters\. train_batch_size is not equal"),
+            sign(
+                r"Either train_batch_size or train_micro_batch_size_per_gpu needs to be provided",
+                r"(?:Micro|Train) batch size.{0,60}has to be greater than 0",
+            ),
+            sign(r"train_batch_size.{0,80}micro_batch.{0,80}(?:world_size|gradient_acc)"),
+        ),
+    ),
+    Cause(
+        "deepspeed_op_build",
+        "DeepSpeed could not build what it needs",
+        says="DeepSpeed compiles some of its parts when they are first used, and could not: no CUDA "
+        "toolkit, compiler or ninja.",
+        fixes=(
+            Fix("an optimizer that is there already", patch=(("training.optimizer", "adamw"),)),
+            Fix("see what is missing", "ds_report"),
+            Fix("a compiler and the toolkit of torch's CUDA version", "export CUDA_HOME=/usr/local/cuda"),
+        ),
+        signs=(
+            sign(
+                r"MissingCUDAException",
+                r"CUDA_HOME does not exist, unable to compile",
+                r"CUDAMismatchException",
+                r"Installed CUDA version .{0,60}does not match the version torch was compiled with",
+            ),
+            sign(
+                r"Error building extension",
+                r"Unable to JIT load the \w+ op",
+                r"Ninja is required to load C\+\+ extensions",
+                r"Error compiling objects for extension",
+            ),
+            sign(
+                r"DeepSpeedCPUAdam' object has no attribute 'ds_opt_adam'",
+                r"has no attribute 'ds_opt_\w+'",
+                r"(?:cpu_adam|fused_adam|async_io).{0,60}(?:not compatible|failed|not been"
+                r"|cannot open shared object)",
+            ),
+            sign(r"CUDA_HOME environment variable is not set", frames=r"deepspeed|cpp_extension"),
+            sign(
+                r"op_builder.{0,200}(?:Error|Exception)",
+                r"This op had been marked as incompatible",
+                r"No module named 'deepspeed\.ops\.\w+'",
+            ),
+        ),
+    ),
+    Cause(
+        "optimizer_offload_device",
+        "the optimizer and its parameters are on different devices",
+        says="An optimizer of the CPU got parameters on a GPU, or one of the GPU parameters on the CPU.",
+        fixes=(
+            Fix("offload the optimizer too", patch=(("strategy.offload_optimizer", True),)),
+            Fix("no offload", patch=(("strategy.offload_parameters", False), ("strategy.offload_optimizer", False))),
+        ),
+        signs=(
+            sign(r"CPUAdam param is on .{0,40}and must be 'cpu'"),
+            sign(
+                r"You are using ZeRO-Offload with a client provided optimizer",
+                r"ZeRO-?Offload.{0,120}(?:DeepSpeedCPUAdam|optimizer)",
+                r"zero_force_ds_cpu_optimizer",
+            ),
+            sign(r"offload.{0,80}optimizer.{0,80}(?:must be|not supported|cannot|should be)"),
+            sign(
+                r"[Ff]used.{0,60}(?:requires|supports?|only).{0,60}(?:CUDA|cuda|floating point Tensors on)",
+                frames=r"optim",
+            ),
+            sign(
+                r"bitsandbytes\.optimizer_update_\w+\.default (?:got mixed torch\.Tensor and DTensor"
+                r"|does not have a sharding strategy)",
+                says="An optimizer of bitsandbytes got parameters that FSDP2 shards, which it does not know.",
+            ),
+            sign(
+                r"Operator bitsandbytes\.optimizer_update\w*.{0,40}does not have a sharding strategy",
+                says="An optimizer of bitsandbytes got parameters that FSDP2 shards, which it does not know.",
+            ),
+            sign(
+                r"Expected all tensors to be on the same device",
+                frames=r"optim(?:izer)?/\w*adam|optim/adamw|_single_tensor_adam|_multi_tensor_adam|_fused_adam",
+            ),
+        ),
+    ),
+    Cause(
+        "zero3_weight_1d",
+        "a weight was used while it is spread (ZeRO-3)",
+        says="Under ZeRO-3 a weight is an empty piece outside of the module it belongs to, and something "
+        "used it there.",
+        fixes=(
+            Fix("call the wrapped model, not a part of it"),
+            Fix("gather what is used: with deepspeed.zero.GatheredParameters(...)"),
+            Fix("ZeRO-2, where it fits", patch=(("strategy.name", "zero2"),)),
+        ),
+        signs=(
+            sign(r"'weight' must be 2-D"),
+            sign(
+                r"ds_status == ZeroParamStatus\.AVAILABLE",
+                r"'status': '?NOT_AVAILABLE",
+                r"ZeroParamStatus\.(?:NOT_AVAILABLE|INFLIGHT)",
+            ),
+            sign(
+                r"size mismatch, got input \(\d+\), (?:mat \(.*?\), )?vec \(0\)",
+                r"mat2 must be a matrix, got 1-D tensor",
+                r"size mismatch, got .{0,60}\(0\)",
+            ),
+            sign(r"(?:tensor|weight|shape).{0,60}torch\.Size\(\[0\]\)", is_certain=False),
+            sign(
+                r"The size of tensor a \(0\) must match",
+                r"tensors? of \d+-?d?.{0,20}expected.{0,60}\(0\)",
+                frames=r"deepspeed|modeling_",
+                is_certain=False,
+            ),
+        ),
+    ),
+)

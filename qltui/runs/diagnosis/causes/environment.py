@@ -1,0 +1,232 @@
+"""Drivers, architectures, versions: what is installed does not fit."""
+
+from __future__ import annotations
+
+from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
+
+CAUSES = (
+    Cause(
+        "gpu_lost_xid",
+        "a GPU failed",
+        says="The driver reports a fault of a GPU (Xid), or has lost it: heat, power, its memory or its slot.",
+        fixes=(
+            Fix(
+                "see what the driver says",
+                "dmesg -T | grep -i xid; nvidia-smi -q | grep -i -A3 -E 'ecc|retired|remapped'",
+            ),
+            Fix("reset or restart the machine, then go on from the newest checkpoint", "qltui resume RUN"),
+            Fix("leave that GPU out (hardware.gpus)"),
+        ),
+        signs=(
+            sign(
+                r"NVRM: Xid", r"\bXid \(PCI", r"Xid \d+", r"GPU has fallen off the bus", r"GPU is lost", is_native=True
+            ),
+            sign(
+                r"uncorrectable (?:NVLink |ECC )error",
+                r"[Uu]ncorrectable ECC",
+                r"cudaErrorECCUncorrectable",
+                r"ECC error",
+                r"row remapping",
+            ),
+            sign(
+                r"Unable to determine the device handle for (?:GPU|gpu)",
+                r"No devices were found",
+                r"NVML_ERROR_GPU_IS_LOST",
+                r"GPU requires reset",
+            ),
+            sign(
+                r"CUDA error: (?:unspecified launch failure|hardware stack error|the launch timed out"
+                r"|CUDA-capable device\(s\) is/are busy or unavailable|unknown error)",
+                is_certain=False,
+            ),
+            sign(
+                r"CUDA_ERROR_(?:UNKNOWN|LAUNCH_FAILED|ECC_UNCORRECTABLE|HARDWARE_STACK_ERROR)",
+                r"Cuda failure '(?:unspecified launch failure|unknown error)'",
+                is_certain=False,
+            ),
+        ),
+    ),
+    Cause(
+        "cuda_arch_unsupported",
+        "the GPU's generation is not supported",
+        says="torch, or something compiled for it, has no code for this GPU, which is too new or too old for it.",
+        fixes=(
+            Fix("a build with this architecture", "python -c 'import torch; print(torch.cuda.get_arch_list())'"),
+            Fix("what does without it", patch=(("model.attention", "sdpa"),)),
+        ),
+        signs=(
+            sign(r"no kernel image is available for execution on the device", r"invalid device function"),
+            sign(
+                r"FlashAttention only supports Ampere GPUs or newer",
+                r"only supports? (?:Ampere|Hopper|Turing|Volta).{0,40}(?:GPUs?|or newer)",
+            ),
+            sign(
+                r"bf16.{0,80}(?:not supported|requires|isn't supported|support bf16)",
+                r"doesn't support bf16",
+                r"Bfloat16 is only supported on GPUs with compute capability",
+                r"--tf32 requires Ampere",
+            ),
+            sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation", alone=False),
+            sign(
+                r"(?:compute capability|[Aa]rchitecture|sm_\d+).{0,80}(?:not supported|unsupported|too old"
+                r"|is required|must be at least)",
+                r"PTX was compiled with an unsupported toolchain",
+                r"Unsupported gpu architecture",
+                r"Value 'sm_\w+' is not defined",
+            ),
+        ),
+    ),
+    Cause(
+        "cuda_driver_mismatch",
+        "the driver does not fit torch",
+        says="torch finds no usable NVIDIA driver: it is missing or too old, or torch was built without CUDA.",
+        fixes=(
+            Fix("see both", "nvidia-smi | head -4; python -c 'import torch; print(torch.version.cuda)'"),
+            Fix("torch built for the driver's CUDA, or a newer driver"),
+            Fix("in a container: start it with its GPUs", "docker run --gpus all ..."),
+        ),
+        signs=(
+            sign(
+                r"CUDA driver version is insufficient",
+                r"NVIDIA driver on your system is too old",
+                r"Found no NVIDIA driver on your system",
+            ),
+            sign(
+                r"Torch not compiled with CUDA enabled",
+                r"unsupported display driver / cuda driver combination",
+                r"forward compatibility was attempted on non supported HW",
+            ),
+            sign(
+                r"Error 80[234]: ",
+                r"CUDA_ERROR_(?:NO_DEVICE|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED|SYSTEM_NOT_READY)",
+                r"system not yet initialized",
+            ),
+            sign(
+                r"Driver/library version mismatch",
+                r"Failed to initialize NVML",
+                r"NVIDIA-SMI has failed",
+                r"nvidia-container-cli: (?:initialization|requirement) error",
+            ),
+            sign(
+                r"No CUDA GPUs are available",
+                r"no CUDA-capable device is detected",
+                r"CUDA (?:is )?(?:not available|unavailable)",
+                r"torch\.cuda\.is_available\(\) (?:is|returned?|should be)",
+                r"[Nn]o GPU (?:found|detected|available)",
+                r"requires a GPU",
+                r"GPU is required",
+                r"cannot find any torch accelerator",
+                r"[Cc]annot find .{0,20}(?:torch accelerator|GPU)",
+                r"Attempting to deserialize object on a CUDA device but torch\.cuda\.is_available\(\) is False",
+            ),
+            sign(
+                r"libcuda\.so(?:\.1)?: cannot open",
+                r"libcudart\.so\.[\d.]+: cannot open",
+                r"libcublas\S*: (?:cannot open|undefined symbol)",
+                r"libnvrtc\S* cannot open",
+                r"libcudnn\S*:? cannot open",
+                r"libnccl\S*: (?:cannot open|undefined symbol)",
+            ),
+        ),
+    ),
+    Cause(
+        "flash_attn_missing",
+        "flash attention is not there",
+        says="FlashAttention was asked for, and is not installed or not usable here.",
+        fixes=(
+            Fix("torch's own attention", patch=(("model.attention", "sdpa"),)),
+            Fix("install it for this torch", "pip install flash-attn --no-build-isolation"),
+        ),
+        signs=(
+            sign(
+                r"FlashAttention ?\d* (?:has been toggled on|is not (?:available|installed|supported))",
+                r"flash[_-]attn.{0,60}(?:not installed|seems to be not installed|is not available|not found)",
+            ),
+            sign(
+                r"No module named '?flash_attn",
+                r"flash_attn\S*\.so: undefined symbol",
+                r"flash_attn_\w*cuda.{0,80}(?:undefined symbol|cannot open)",
+                r"flash_attn.{0,80}undefined symbol",
+            ),
+            sign(r"does not support Flash ?Attention", r"(?:install|requires?|need) .{0,20}flash[_-]attn"),
+            sign(
+                r"[Ff]lash[_ ]?[Aa]ttention.{0,60}(?:not (?:support|available|installed)|unavailable|requires)",
+                is_certain=False,
+            ),
+        ),
+    ),
+    Cause(
+        "version_incompatibility",
+        "library versions do not fit each other",
+        says="A library was called with something it does not know, or looked for something that is gone: "
+        "versions do not belong together.",
+        fixes=(
+            Fix("see what is installed", "qltui doctor"),
+            Fix("bring them up together", "pip install -U transformers peft accelerate trl datasets bitsandbytes"),
+            Fix("or those of when the script was written"),
+        ),
+        signs=(
+            sign(
+                r"cannot import name '?\w+'? from",
+                r"ImportError: .{0,200}(?:is required|requires|>=|<=|version|incompatible)",
+            ),
+            sign(
+                r"got an unexpected keyword argument",
+                r"missing \d+ required (?:positional|keyword-only) argument",
+                alone=False,
+            ),
+            sign(
+                r"ModuleNotFoundError",
+                r"No module named '",
+                is_certain=False,
+                says="A library, or a part of one, is not installed: it is missing, or was moved in another version.",
+            ),
+            sign(r"module '?[\w.]+'? has no attribute", r"type object '\w+' has no attribute", is_certain=False),
+            sign(
+                r"'\w*(?:Config|Trainer|Tokenizer\w*|TrainingArguments|Accelerator|Model|ForCausalLM|Cache"
+                r"|Plugin|Arguments|Optimizer|State|Engine|DeepSpeed\w*)' object has no attribute",
+                is_certain=False,
+            ),
+            sign(
+                r"undefined symbol: _Z",
+                r"version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",
+                r"numpy\.dtype size changed",
+                r"A module that was compiled using NumPy 1\.x cannot be run",
+            ),
+            sign(
+                r"does not recognize this architecture",
+                r"(?:Transformers|tokenizers|accelerate|peft|trl).{0,60}(?:out of date|too old|is outdated"
+                r"|upgrade)",
+                r"(?:Please|please) (?:upgrade|update|install).{0,60}(?:transformers|peft|accelerate|trl"
+                r"|tokenizers|torch)\b",
+                r"(?:requires|needs?) (?:the )?\W?(?:transformers|peft|accelerate|trl|torch|tokenizers"
+                r"|huggingface[-_]hub|datasets|numpy)\W? ?(?:[<>=!~]=?|version)",
+            ),
+            sign(
+                r"is required for a normal functioning of this module",
+                r"VersionConflict",
+                r"ContextualVersionConflict",
+                r"data did not match any variant of untagged enum",
+            ),
+            sign(
+                r"Trainer\.__init__\(\) got",
+                r"__init__\(\) got an unexpected keyword",
+                r"unrecognized arguments",
+                r"Some specified arguments are not used by the HfArgumentParser",
+                is_certain=False,
+            ),
+            sign(
+                r"operator torchvision::nms does not exist",
+                r"Failed to import transformers\.",
+                r"RuntimeError: Failed to import",
+            ),
+            sign(
+                r"(?:You passed a `PeftModel` instance together with a `peft_config`"
+                r"|You cannot fine-tune quantized model with `torch\.compile"
+                r"|isn't supported yet with DeepSpeed Zero-3|save_only_model option is not compatible"
+                r"|Could not find the transformer layer class|FSDP2 mapping failed)",
+                says="Options were put together that do not go together.",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,102 @@
+"""Ends that come from outside of the program, and the programs that report them."""
+
+from __future__ import annotations
+
+from qltui.runs.diagnosis.causes.cause import Cause, Fix, Role, sign
+
+CAUSES = (
+    Cause(
+        "sigsegv",
+        "a crash in native code (segmentation fault)",
+        says="A process crashed in native code. Python could not say where; most often a library does not fit another.",
+        fixes=(
+            Fix("see where", "PYTHONFAULTHANDLER=1 and run it again: the stack is printed at the crash"),
+            Fix("install torch and what is compiled for it (flash-attn, bitsandbytes, deepspeed) anew, together"),
+        ),
+        signs=(
+            sign(r"Fatal Python error: (?:Segmentation fault|Aborted)", is_native=True),
+            sign(
+                r"\(SIGSEGV\)",
+                r"Segmentation fault",
+                r"signal SIGSEGV",
+                r"Signals\.SIGSEGV",
+                r"killed by signal: Segmentation",
+                role=Role.DEATH,
+            ),
+            sign(r"exitcode\s*:? ?-11\b", r"return code = -11\b", r"exit (?:code|status):? 139\b", role=Role.DEATH),
+            sign(r"Signal: Segmentation fault", r"Caught signal 11", role=Role.DEATH),
+        ),
+    ),
+    Cause(
+        "user_interrupt",
+        "somebody ended it",
+        says="The run was ended from outside: by a key, a signal, a closed terminal or the scheduler's time limit.",
+        fixes=(
+            Fix("go on from the newest checkpoint", "qltui resume RUN"),
+            Fix("let it outlive the terminal: start it with qltui launch, in tmux, or as a batch job"),
+        ),
+        signs=(
+            sign(
+                r"DUE TO TIME LIMIT",
+                r"JOB \d+ ON \S+ CANCELLED",
+                r"STEP \d+\.\d+ ON \S+ CANCELLED AT",
+                r"DUE TO PREEMPTION",
+                role=Role.INTERRUPT,
+                says="The scheduler ended the job: its time was up, or somebody cancelled it.",
+            ),
+            sign(
+                r"(?:got|received) (?:the )?signal:? ?(?:SIGHUP|1\b)",
+                r"SIGHUP",
+                role=Role.INTERRUPT,
+                says="The terminal it was started from was closed, and with it the run.",
+            ),
+            sign(
+                r"(?:SignalException|got signal|received signal|Received signal|got signal:) ?:? ?.*\b(?:2|15"
+                r"|SIGTERM|SIGINT)\b",
+                role=Role.INTERRUPT,
+            ),
+            sign(
+                r"^KeyboardInterrupt\b",
+                r"(?:^|\s)\^C",
+                r"Signal 2 \(SIGINT\)",
+                r"exitcode\s*:? ?-2\b",
+                r"Signals\.SIGINT",
+                role=Role.INTERRUPT,
+            ),
+            sign(
+                r"(?:^|\s)Terminated$",
+                r"exit (?:code|status):? 143\b",
+                r"(?:Signal 15 \(SIGTERM\) received|exitcode\s*:? ?-15\b)",
+                role=Role.INTERRUPT,
+                is_certain=False,
+            ),
+        ),
+    ),
+)
+
+WRAPPERS = (
+    sign(r"ChildFailedError", r"torch\.distributed\.elastic\.multiprocessing\.errors", role=Role.WRAPPER),
+    sign(r"subprocess\.CalledProcessError: Command .* returned non-zero exit status", role=Role.WRAPPER),
+    sign(r"CalledProcessError", role=Role.WRAPPER),
+    sign(r"Caught \w+(?:\.\w+)* in (?:DataLoader worker|replica|pin memory thread)", role=Role.WRAPPER),
+    sign(
+        r"RemoteTraceback",
+        r"ProcessRaisedException",
+        r"RayTaskError",
+        r"ActorDiedError",
+        r"RayActorError",
+        r"WorkerCrashedError",
+        role=Role.WRAPPER,
+    ),
+    sign(r"^SystemExit\b", r"typer\.Exit", r"click\.exceptions\.Exit", role=Role.WRAPPER),
+    sign(r"DatasetGenerationError: An error occurred while generating the dataset", role=Role.WRAPPER),
+    sign(r"DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly", role=Role.WRAPPER),
+    sign(r"process \d+ terminated with exit code [1-9]", r"ProcessExitedException", role=Role.WRAPPER),
+    sign(
+        r"exits with return code = [1-9]\d*\b",
+        r"\(?exitcode\s*:? ?[1-9]\d*\b",
+        r"returned non-zero exit status [1-9]",
+        role=Role.WRAPPER,
+    ),
+)
+"""Words of those that only report that something else has failed."""

@@ -1,0 +1,156 @@
+"""The lines of a log that can matter: all of a small one; of a large one its end, and what stands out.
+
+Of a large log a line is looked at by its *shape*, the line without its digits. Steps, bars and samples have few shapes,
+so that half a gigabyte of them comes down to a few thousand; among new shapes those with a suspicious word are kept,
+each with its surroundings.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+BLOCK = 4 * 1024 * 1024
+"""Bytes that are looked at together."""
+WHOLE = 12 * 1024 * 1024
+"""Bytes up to which a log is taken as it is."""
+END = 4 * 1024 * 1024
+"""Bytes that are always kept of the end of a larger one."""
+BEFORE, AFTER = 40, 400
+"""Lines kept around a suspicious one: a traceback stands after its header, the last progress before it."""
+KEPT = 8 * 1024 * 1024
+"""Bytes kept of surroundings from the beginning on; of later ones as much."""
+LONGEST = 64 * 1024
+"""Bytes of a line that are kept: of a longer one its beginning and its end."""
+SHAPES = 200_000
+"""Shapes that are remembered."""
+REPEATS = 20
+"""Times that a suspicious shape is kept with its surroundings."""
+
+SUSPICIOUS = (
+    b"Traceback (", b"rror: ", b"Error", b"xception", b"out of memory", b"Signal ", b"SIG", b"illed", b"xitcode",
+    b"return code", b" fault", b"Bus error", b"No space", b"ssertion", b"Xid", b"core dumped", b"atchdog", b"rrno",
+    b"oom",
+)  # fmt: skip
+"""One of them is in every line that tells of an end, as far as known."""
+_DIGITS = b"0123456789"
+
+
+class RawLine(NamedTuple):
+    """One line, or one state of a line that a carriage return overwrote."""
+
+    number: int
+    """From 1, as editors count: by line feeds."""
+    text: str
+
+
+def read_lines(file: BinaryIO) -> Iterator[RawLine]:
+    """The lines that can matter, in their order; states of a progress bar each by itself."""
+    beginning = file.read(WHOLE + 1)
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = (beginning + file.read(WHOLE)).decode("utf-16", "replace")
+        beginning, file = text.encode(), io.BytesIO()
+    if len(beginning) <= WHOLE:
+        yield from _split(1, beginning)
+        return
+    for first, part in _parts(_blocks(beginning, file)):
+        yield from _split(first, part)
+
+
+def _split(first: int, data: bytes) -> Iterator[RawLine]:
+    for number, line in enumerate(data.split(b"\n"), first):
+        if len(line) > LONGEST and b"\r" not in line:
+            line = line[: LONGEST // 2] + b" ... " + line[-LONGEST // 2 :]
+        for state in line.split(b"\r") if b"\r" in line else (line,):
+            if state:
+                yield RawLine(number, state.decode("utf-8", "replace"))
+
+
+def _blocks(beginning: bytes, file: BinaryIO) -> Iterator[bytes]:
+    """Blocks that end with a line feed, or with a carriage return where there is none."""
+    rest = b""
+    for start in range(0, len(beginning), BLOCK):
+        rest, block = _cut(rest + beginning[start : start + BLOCK])
+        yield block
+    while data := file.read(BLOCK):
+        rest, block = _cut(rest + data)
+        yield block
+    yield rest
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """(what belongs to the next block, the block)."""
+    place = max(data.rfind(b"\n"), data.rfind(b"\r") if len(data) > 2 * BLOCK else -1) + 1
+    if not place and len(data) > 2 * BLOCK:
+        place = len(data)
+    return data[place:], data[:place]
+
+
+def _parts(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(number of the first line, text) of what is kept, in order."""
+    shapes = _Shapes()
+    early: list[tuple[int, bytes]] = []
+    late: deque[tuple[int, bytes]] = deque()
+    end: deque[tuple[int, bytes]] = deque()
+    room_early, room_late = KEPT, KEPT
+    first = 1
+    for block in blocks:
+        end.append((first, block))
+        first += block.count(b"\n")
+        while len(end) > 1 and sum(len(kept) for _, kept in end) - len(end[0][1]) >= END:
+            for part in shapes.suspicious(*end.popleft()):
+                if room_early > 0:
+                    early.append(part)
+                    room_early -= len(part[1])
+                else:
+                    late.append(part)
+                    room_late -= len(part[1])
+            while room_late < 0:
+                room_late += len(late.popleft()[1])
+    yield from early
+    yield from late
+    yield from end
+
+
+class _Shapes:
+    """Which shapes were seen."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self._suspicious: dict[bytes, int] = {}
+
+    def suspicious(self, first: int, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """(number of the first line, text) around each line of a suspicious shape, where it is not an old story."""
+        shapes = set(block.translate(None, _DIGITS).split(b"\n"))
+        again = [shape for shape in self._suspicious if shape in shapes and self._suspicious[shape] < REPEATS]
+        new = shapes - self._seen
+        if len(self._seen) > SHAPES:
+            self._seen.clear()
+        self._seen |= new
+        wanted = set(again)
+        joined = b"\n".join(new)
+        if any(word in joined for word in SUSPICIOUS):
+            wanted.update(shape for shape in new if any(word in shape for word in SUSPICIOUS))
+        if wanted:
+            yield from self._around(first, block.split(b"\n"), wanted)
+
+    def _around(self, first: int, lines: list[bytes], wanted: set[bytes]) -> Iterator[tuple[int, bytes]]:
+        start = stop = 0
+        for place, line in enumerate(lines):
+            shape = line.translate(None, _DIGITS)
+            if shape not in wanted or self._suspicious.get(shape, 0) >= REPEATS:
+                continue
+            if len(self._suspicious) < SHAPES:
+                self._suspicious[shape] = self._suspicious.get(shape, 0) + 1
+            if place - BEFORE > stop:
+                if stop:
+                    yield first + start, b"\n".join(lines[start:stop])
+                start = max(place - BEFORE, 0)
+            stop = min(place + AFTER, len(lines))
+        if stop:
+            yield first + start, b"\n".join(lines[start:stop])

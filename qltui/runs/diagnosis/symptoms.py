@@ -1,0 +1,133 @@
+"""What a log shows of an end: exceptions and telling lines, each with the causes its words stand for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from qltui.runs.diagnosis.causes import CAUSES, WRAPPERS
+from qltui.runs.diagnosis.causes.cause import Role
+from qltui.runs.diagnosis.tracebacks import Raised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from qltui.runs.diagnosis.causes.cause import Cause, Sign
+    from qltui.runs.diagnosis.prefixes import Line
+
+WARNING = re.compile(
+    r"\b\w*Warning\b|^\[?W\d{4} |^\[W\b|\bWARN(?:ING)?\b|^[Ww]arning\b|^\[?I\d{4} |^\[I\b|\bINFO\b|\bDEBUG\b"
+    r"|^\s*warnings\.warn"
+)
+"""A line that no program dies of, whatever it says."""
+HINTS = (
+    "rror", "xcept", "xit", "ignal", "SIG", "illed", "oom", "OOM", "memory", "Memory", "fail", "Fail", "FAIL",
+    "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
+    "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
+    "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
+    "Unable", "unable", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "already", "neither",
+)  # fmt: skip
+"""Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
+SHAPES = 20_000
+"""Lines, but for their long numbers, whose signs are remembered."""
+_LONG_NUMBER = re.compile(r"\d{4,}")
+
+
+class Symptom(NamedTuple):
+    """One thing in the log that tells of an end."""
+
+    place: int
+    """Its place in the order of the log."""
+    number: int
+    """Its line."""
+    rank: int | None
+    writer: str
+    text: str
+    cause: Cause | None
+    """None: an exception for which no sign is known, or what wraps another."""
+    sign: Sign | None
+    role: Role
+    raised: Raised | None
+    """The exception that tells it, if one does: where it was raised, with its calls."""
+    top: Raised | None
+    """The exception the traceback ended with, which may be another of the chain."""
+
+    @property
+    def is_mention(self) -> bool:
+        """Whether it is a mere line with an exception's words, as programs also print of what they get over."""
+        return self.raised is None and self.role is Role.ROOT and self.sign is not None and not self.sign.is_native
+
+
+def read_symptoms(parts: Iterable[Raised | Line]) -> Iterator[tuple[int, Raised | Line, Symptom | None]]:
+    """(place, part, what it tells) of every part of a log; messages are whole by then, so this is done in the end."""
+    known: dict[str, tuple[Cause | None, Sign] | None] = {}
+    held: list[tuple[int, Raised | Line]] = []
+    for place, part in enumerate(parts):
+        held.append((place, part))
+    inner = {id(before) for _, part in held if isinstance(part, Raised) and (before := part.before) is not None}
+    for place, part in held:
+        if isinstance(part, Raised):
+            # The first of a chain is told of together with its last.
+            yield place, part, None if id(part) in inner else of_raised(place, part)
+        else:
+            yield place, part, _of_line(place, part, known)
+
+
+def of_raised(place: int, top: Raised) -> Symptom:
+    """What an exception tells, looking at all it was raised from: the first of the chain that names a cause does."""
+    known: list[tuple[Raised, Cause | None, Sign]] = []
+    plain: Raised | None = None
+    for one in reversed(list(top.chain())):
+        found = _find(one.text, one.calls, raised=True)
+        if found is not None:
+            known.append((one, *found))
+        else:
+            plain = plain or one
+    known.sort(key=lambda item: (item[2].role, not item[2].is_certain))
+    if known and not (known[0][2].role is Role.WRAPPER and plain is not None):
+        one, cause, sign = known[0]
+        return _symptom(place, top, one, cause, sign, sign.role)
+    return _symptom(place, top, plain or top, None, None, Role.UNKNOWN)
+
+
+def _symptom(place: int, top: Raised, one: Raised, cause: Cause | None, sign: Sign | None, role: Role) -> Symptom:
+    return Symptom(place, one.number, top.rank, top.writer, one.text, cause, sign, role, one, top)
+
+
+def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] | None]) -> Symptom | None:
+    text = line.text
+    if not any(hint in text for hint in HINTS) or WARNING.search(text[:300]):
+        return None
+    shape = _LONG_NUMBER.sub("0", text)  # short ones are exit codes and signals, which matter
+    if shape not in known:
+        if len(known) > SHAPES:
+            known.clear()
+        known[shape] = _find(text, "", raised=False)
+    found = known[shape]
+    if found is None:
+        return None
+    cause, sign = found
+    return Symptom(place, line.number, line.rank, line.writer, text, cause, sign, sign.role, None, None)
+
+
+def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] | None:
+    """The best sign in a text: of the most telling role, certain before likely, then in the order of causes."""
+    best: tuple[tuple[int, bool, int], Cause | None, Sign] | None = None
+    text = text[:8000]
+    for number, (cause, sign) in enumerate(_SIGNS):
+        if not raised and not sign.alone:
+            continue
+        rank = (int(sign.role), not sign.is_certain, number)
+        if best is not None and best[0] <= rank:
+            continue
+        if sign.frames is not None and not (raised and sign.frames.search(calls)):
+            continue
+        if sign.pattern.search(text):
+            best = (rank, cause, sign)
+    return None if best is None else (best[1], best[2])
+
+
+_SIGNS: tuple[tuple[Cause | None, Sign], ...] = (
+    *((cause, sign) for cause in CAUSES for sign in cause.signs),
+    *((None, sign) for sign in WRAPPERS),
+)

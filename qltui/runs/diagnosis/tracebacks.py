@@ -1,0 +1,240 @@
+"""Python's tracebacks in a log: of several writers that interleave, chained, wrapped in others, cut at either end.
+
+Those of plain Python, of IPython and notebooks, of rich, and those in one line with ``\\n`` in it are read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from qltui.runs.diagnosis.prefixes import Line
+
+HEADER = "Traceback (most recent call last)"
+PATIENCE = 400
+"""Lines of its writer that a traceback may take before it counts as cut off."""
+MESSAGE = 40
+"""Lines an exception's message may have."""
+
+_FRAME = re.compile(
+    r'\s*(?:[+|] *)*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
+    r"|\s*File (?P<file2>[^\s\"]+\.\w+):(?P<line2>\d+),? in (?P<function2>[\w.<>]+)"
+    r"|(?P<file3>(?:/|~/|<ipython|[\w.]+/)\S*) in (?P<function3>[\w.<>]+)\("
+    r"|[│|]\s+(?P<file4>\S+\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
+)
+_EXCEPTION = re.compile(r"(?:[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:\(\w+\))?)(?:: ?(?P<message>.*)|\s*$)")
+_EXCEPTION_NAME = re.compile(
+    r"(?:Error|Exception|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
+    r"|Violation|Mismatch|Traceback)(?:\(\w+\))?$"
+)
+_IPYTHON = re.compile(r"(?P<type>[\w.]+)\s{2,}Traceback \(most recent call last\)")
+_CHAINED = ("The above exception was the direct cause of", "During handling of the above exception")
+_NOT_FATAL = (
+    "Exception ignored in", "Exception ignored while", "--- Logging error ---", "Error in sys.excepthook",
+    "Error in atexit._run_exitfuncs", "Exception in thread",
+)  # fmt: skip
+_ENDS_MESSAGE = re.compile(
+    r"[IWEF]\d{4}[ ]\d\d:|\[[IWEF]\d* |\[(?:\d{4}-|INFO|WARNING|ERROR|rank)|(?:INFO|WARNING|ERROR|CRITICAL)\b[: ]"
+    r"|wandb: |.*\d%\||={20}|-{20}|\{['\"]"
+)
+_BOX_END = re.compile(r"^[╰+└]")
+
+
+class Frame(NamedTuple):
+    """A call on the way to where it was raised."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Raised:
+    """An exception as a log shows it."""
+
+    def __init__(self, line: Line, kind: str, message: str, frames: list[Frame], header: int) -> None:
+        self.kind = kind
+        """Its class, with the module where that was printed."""
+        self.message = message
+        self.more: list[str] = []
+        """Lines of the message after the first."""
+        self.frames = frames
+        """Outermost first."""
+        self.number = line.number
+        """Line that names it."""
+        self.header = header
+        """Line its traceback begins with; its own where there is none."""
+        self.rank = line.rank
+        self.writer = line.writer
+        self.before: Raised | None = None
+        """What it was raised from, or while that was handled."""
+        self.is_noticed_only = False
+        """It was caught by the interpreter: at exit, in a destructor, in a thread."""
+        self.said_before = ""
+        """The line before its traceback."""
+
+    @property
+    def text(self) -> str:
+        """Class and message."""
+        return "\n".join([f"{self.kind}: {self.message}" if self.message else self.kind, *self.more])
+
+    @property
+    def calls(self) -> str:
+        """Files and functions, a call a line."""
+        return "\n".join(f"{frame.file} {frame.function}" for frame in self.frames)
+
+    def chain(self) -> Iterator[Raised]:
+        """Itself and what came before it, the newest first."""
+        one: Raised | None = self
+        while one is not None:
+            yield one
+            one = one.before
+
+
+class _Writer:
+    """What one writer has begun."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        """Tracebacks whose exception is still to come; more than one where ranks without prefix interleave."""
+        self.header = 0
+        self.frames: list[Frame] = []
+        self.lines = 0
+        self.last: Raised | None = None
+        """Whose message may go on."""
+        self.newest: Raised | None = None
+        self.is_chained = False
+        """What comes is raised from the newest, or while that was handled."""
+        self.is_noticed_only = False
+        self.in_box = False
+        self.kind = ""
+        self.said = ""
+        self.said_before = ""
+
+
+def read_tracebacks(lines: Iterable[Line]) -> Iterator[Raised | Line]:
+    """What was raised, when it is whole, and every line that is no part of a traceback's calls, in the log's order."""
+    writers: dict[str, _Writer] = {}
+    for line in lines:
+        for part in _unfolded(line):
+            yield from _take(writers.setdefault(part.writer, _Writer()), part)
+
+
+def _unfolded(line: Line) -> Iterator[Line]:
+    r"""Lines of a traceback that was printed in one, with ``\n`` between."""
+    if HEADER not in line.text or "\\n" not in line.text:
+        yield line
+        return
+    for text in line.text.replace('\\"', '"').split("\\n"):
+        yield line._replace(text=text.rstrip("'\"}, "))
+
+
+def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
+    text = line.text
+    if HEADER in text or (writer.in_box and "Traceback" in text):
+        _begin(writer, line)
+        return
+    if writer.open:
+        writer.lines += 1
+        if found := _FRAME.match(text):
+            _add_frame(writer, found)
+            return
+        if writer.in_box and not _BOX_END.match(text) and text[:1] in "│|╭":
+            return
+        if raised := _exception(writer, line):
+            yield raised
+            return
+        if writer.lines > PATIENCE:
+            writer.open = 0
+        if text[:1].isspace() or text[:1] in "-│|╰":  # the calls' source, or its marks
+            return
+        yield line
+        return
+    if text.startswith(_CHAINED) or any(mark in text for mark in _CHAINED):
+        writer.is_chained = True
+        return
+    if _goes_on(writer, text):
+        assert writer.last is not None
+        writer.last.more.append(text)
+        writer.said = text or writer.said
+        yield line
+        return
+    writer.last = writer.last if not text and writer.last and not writer.last.more[5:] else None
+    if text:
+        writer.is_noticed_only = text.startswith(_NOT_FATAL)
+        writer.said = text
+    if (lone := _lone(text)) is not None:
+        raised = Raised(line, *lone, [], line.number)
+        if writer.is_chained:
+            raised.before, writer.is_chained = writer.newest, False
+        writer.last = writer.newest = raised
+        yield raised
+        return
+    yield line
+
+
+def _begin(writer: _Writer, line: Line) -> None:
+    if writer.open and not writer.frames:
+        writer.open += 1
+        return
+    if writer.open and writer.lines < PATIENCE and writer.frames and writer.header != line.number:
+        writer.open += 1  # of another rank that writes here too
+        return
+    before = line.text.split(HEADER)[0]
+    writer.open, writer.header, writer.frames, writer.lines = 1, line.number, [], 0
+    writer.in_box = "─" in before or "--" in before[:4]
+    writer.said_before = before.strip(" ─╭+|") or writer.said
+    if before.strip().startswith(_NOT_FATAL):
+        writer.is_noticed_only = True
+    if "Original" in before:
+        writer.is_chained = True
+
+
+def _add_frame(writer: _Writer, found: re.Match[str]) -> None:
+    parts = found.groupdict()
+    for suffix in ("", "2", "3", "4"):
+        if parts[f"file{suffix}"]:
+            line = parts.get(f"line{suffix}")
+            writer.frames.append(
+                Frame(parts[f"file{suffix}"], int(line) if line else 0, parts[f"function{suffix}"] or "")
+            )
+            return
+
+
+def _exception(writer: _Writer, line: Line) -> Raised | None:
+    """The exception a traceback ends with, if this line names it."""
+    text = line.text.lstrip("╰─╯ ") if writer.in_box else line.text
+    found = _EXCEPTION.match(text)
+    if found is None or not (writer.frames or _EXCEPTION_NAME.search(found["type"])):
+        return None
+    name = found["type"].rpartition(".")[2]
+    if not _EXCEPTION_NAME.search(found["type"]) and ("." not in found["type"] or not name[:1].isupper()):
+        if found["message"] is not None and " " in name:
+            return None
+        if found["message"] is None or writer.lines < 2:
+            return None
+    raised = Raised(line, found["type"], found["message"] or "", writer.frames, writer.header)
+    raised.is_noticed_only, raised.said_before = writer.is_noticed_only, writer.said_before
+    if writer.is_chained:
+        raised.before = writer.newest
+    writer.open -= 1
+    if not writer.open:
+        writer.is_chained = writer.is_noticed_only = writer.in_box = False
+    writer.last = writer.newest = raised
+    return raised
+
+
+def _lone(text: str) -> tuple[str, str] | None:
+    """(class, message) of a line that names an exception without a traceback."""
+    found = _EXCEPTION.match(text)
+    if found is None or not _EXCEPTION_NAME.search(found["type"]) or found["type"].endswith("Warning"):
+        return None
+    return found["type"], found["message"] or ""
+
+
+def _goes_on(writer: _Writer, text: str) -> bool:
+    """Whether a line belongs to the message of the exception before."""
+    last = writer.last
+    return last is not None and len(last.more) < MESSAGE and not _ENDS_MESSAGE.match(text) and not _lone(text)
