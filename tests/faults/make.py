@@ -85,7 +85,7 @@ def project_in(work: Path, old: bool) -> Path:
 def log_of(fault: Fault, stack: Stack) -> bytes:
     """Both outputs of the fault's command, as they came but for this machine's names."""
     work = Path(tempfile.mkdtemp(prefix="fault-"))
-    project = project_in(work, "2024" in fault.stack)
+    project = project_in(work, fault.stack.startswith(("2024", "2025")))
     home = work / "home"
     home.mkdir()
     changed = {"HOME": str(home), "OMP_NUM_THREADS": "1", "QLTUI_HOME": str(home / ".qltui"), "PYTHONHASHSEED": "0"}

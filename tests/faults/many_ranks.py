@@ -18,7 +18,7 @@ ZERO2 = {"zero_optimization": {"stage": 2}}
 ZERO3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
 ADAM = {"optimizer": {"type": "Adam", "params": {"lr": 0.001}}}
 OFFLOAD = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
-ON_CPU = "export DS_ACCELERATOR=cpu ACCELERATE_USE_CPU=true;"
+ON_CPU = "export DS_ACCELERATOR=cpu;"
 
 
 def ds(*parts: dict[str, object]) -> str:
@@ -68,14 +68,17 @@ FAULTS = [
           "ValueError", "Accelerate told 2 x 2 ways of parallelism on two ranks", "prepare"),
     Fault("accelerate_device_map", "device_map_with_distributed", f"{ACCELERATE} device_map.py",
           "in any distributed mode", "a device map over several devices, two ranks", "prepare"),
+    Fault("device_map_disk", "device_mismatch", "python device_map.py",
+          "expected device meta but got cpu", "layers on disk by the device map, trained by one process", "backward",
+          or_also=("unknown",)),
     Fault("port_taken", "port_in_use",
           "python -m http.server 29511 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 2;"
           " torchrun --nproc_per_node 2 --master_addr 127.0.0.1 --master_port 29511 ddp.py",
           "EADDRINUSE", "another program listens on the master port"),
-    Fault("accelerate_port_taken", "port_in_use",
+    Fault("accelerate_port_taken", "none",
           "python -m http.server 29512 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 2;"
           f" {ACCELERATED} 29512 ddp.py",
-          "29512", "the same under accelerate launch"),
+          "already in use", "nothing: the same under accelerate launch, which takes another port"),
     Fault("env_port_taken", "port_in_use",
           "python -m http.server 29513 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 2;"
           " MASTER_ADDR=127.0.0.1 MASTER_PORT=29513 RANK=0 WORLD_SIZE=1 python ddp.py",

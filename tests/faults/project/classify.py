@@ -17,7 +17,9 @@ tokenizer = get_tokenizer()
 texts = read_texts()
 data = Dataset.from_dict({"text": texts, "label": [i % 5 for i in range(len(texts))]})
 data = data.map(lambda row: tokenizer(row["text"], truncation=True, max_length=32), remove_columns=["text"])
-model = AutoModelForSequenceClassification.from_pretrained("model", num_labels=args.num_labels, dtype=torch.float32)
+model = AutoModelForSequenceClassification.from_pretrained(
+    "model", num_labels=args.num_labels, torch_dtype=torch.float32
+)
 if args.no_pad_id:
     model.config.pad_token_id = None
 model = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=8, target_modules=["q_proj", "v_proj"]))

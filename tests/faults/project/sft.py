@@ -19,7 +19,7 @@ args = SFTConfig(
     use_cpu=True,
     bf16=False,
     report_to="none",
-    model_init_kwargs={"dtype": "float32"},
+    model_init_kwargs={"torch_dtype": "float32"},
 )
 trainer = SFTTrainer(
     model="model",
