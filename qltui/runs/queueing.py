@@ -107,6 +107,7 @@ class Waiting:
             signal.signal(number, self._note)
         try:
             options = self._until_its_turn()
+            self._heed_requests()  # what came while it looked
         except Over as over:
             self._write({**over.end, "waiting_for": None})
             options = None

@@ -292,6 +292,16 @@ def test_a_queued_run_is_taken_out(how: str) -> None:
     assert leases.read_place(second) is None
 
 
+def test_a_stop_that_came_before_its_turn_was_looked_for_runs_nothing() -> None:
+    first = live_run()
+    second = after(first)
+    launching.request_stop(second)
+    end(first)
+    assert begin("qltui.runs.supervisor", second, "--queued").wait(60) == 0
+    assert status.read(second)["state"] == "stopped"
+    assert second.attempts() == []
+
+
 def test_a_queued_run_whose_supervisor_is_killed_is_lost_and_takes_its_place_again() -> None:
     first = live_run()
     second = after(first)
@@ -329,16 +339,15 @@ def test_a_resume_waits_for_gpus_if_asked() -> None:
     assert status.read(ended)["reason"] == "Of the GPUs 0 only 0 are there."
 
 
-def test_a_state_folder_that_is_away_for_a_while_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_folder_that_is_away_for_a_while_costs_no_place(home: Path) -> None:
     """A full disk, a file system that hangs: here the lock cannot be opened."""
     first = live_run()
     second = after(first)
-    supervisor = queued_supervisor(second)
-    wait_until(lambda: "waiting_for" in second.status_json.read_text(), "its reason")
-    lock = second.path.parent.parent / "launch.lock"
+    lock = home / "launch.lock"
     lock.unlink()
-    lock.mkdir()  # nobody can open it for writing now
+    lock.mkdir()
     end(first)
+    supervisor = queued_supervisor(second)
     assert supervisor.stdout
     assert f"{lock}'; it is tried again" in supervisor.stdout.readline()
     assert status.read(second)["state"] == "queued"
