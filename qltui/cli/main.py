@@ -85,11 +85,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qltui {qltui.__version__}")
-    names, options = LOW_BANDWIDTH
-    parser.add_argument(*names, dest="low_bandwidth_app", **options)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     known = [command.name for command in COMMANDS]
-    named = words[0] if words and words[0] in known else None
+    names, options = LOW_BANDWIDTH
+    said = [word for word in words if word not in names]
+    named = said[0] if said and said[0] in known else None
+    parser.add_argument(*names, dest="low_bandwidth_app", **options)
     for command in COMMANDS:
         if named not in (None, command.name):
             continue  # parsers take time to build, and only a list of commands has use for all
@@ -100,10 +101,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        for names, options in command.arguments if named else ():
-            subparser.add_argument(*names, **options)
-    if words and named is None and not words[0].startswith("-"):
-        parser.error(f"there is no command {words[0]!r}. {_nearest(words[0], known)}")
+        for flags, settings in command.arguments if named else ():
+            subparser.add_argument(*flags, **settings)
+    if said and named is None and not said[0].startswith("-"):
+        parser.error(f"there is no command {said[0]!r}. {_nearest(said[0], known)}")
     return parser.parse_args(words)
 
 

@@ -267,7 +267,7 @@ SMALL = (
     Key("m", "log and phases", title("Log [4]")), Key("p", "hold the log", log_title),
     Key("p", "follow the log", log_title), Key("m", "charts", title("Log [4]")),
     Key("l", "logarithmic axis", title(" log ")), Key("l", "linear axis", title(" log ")),
-    Key("h", "health", title("How the run fares")), Key(ESCAPE, "back", title("Warnings of the run")),
+    Key("h", "health", title("How the run fares")), Key(ESCAPE, "back", title("How the run fares")),
 )  # fmt: skip
 
 

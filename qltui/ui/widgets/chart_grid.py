@@ -192,9 +192,10 @@ class Charts(Container):
         self._show_one()
 
     def _show_one(self) -> None:
+        one = self.has_class("-one")  # elsewhere the class would change nothing but take its time
         for kind in KINDS:
-            self.chart(kind.name).set_class(kind.name != self._one, "-unseen")
-        self.query_one("#chart-others").set_class(self._one == "loss", "-unseen")
+            self.chart(kind.name).set_class(one and kind.name != self._one, "-unseen")
+        self.query_one("#chart-others").set_class(one and self._one == "loss", "-unseen")
 
     def next_chart(self) -> None:
         """Move on to the next chart, which takes the place of the one before where there is room for one only."""
