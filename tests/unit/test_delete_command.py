@@ -32,7 +32,8 @@ def test_on_a_terminal_it_tells_and_asks(cli: Cli, two: tuple[RunDirectory, RunD
     for answer, said in (("n\r", "Nothing was deleted."), ("\r", "Nothing was deleted."), ("y\r", "deleted, ")):
         terminal = Terminal([sys.executable, "-m", "qltui", "delete", "first"], cli.environment)
         terminal.read_until("Delete it? [y/N]")
-        assert f"{first.id}: It frees 2 MiB. Lost with it, as nowhere else: adapter.".encode() in terminal.output
+        assert f"{first.id}: It frees ".encode() in terminal.output
+        assert b"iB. Lost with it, as nowhere else: adapter." in terminal.output
         assert first.adapter.exists()
         terminal.send(answer)
         terminal.read_until(said)

@@ -324,7 +324,8 @@ def test_a_queued_run_whose_supervisor_is_killed_is_lost_and_takes_its_place_aga
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_resume_waits_for_gpus_if_asked() -> None:
+def test_a_resume_waits_for_gpus_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # its supervisor, a real one, is to find none
     ended = on_gpus("ended", "0")
     end(ended)
     write_json(ended.status_json, {**status.read_written(ended), "state": "failed"})
