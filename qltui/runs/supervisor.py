@@ -123,8 +123,12 @@ class Supervisor:
         self._look(launcher)
         self._reduction.read()
         self._keep()
-        ended = self._conclude(launcher)
+        kills = out_of_memory_kills()
+        out_of_memory = kills is not None and kills > (self._kills_before or 0)
+        ended = self._conclude(launcher, out_of_memory)
         self._write(ended)
+        if ended["state"] == "failed":
+            self._diagnose(ended, out_of_memory)
         return ended
 
     def _launcher(self, options: list[str]) -> subprocess.Popen[bytes]:
@@ -207,9 +211,8 @@ class Supervisor:
             except OSError:
                 return
 
-    def _conclude(self, launcher: Launcher) -> dict[str, Any]:
+    def _conclude(self, launcher: Launcher, out_of_memory: bool) -> dict[str, Any]:
         """How it ended."""
-        kills = out_of_memory_kills()
         return conclude(
             self._state,
             self._launch.get("world_size", 1),
@@ -217,8 +220,17 @@ class Supervisor:
             read_json(self.run.request_json),
             status.last_lines(self._attempt) if self._attempt else {},
             launcher_end=self._launcher_end(launcher.returncode),
-            out_of_memory=kills is not None and kills > (self._kills_before or 0),
+            out_of_memory=out_of_memory,
         )
+
+    def _diagnose(self, ended: dict[str, Any], out_of_memory: bool) -> None:
+        """Write down why it failed; if the disk is full, whoever asks finds out for himself."""
+        from qltui.runs.diagnosis.own_runs import diagnose_end  # only here: most runs end well
+
+        attempt = self.run.last_attempt()
+        if attempt is not None:
+            with contextlib.suppress(OSError):
+                write_json(attempt.diagnosis_json, diagnose_end(self.run, ended, out_of_memory).as_json())
 
     def _launcher_end(self, code: int | None) -> str:
         if code is None:

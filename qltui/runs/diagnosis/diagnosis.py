@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qltui.runs.diagnosis.causes import NONE, UNKNOWN
-from qltui.runs.diagnosis.causes.cause import Role
+from qltui.runs.diagnosis.causes.cause import Fix, Role
 from qltui.runs.diagnosis.excerpt import read_lines
 from qltui.runs.diagnosis.judge import LOSS, judge
 from qltui.runs.diagnosis.kinds import kind_of
@@ -16,9 +16,10 @@ from qltui.runs.diagnosis.tracebacks import read_tracebacks
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import BinaryIO
 
-    from qltui.runs.diagnosis.causes.cause import Cause, Fix
+    from qltui.runs.diagnosis.causes.cause import Cause
     from qltui.runs.diagnosis.judge import Verdict
     from qltui.runs.diagnosis.symptoms import Symptom
 
@@ -62,6 +63,22 @@ class Diagnosis(NamedTuple):
             "evidence": [one._asdict() for one in self.evidence],
             "fixes": [_fix_json(fix) for fix in self.fixes], "details": self.details,
         }  # fmt: skip
+
+
+def from_json(told: Mapping[str, Any]) -> Diagnosis | None:
+    """What :meth:`Diagnosis.as_json` wrote; None where a field is missing or is not what it should be."""
+    try:
+        fixes = [
+            Fix(str(fix["title"]), str(fix.get("command", "")), tuple(fix.get("patch", {}).items()), str(fix["effect"]))
+            for fix in told["fixes"]
+        ]
+        evidence = [Evidence(str(one["file"]), int(one["line"]), str(one["text"])) for one in told["evidence"]]
+        return Diagnosis(
+            str(told["cause"]), str(told["title"]), told["phase"], told["rank"], str(told["confidence"]),
+            str(told["explanation"]), evidence, fixes, dict(told["details"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def diagnose_log(file: BinaryIO, name: str) -> Diagnosis:

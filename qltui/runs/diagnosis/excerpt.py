@@ -33,9 +33,8 @@ REPEATS = 20
 """Times that a suspicious shape is kept with its surroundings."""
 
 SUSPICIOUS = (
-    b"Traceback (", b"rror: ", b"Error", b"xception", b"out of memory", b"Signal ", b"SIG", b"illed", b"xitcode",
-    b"return code", b" fault", b"Bus error", b"No space", b"ssertion", b"Xid", b"core dumped", b"atchdog", b"rrno",
-    b"oom",
+    b"Traceback (", b"rror", b"xcept", b"out of memory", b"ignal", b"SIG", b"illed", b"xitcode", b"return code",
+    b" fault", b"No space", b"ssert", b"Xid", b"atchdog", b"oom",
 )  # fmt: skip
 """One of them is in every line that tells of an end, as far as known."""
 _DIGITS = b"0123456789"

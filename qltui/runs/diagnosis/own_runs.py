@@ -23,6 +23,7 @@ from qltui.runs.diagnosis.diagnosis import (
     Diagnosis,
     Evidence,
     diagnose_symptom,
+    from_json,
     of_cause,
     shown,
 )
@@ -64,7 +65,7 @@ class _Account(NamedTuple):
 
 
 def diagnose_run(run: RunDirectory) -> Diagnosis:
-    """The diagnosis of the run's last attempt.
+    """The diagnosis of the run's last attempt: the one its supervisor wrote at its end, if there is one.
 
     Raises:
         NotEnded: it is live.
@@ -74,7 +75,9 @@ def diagnose_run(run: RunDirectory) -> Diagnosis:
         raise NotEnded(
             f"{run.id} goes on ({current['state']}, step {current['step']}): qltui watch shows how it fares."
         )
-    return diagnose_end(run, current)
+    attempt = run.last_attempt()
+    written = from_json(read_json(attempt.diagnosis_json) or {}) if attempt else None
+    return written or diagnose_end(run, current)
 
 
 def diagnose_end(run: RunDirectory, ended: dict[str, Any], out_of_memory: bool = False) -> Diagnosis:
