@@ -162,12 +162,18 @@ def _quiet(signs: Signs) -> float | None:
     return None if updated is None else max(0.0, signs.now - updated)
 
 
+def _pace(signs: Signs) -> float | None:
+    """Seconds of a step: of those seen, or what rank 0 said of its last one where none has come since it is watched."""
+    told = next((row.get("step_time") for row in signs.status["ranks"] if row["rank"] == 0), None)
+    return signs.recent.step_time or (told if signs.status["step"] > 1 else None)
+
+
 def _patience(signs: Signs) -> float:
     """Seconds that may pass without an event."""
     state = signs.status["state"]
     if state in QUIET_SECONDS:
         return QUIET_SECONDS[state]
-    pace = signs.recent.step_time
+    pace = _pace(signs)
     return FIRST_STEP_SECONDS if pace is None else max(STALLED_SECONDS, STALLED_STEPS * pace)
 
 
@@ -181,7 +187,7 @@ def _stalled(signs: Signs) -> Iterator[Verdict]:
         signs.supervised is None and signs.is_silent
     ):  # of another host's silence _heartbeat tells
         return
-    pace = signs.recent.step_time
+    pace = _pace(signs)
     takes = f"a step takes {pace:.2g} s" if pace else f"it is {signs.status['state']}"
     steps = {row["rank"]: row["step"] for row in signs.status["ranks"]}
     behind = min(steps, key=lambda rank: steps[rank], default=None)

@@ -115,6 +115,11 @@ def test_a_stall_is_told_by_the_steps_own_pace() -> None:
     assert told(status=status_of(updated=NOW - 301), recent=slow) == ["stalled"]
 
 
+def test_a_stall_is_told_by_who_comes_to_it_late() -> None:
+    assert told(status=status_of(updated=NOW - 100), recent=Recent()) == ["stalled"]
+    assert told(status=status_of(1, updated=NOW - 100), recent=Recent()) == ["early"], "the first step took its time"
+
+
 def test_keys_are_named_only_where_there_are_any() -> None:
     stalled = status_of(updated=NOW - 500)
     assert "kill it (x)" in verdicts(signs(status=stalled))[0].next_step
