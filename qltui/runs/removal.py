@@ -76,10 +76,10 @@ def preview(run: RunDirectory, *, keep_adapters: bool = False) -> Removal:
         kept = _kept(run)
         if not kept:
             raise RemovalRefused(f"{run.id} has no adapter to keep. Without --keep-adapters it is deleted whole.")
-    stays = sum(_bytes(run.path / folder) for folder in kept)
+    frees = sum(map(_bytes, _goes(run, kept))) if keep_adapters else _bytes(run.path)
     links = tuple(str(path.relative_to(run.path.parent)) for path in _walk(run.path) if path.is_symlink())
     lost = tuple(folder for folder in results if folder not in kept)
-    return Removal(run, keep_adapters, _bytes(run.path) - stays, kept, lost, links, children)
+    return Removal(run, keep_adapters, frees, kept, lost, links, children)
 
 
 def remove(run: RunDirectory, *, keep_adapters: bool = False) -> int:
@@ -104,7 +104,7 @@ def remove(run: RunDirectory, *, keep_adapters: bool = False) -> int:
     except OSError as error:
         raise RemovalRefused(f"{run.id} can't be deleted: {error.strerror or error} ({error.filename}).") from None
     _empty_trash()
-    left = list(trash.parent.glob(f"{trash.name}*"))
+    left = _trash(trash.name)
     if left:
         places = " ".join(map(str, left))
         raise RemovalRefused(f"{words.size(sum(map(_bytes, left)))} of {run.id} can't be deleted; remove: {places}")
@@ -175,11 +175,16 @@ def _is_elsewhere(folder: Path) -> bool:
 
 
 def _strip(run: RunDirectory, kept: tuple[str, ...], trash: Path) -> None:
-    """Move everything aside but ``kept`` and the small files that say what the run was; each file or folder whole."""
+    """Move aside what goes, each file or folder whole."""
     write_json(run.status_json, status.read(run))  # what it is judged by goes
-    stays = {run.run_yaml, run.status_json, run.path / "notes.json", *(run.path / folder for folder in kept)}
-    for number, path in enumerate(_but(run.path, stays)):
+    for number, path in enumerate(_goes(run, kept)):
         path.rename(trash.with_name(f"{trash.name}-{number}"))
+
+
+def _goes(run: RunDirectory, kept: tuple[str, ...]) -> list[Path]:
+    """Everything but ``kept`` and the small files that say what the run was."""
+    small = {run.run_yaml, run.status_json, run.path / "notes.json"}
+    return _but(run.path, small | {run.path / folder for folder in kept})
 
 
 def _but(folder: Path, stays: set[Path]) -> list[Path]:
@@ -197,12 +202,17 @@ def _but(folder: Path, stays: set[Path]) -> list[Path]:
 
 def _empty_trash() -> None:
     """Delete what was moved aside, by deletions that were cut off too. Links in it are not followed."""
-    for trash in store.runs_home().glob(f"{TRASH}*"):
+    for trash in _trash(TRASH):
         if trash.is_dir() and not trash.is_symlink():
             shutil.rmtree(trash, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
                 trash.unlink()
+
+
+def _trash(beginning: str) -> list[Path]:
+    home = store.runs_home()
+    return [home / name for name in os.listdir(home) if name.startswith(beginning)]
 
 
 def _bytes(path: Path) -> int:

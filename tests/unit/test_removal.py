@@ -64,7 +64,8 @@ def test_adapters_stay_if_asked_and_the_run_is_told_as_it_ended(home: Path) -> N
     found = removal.preview(run, keep_adapters=True)
     assert found.kept == ("adapter", "checkpoints/step-00000008/adapter")
     assert found.lost == ("checkpoints/step-00000004/adapter",)
-    removal.remove(run, keep_adapters=True)
+    freed = removal.remove(run, keep_adapters=True)
+    assert freed == found.frees > 0
     weights = [f"{folder}/{removal.WEIGHTS}" for folder in found.kept]
     assert files(run.path) == sorted(["notes.json", "run.yaml", "status.json", *weights])
     assert os.listdir(home) == [run.id]
