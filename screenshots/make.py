@@ -51,6 +51,7 @@ DEMO = {"model.path": "presets/demo/model", "data.path": "presets/demo/data/trai
 READS = 8
 """Pauses, by a key that does nothing, in which rows are read."""
 BLOCKED = {"training.optimizer": "adamw_8bit", "strategy.name": "fsdp2"}
+OTHER_RATES = {"demo-lower-rate": "5.0e-5", "demo-higher-rate": "1.0e-3"}
 MACHINE = "4xA40"
 """What the pictures of the wizard show."""
 
@@ -154,6 +155,7 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "matrix": (lambda: NewRun(CHOSEN, MACHINE), ["pagedown", "pagedown", "pagedown"]),
         "findings": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["pagedown", "pagedown", "pagedown", "f4"]),
         "runs": (None, ["r"]),
+        "runs-overlay": (None, ["r", "down", *["space"] * 3, "l"]),
         "doctor": (None, ["d"]),
     }
 
@@ -167,10 +169,15 @@ def rehearsal() -> RehearsalJob:
     return job
 
 
-def demo_run() -> Path:
+def demo_run(*options: str) -> Path:
     """The directory of a run of ``demo-cpu``, done now and waited for."""
-    subprocess.run([sys.executable, "-m", "qltui", "launch", "demo-cpu", "--wait"], check=True)
+    subprocess.run([sys.executable, "-m", "qltui", "launch", "demo-cpu", "--wait", *options], check=True)
     return store.directories()[0].path
+
+
+def demos_at_other_rates() -> list[Path]:
+    """More runs of ``demo-cpu``, to be laid over it, done now and waited for."""
+    return [demo_run("--name", name, "--set", f"training.learning_rate={rate}") for name, rate in OTHER_RATES.items()]
 
 
 def place(run: RunDirectory) -> Path:
@@ -183,8 +190,11 @@ def place(run: RunDirectory) -> Path:
     return copy
 
 
-def make(run_dir: Path | None, out: Path, only: Sequence[str]) -> None:
+def make(run_dir: Path | None, beside: Sequence[Path], out: Path, only: Sequence[str]) -> None:
     """Make the pictures in the environment as it is."""
+    if not only or "runs-overlay" in only:
+        for other in beside or demos_at_other_rates():
+            place(RunDirectory(other))
     run = RunDirectory(place(RunDirectory(run_dir or demo_run())))
     live = replay(run, HALF_WAY)
     for name, (first, keys) in pictures(run.path, live).items():
@@ -201,10 +211,15 @@ def make(run_dir: Path | None, out: Path, only: Sequence[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run_dir", type=Path, nargs="?", help="directory of a run that has finished (a new demo-cpu)")
+    parser.add_argument(
+        "--beside", type=Path, nargs="*", default=[], metavar="RUN_DIR",
+        help="finished runs that are laid over it (new ones, at other learning rates)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder the pictures go to")
     parser.add_argument("--only", nargs="*", default=[], help="names of the pictures to make")
     arguments = parser.parse_args()
     run_dir = arguments.run_dir.resolve() if arguments.run_dir else None
+    beside = [path.resolve() for path in arguments.beside]
     out = arguments.out.resolve()
     # A home of their own, so that the pictures show no runs and no paths of whoever makes them.
     home = Path(tempfile.gettempdir()) / "you"
@@ -216,7 +231,7 @@ def main() -> int:
         os.chdir(home / "qltui")
         for name in ("QLTUI_HOME", "XDG_STATE_HOME"):
             os.environ.pop(name, None)
-        make(run_dir, out, arguments.only)
+        make(run_dir, beside, out, arguments.only)
     finally:
         shutil.rmtree(home)
     return 0

@@ -13,6 +13,8 @@ from textual.screen import Screen
 
 from engine.events import read_json
 from qltui.ui.app import QltuiApp
+from qltui.ui.screens.annotating import Annotating
+from qltui.ui.screens.comparing import Comparing
 from qltui.ui.screens.confirm import Confirm
 from qltui.ui.screens.doctor import Doctor
 from qltui.ui.screens.exporting import Exporting
@@ -21,13 +23,17 @@ from qltui.ui.screens.home import Home
 from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.overlaying import Overlay
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.rehearsing import Rehearsing
 from qltui.ui.screens.review import Review
 from qltui.ui.screens.runs import Runs
 from qltui.ui.screens.saving import Saving
 
-SCREENS = (Confirm, Doctor, Exporting, Help, Home, Monitor, NewRun, Presets, Rehearsing, Review, Runs, Saving)
+SCREENS = (
+    Annotating, Comparing, Confirm, Doctor, Exporting, Help, Home, Monitor, NewRun, Overlay, Presets, Rehearsing,
+    Review, Runs, Saving,
+)  # fmt: skip
 TAKEN = {"ctrl+a", "ctrl+b", "ctrl+s", "ctrl+j", "ctrl+z"}
 """Keys that tmux, screen, terminals and shells need."""
 

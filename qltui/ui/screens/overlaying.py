@@ -13,6 +13,7 @@ from textual.worker import Worker, WorkerState
 from engine.events import RunDirectory
 from qltui.runs.overlay import MOST, RunCurves, newest
 from qltui.ui import words
+from qltui.ui.screens.chart import MARKED
 from qltui.ui.screens.page import HELP, Page
 from qltui.ui.widgets.chart_canvas import STRENGTHS
 from qltui.ui.widgets.chart_drawing import COLOURS
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 READ_SECONDS = 0.1
 """Time spent on a run before the next has its turn."""
 POLL_SECONDS = 1
-MARKED = ("$primary", "$accent", "$secondary", "$success", "$warning", "$foreground")
-"""Colours of lines, as the chart draws them."""
 AXES = ("step", "tokens", "time")
 
 

@@ -77,14 +77,22 @@ class Runs(RunsActions):
             super().__init__()
             self.run_dir, self.detail, self.curves = run_dir, detail, curves
 
+    class Paired(Message):
+        """Two runs to compare were found."""
+
+        def __init__(self, paths: list[Path]) -> None:
+            super().__init__()
+            self.paths = paths
+
     def __init__(self) -> None:
         super().__init__()
         self._shelf = Shelf()
         self._is_reading = self._is_due = False
-        self._count = 0
-        self._live = 0
+        self._count = self._live = 0
         self._curves: dict[str, RunCurves] = {}
         self._is_reading_detail = False
+        self._is_wide: bool | None = None
+        """Whether the detail stands beside the list; None until there is a size."""
         self._shown: dict[str, Any] | None = None
         """The run that the detail shows, as the list had it."""
 
@@ -190,14 +198,12 @@ class Runs(RunsActions):
     def on_resize(self) -> None:
         """The detail stands beside the list where there is room."""
         is_wide = self.size.width >= BESIDE
-        if is_wide != self.has_class("-beside") or not self._is_laid_out:
-            self._is_laid_out = True
+        if is_wide != self._is_wide:
+            self._is_wide = is_wide
             self.set_class(is_wide, "-beside")
             self.query_one(RunDetail).set_class(not is_wide, "-flat")
             self.query_one(RunDetail).display = is_wide
             self._say()
-
-    _is_laid_out = False
 
     def action_detail(self) -> None:
         """Show or hide what is known of the run."""
@@ -342,13 +348,6 @@ class Runs(RunsActions):
             self.post_message(self.Answered(told, refused=True))
         else:
             self.post_message(self.Paired([parent.path, run.path]))
-
-    class Paired(Message):
-        """Two runs to compare were found."""
-
-        def __init__(self, paths: list[Path]) -> None:
-            super().__init__()
-            self.paths = paths
 
     @on(Paired)
     def _show_pair(self, event: Paired) -> None:

@@ -6,8 +6,7 @@ over a slow line: "down, enter" would open what the cursor had left.
 
 from __future__ import annotations
 
-from rich.text import Text
-from textual.widgets import DataTable, OptionList
+from textual.widgets import OptionList
 
 
 class Choices(OptionList):
@@ -16,11 +15,3 @@ class Choices(OptionList):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter selects nothing here, and goes on to the screen."""
         return action != "select"
-
-
-class Table(DataTable[Text]):
-    """A table of rows; one is selected by a click alone."""
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enter selects nothing here, and goes on to the screen."""
-        return action != "select_cursor"
