@@ -16,7 +16,7 @@ _TIME = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d
 _PREFIX = re.compile(
     r"\s?(?:"
     r"\[rank(?P<rank>\d+)\]:? ?"  # torch since 2.4
-    r"|\[(?:default|worker|stdout|stderr)?-?(?P<tee>\d+)\]:(?: |$)"  # torchrun --tee
+    r"|\[(?:default|worker|stdout|stderr)?-?(?P<tee>\d+)\]: ?"  # torchrun --tee
     r"|\[\d+,(?P<mpi>\d+)\]<std(?:err|out)>: ?"  # mpirun --tag-output
     r"|\((?:\w+ )*pid=(?P<ray>\d+)(?:, ip=[\d.]+)?\) "  # Ray
     rf"|{_TIME} std(?:err|out) [FP] "  # containerd, as kubectl keeps it
