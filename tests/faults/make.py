@@ -76,9 +76,18 @@ def project_in(work: Path, old: bool) -> Path:
     shutil.copytree(DEMO / "model", project / "model")
     shutil.copytree(DEMO / "data", project / "data")
     if old:
-        # Transformers 4 does not know the class that Transformers 5 writes.
+        # Older libraries know neither the class nor the pairs of merges that newer ones write.
+        tokenizer = project / "model" / "tokenizer.json"
+        tokenizer.rename(tokenizer.with_suffix(".new.json"))
+        written = json.loads(tokenizer.with_suffix(".new.json").read_text(encoding="utf-8"))
+        written["model"]["merges"] = [" ".join(pair) for pair in written["model"]["merges"]]
+        tokenizer.write_text(json.dumps(written), encoding="utf-8")
         file = project / "model" / "tokenizer_config.json"
-        file.write_text(file.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))
+        file.rename(file.with_suffix(".new.json"))
+        config = json.loads(file.with_suffix(".new.json").read_text(encoding="utf-8"))
+        del config["extra_special_tokens"]
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids", "attention_mask"]}
+        file.write_text(json.dumps(config), encoding="utf-8")
     return project
 
 

@@ -13,7 +13,8 @@ TRAINING = (
 )
 
 FAULTS = [
-    Fault("own_healthy", "none", f"{LAUNCH} --wait; {LOGS}", "", "nothing", stack="qltui", seconds=300),
+    Fault("own_healthy", "none", f"{LAUNCH} --wait; {LOGS}", "evaluation after training", "nothing", stack="qltui",
+          seconds=300),
     Fault("own_sigkill", "host_oom_sigkill",
           f"{LAUNCH} --name killed; {TRAINING}; kill -9 $(echo {RANKS} | cut -d' ' -f2); sleep 20; qltui status last;"
           f" {LOGS}",
@@ -23,13 +24,14 @@ FAULTS = [
           f" {LOGS}", "SIGSEGV", "the first rank sent signal 11 while it trains", None, 0, stack="qltui", seconds=300),
     Fault("own_disk_full", "disk_full",
           "mkdir -p $QLTUI_HOME; unshare -m bash -c 'mount -t tmpfs -o size=1500k tmpfs $QLTUI_HOME && "
-          f"{LAUNCH} --wait; {LOGS}'", "pace", "the disk of the runs' folder is full at a checkpoint", "save",
+          f"{LAUNCH} --wait; {LOGS}'", "unexpected pos", "the disk of the runs' folder is full at a checkpoint", "save",
           stack="qltui", seconds=300),
     Fault("own_targets", "target_modules_not_found",
           f"{LAUNCH} --set method.lora.target_modules=[query_key_value] --wait; {LOGS}",
-          "query_key_value", "target modules of another architecture", None, stack="qltui", seconds=300),
+          "not found in the base model", "target modules of another architecture", "prepare", stack="qltui",
+          seconds=300),
     Fault("own_offline", "hub_not_found_or_offline",
           f"HF_HUB_OFFLINE=1 {LAUNCH} --set model.path=company/private-llama --wait; {LOGS}",
-          "company/private-llama", "a model that is not in the cache, HF_HUB_OFFLINE=1", "load", stack="qltui",
+          "company/private-llama", "a model that is not in the cache, HF_HUB_OFFLINE=1", stack="qltui",
           seconds=300),
 ]  # fmt: skip
