@@ -134,5 +134,5 @@ def _unreadable(run: RunDirectory) -> str | None:
     try:
         os.listdir(run.path)
     except OSError as error:
-        return f"{run.path} can't be read any more ({error.strerror}): this is what was known last."
+        return f"Its folder can't be read any more ({error.strerror}): this is what was known last."
     return None

@@ -155,7 +155,7 @@ def test_without_its_folder_a_run_is_as_it_was_and_a_warning_says_so(run: Writte
     run.run.path.rename(elsewhere)
     snapshot = follower.poll()
     assert (snapshot.status["state"], snapshot.status["step"], steps(snapshot)) == ("training", 5, [1, 2, 3, 4, 5])
-    assert "can't be read any more (No such file or directory)" in snapshot.warnings[-1]
+    assert "Its folder can't be read any more (No such file or directory)" in snapshot.warnings[-1]
     elsewhere.rename(run.run.path)
     run.step(6, 0.1)
     snapshot = caught_up(follower)
