@@ -139,7 +139,7 @@ def fed(home: Path, case: Case, rate: int) -> Iterator[tuple[Path, subprocess.Po
     folder = home / "runs" / "generated-20261122-101500"
     words = [str(folder), str(case.gpus), str(case.nodes), str(rate)]
     # It is other work of the machine: what goes first is what is measured.
-    writer = subprocess.Popen([sys.executable, __file__, "--feed", *words], preexec_fn=_go_last)
+    writer = subprocess.Popen([sys.executable, __file__, "--feed", *words], preexec_fn=go_last)
     try:
         while not (folder / "status.json").exists():
             if writer.poll() is not None:
@@ -151,7 +151,8 @@ def fed(home: Path, case: Case, rate: int) -> Iterator[tuple[Path, subprocess.Po
         writer.wait()
 
 
-def _go_last() -> None:
+def go_last() -> None:
+    """Leave real-time priority to who is measured."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 

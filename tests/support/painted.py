@@ -45,7 +45,7 @@ class Painted:
         if final in "Hf" and final:
             row, _, column = parameters.partition(";")
             self.row, self.column = int(row or 1) - 1, int(column or 1) - 1
-        elif final == "m":
+        elif final == "m" and not parameters.startswith((">", "?")):  # those are no styles
             self._restyle(parameters)
         elif final == "J":
             self.resize(self.columns, self.rows)
