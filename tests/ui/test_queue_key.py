@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.nvml import Nvml, h200
 from support.reviews import demo, shown
 from support.screen import text_of, until, until_on, until_seen
 from support.small_runs import config
+from textual.pilot import Pilot
 
 from engine.events import RunDirectory, identity, write_json
 from qltui.configs import loading, presets
@@ -31,13 +33,18 @@ def holder(home: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return run
 
 
+def footer(pilot: Pilot[Any]) -> str:
+    return text_of(pilot).splitlines()[-1]
+
+
 async def test_the_review_offers_the_queue_before_the_launch(holder: RunDirectory, size: tuple[int, int]) -> None:
     async with QltuiApp().run_test(size=size) as pilot:
         pilot.app.push_screen(demo(*ON_GPUS)())
         await until_seen(pilot, "w queues it: it starts by itself")
-        assert f"GPUs wanted: 2, free: 1; the others are in use by the live run {holder.id}." in shown(pilot)
-        footer = text_of(pilot).splitlines()[-1]
-        assert "w queue" in footer and "launch" not in footer
+        reason = f"GPUs wanted: 2, free: 1; the others are in use by the live run {holder.id}."
+        await until(pilot, lambda: reason in shown(pilot), "what it would wait for")
+        await until(pilot, lambda: "w queue" in footer(pilot), "the key")
+        assert "launch" not in footer(pilot)
         await pilot.press("l", "w")
         await until_on(pilot, Monitor)
         await until_seen(pilot, f"waits for {holder.id}")
@@ -57,9 +64,9 @@ async def test_the_queue_is_offered_where_a_preset_is_refused(holder: RunDirecto
             await pilot.press("down")
         await pilot.press("l")
         await until_seen(pilot, "w queues it")
-        assert "w queue" in text_of(pilot).splitlines()[-1]
+        await until(pilot, lambda: "w queue" in footer(pilot), "the key")
         await pilot.press("up", "down")
-        await until(pilot, lambda: "w queue" not in text_of(pilot), "the offer gone")
+        await until(pilot, lambda: "w queue" not in footer(pilot), "the offer gone")
         await pilot.press("l")
         await until_seen(pilot, "w queues it")
         await pilot.press("w")
