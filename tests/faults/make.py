@@ -51,7 +51,6 @@ class Stack:
         for links in self.venv.glob("lib/python3*/site-packages/*.pth"):
             lines = links.read_text().splitlines()
             self.packages += [Path(line) for line in lines if line.startswith("/")]
-
         self.venvs = {self.venv, *(folder.parents[2] for folder in self.packages if folder.parents[1].name == "lib")}
 
     def environment(self) -> dict[str, str]:

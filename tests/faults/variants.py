@@ -56,9 +56,8 @@ WAYS: dict[str, Callable[[bytes], bytes]] = {
 def variants() -> Iterator[Variant]:
     """Every log in every way in which its label still holds.
 
-    What a cut took away cannot be found, so a cut without the text that tells the cause is left out. A prefix names
-    rank 0 for all lines, as a collector does that gathers one pod's or one task's output: where the log is of several
-    ranks and the label names one, the variant's label names none.
+    What a cut took away cannot be found, so a cut without the text that tells the cause is left out. A cut may have
+    lost the rank too, and a prefix that names rank 0 on every line contradicts the log: labels of both name no rank.
     """
     labels = json.loads((LOGS / "labels.json").read_text(encoding="utf-8"))
     for log, label in labels.items():
