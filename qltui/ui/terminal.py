@@ -61,6 +61,22 @@ def prepare() -> None:
     # A lost terminal ends the app at once, even when the event loop hangs in a write to it; runs are not our children.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _survive_foreign_bytes()
+    _look_at_keys_often()
+
+
+def _look_at_keys_often() -> None:
+    """Have Textual end its wait for the rest of an escape sequence on time: it looks every 100 ms alone."""
+    import selectors
+    from types import SimpleNamespace
+
+    from textual.drivers import linux_driver
+
+    class Often(selectors.SelectSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            return super().select(min(timeout or 0.0, int(ESCAPE_MILLISECONDS) / 1000))
+
+    often = SimpleNamespace(SelectSelector=Often, EVENT_READ=selectors.EVENT_READ)
+    setattr(linux_driver, "selectors", often)  # noqa: B010 (it is an import of theirs)
 
 
 def thrifty(driver: type[Driver]) -> type[Driver]:
