@@ -6,7 +6,7 @@ A process of its own writes a run as engine and supervisor do: 2,000 steps done 
 GPUs once a second, 500 log lines a second spread over the ranks. The app shows it in a pseudo-terminal that is read.
 First nobody presses a key: processor and bytes. Then keys of every kind at uneven times, each counted until the bytes
 have come that show its effect, while a task in the app that sleeps 5 ms over and over tells by how much it wakes too
-late. At last memory over 200,000 log lines, 4,000 a second (with ``--flood 500`` it takes 400 s). All takes under 5 minutes.
+late. At last memory over 200,000 log lines, 4,000 a second (``--flood 500`` takes 400 s). All takes under 5 minutes.
 """
 
 from __future__ import annotations

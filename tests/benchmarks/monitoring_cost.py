@@ -60,9 +60,9 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=120, help="blocks of steps (120)")
     parser.add_argument("--steps", type=int, default=20, help="steps in each (20)")
     arguments = parser.parse_args()
-    priority = "real time" if go_first() else "that of all"  # of both, so that they share the cores as they would alone
+    priority = "real time" if go_first() else "that of all"  # of both: they share the cores
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}, "
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
         f"priority {priority}, python -c pass: {statistics.median(interpreter()):.0f} ms"
     )
     with tempfile.TemporaryDirectory() as folder:
