@@ -26,6 +26,7 @@ from qltui.runs.follow import Follower
 from qltui.runs.launching import LaunchRefused
 from qltui.runs.reduction import Reduction
 from qltui.runs.state import LIVE
+from qltui.runs.telemetry import newest_sample
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +133,16 @@ def test_a_lost_supervisor_costs_the_run_nothing() -> None:
     wait_until(lambda: status.read(run)["state"] not in LIVE, "the end of the run")
     assert status.read(run)["state"] == "stopped"
     assert Follower(run.path).poll().status["state"] == "stopped"
+
+
+def test_a_gpu_driver_that_never_answers_keeps_the_supervisor_from_nothing() -> None:
+    run = make_run(["hang", "hang"])
+    supervisor = begin("silent_driver", run)
+    wait_for_steps(run, 2)
+    wait_until(lambda: any(gpu.get("silent") for gpu in newest_sample(run).get("gpus", [])), "a silent GPU")
+    wait_until(lambda: status.read_written(run)["step"] == 1, "the step in status.json")
+    launching.request_stop(run)
+    assert ended(run, supervisor)["state"] == "stopped"
 
 
 def test_a_run_whose_supervisor_was_lost_is_adopted() -> None:
