@@ -161,3 +161,18 @@ def test_heights_are_round_in_their_unit() -> None:
 
 def test_a_time_has_three_digits_at_most() -> None:
     assert [time_text(time) for time in (20.8958, 0.12345, 59.99)] == ["20.9s", "0.123s", "60s"]
+
+
+def test_curves_of_lines_that_lie_on_each_other_are_drawn_over_the_values_of_all() -> None:
+    from qltui.runs.axes import fitted
+    from qltui.ui.widgets.chart_drawing import Way, framed, plot
+    from qltui.ui.widgets.chart_lines import Followed, Line
+
+    lines = []
+    for name, shift in (("a", 0.0), ("b", 0.3)):
+        line = Line(name, [(float(x), shift + (1.0 if x % 2 else -1.0)) for x in range(200)], name)
+        lines.append(Followed(line))
+        lines[-1].follow(line, name)
+    view = fitted(0.0, 199.0, [line.curve.extremes(0, 200) for line in lines], False)
+    parts = [part for row in plot(lines, view, framed(view, 60, 12), Way(False, 0.95)) for part in row.parts]
+    assert min(parts.count("line-0"), parts.count("line-1")) > 20  # more than the marks alone
