@@ -253,7 +253,7 @@ class ChartCanvas(Widget):
         """In a thread: read, and show it if nothing else is wanted by then."""
         part = self.finer.reader(*wanted) if self.finer.reader and self.finer.wanted == wanted else None
         if self.finer.wanted == wanted and self.is_attached:
-            self.app.call_from_thread(self._take_finer, part)
+            self.call_later(self._take_finer, part)  # a message, so that nobody waits when the app ends
 
     def _take_finer(self, part: Part | None) -> None:
         self.finer.take(part)
