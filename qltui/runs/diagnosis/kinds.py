@@ -53,11 +53,9 @@ def _out_of_memory(text: str) -> Kind:
     unused = figures.get("reserved", 0)
     if "reserved in total" in text:  # the older message tells all that is reserved
         unused = max(0, unused - allocated)
-    others = capacity - figures.get("free", 0) - allocated - unused
-    says = (
-        f"{_gib(asked)} GiB more were asked for with {_gib(figures.get('free', 0))} of {_gib(capacity)} GiB free;"
-        f" {_gib(allocated)} were in use by this process."
-    )
+    others = capacity - figures.get("free", 0) - allocated - unused if "allocated" in figures else 0
+    says = f"{_gib(asked)} GiB more were asked for with {_gib(figures.get('free', 0))} of {_gib(capacity)} GiB free"
+    says += f"; {_gib(allocated)} were in use by this process." if "allocated" in figures else "."
     details = figures | {"reserved_unused": unused, "others": max(0, others)}
     if unused > FRAGMENTED * capacity and unused > asked:
         fix = Fix(
