@@ -108,8 +108,11 @@ def check(run: RunDirectory) -> None:
     recent.take(status, snapshot.gpus, snapshot.host.get("wall"))
     rows = devices(status, snapshot.gpus, snapshot.host, recent.paces())
     measured_peak(rows, snapshot.telemetry)
-    assert verdicts(Signs(status, snapshot.series, recent, time.time(), snapshot.gpus, snapshot.telemetry,
-                          True, snapshot.sample_age))  # fmt: skip
+    signs = Signs(
+        status, snapshot.series, recent, time.time(), snapshot.gpus, snapshot.telemetry, host=snapshot.host,
+        supervised=True, sample_age=snapshot.sample_age,
+    )  # fmt: skip
+    assert verdicts(signs)
     audit_line(status, 80)
     audits_in_full(status)
     facts = phases(status["ranks"], snapshot.phase_seconds, snapshot.plan)
