@@ -23,8 +23,6 @@ FAULTS = [
           " echo exit code $?", "Segmentation fault", "one process reads address 0; bash says so"),
     Fault("disk_full_trainer", "disk_full", f"{SMALL_DISK.format(size='256k')} python finetune.py 20'",
           "unexpected pos", "Trainer's optimizer state goes to a full disk: torch.save does not say so", "save"),
-    Fault("disk_full_safetensors", "disk_full", f"{SMALL_DISK.format(size='60k')} python finetune.py 20'",
-          "No space left on device", "Trainer's adapter goes to a full disk", "save"),
     Fault("disk_full_torch_save", "disk_full", f"{SMALL_DISK.format(size='3m')} python save_to_disk.py'",
           "unexpected pos", "torch.save to a full disk", "save"),
     Fault("disk_full_data_cache", "disk_full",

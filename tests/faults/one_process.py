@@ -120,8 +120,6 @@ FAULTS = [
     Fault("nan_filtered", "loss_nan_or_zero", "python nan.py filtered",
           "nan", "the same, with Trainer's filter of NaN on", "forward"),
     Fault("zero_loss", "loss_nan_or_zero", "python nan.py zero", "'loss': '0", "a loss that is always zero", "forward"),
-    Fault("metrics_bug", "unknown", "python metrics.py",
-          "TypeError", "a mistake in compute_metrics", "eval"),
     Fault("trainer_healthy", "none", "python finetune.py 20", "train_runtime", "nothing"),
     Fault("trl_healthy", "none", "python sft.py", "train_runtime", "nothing"),
     Fault("recovers", "none", "python recovers.py", "train_runtime", "nothing: a caught exception, errors in lines"),
