@@ -15,8 +15,6 @@ ANSWERS = {
     "missing": (404, "RepoNotFound", "Repository not found"),
     "missing_no_token": (401, "RepoNotFound", "Invalid username or password."),
     "bad_token": (401, "", "Invalid credentials in Authorization header"),
-    "no_revision": (404, "RevisionNotFound", "Invalid rev id: v2.0"),
-    "busy": (429, "", "We had to rate limit you"),
     "broken": (503, "", "Service Unavailable"),
 }  # fmt: skip
 """Status, X-Error-Code and X-Error-Message, by name."""

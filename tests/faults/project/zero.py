@@ -10,8 +10,6 @@ from utils import get_batches, get_lora_model, get_tokenizer
 parser = argparse.ArgumentParser()
 parser.add_argument("--config", default="ds.json")
 parser.add_argument("--local_rank", type=int, default=0)
-parser.add_argument("--probe", action="store_true")
-parser.add_argument("--load", default="")
 args = parser.parse_args()
 with open(args.config) as file:
     config = json.load(file)
@@ -25,13 +23,7 @@ engine, optimizer, _, _ = deepspeed.initialize(
     optimizer=None if "optimizer" in config else torch.optim.AdamW(trainable, lr=1e-3),
     config=config,
 )
-if args.load:
-    engine.load_checkpoint(args.load)
 for step, batch in enumerate(get_batches(get_tokenizer())):
-    if args.probe:
-        # How far are embeddings from their mean? Asked outside of the engine.
-        weight = engine.module.base_model.model.model.embed_tokens.weight
-        print(torch.nn.functional.embedding(batch["input_ids"], weight).std())
     loss = engine(**batch).loss
     engine.backward(loss)
     engine.step()
