@@ -14,7 +14,6 @@ ACCELERATED = (
 """On a CPU too this is how Accelerate starts several ranks; ``--cpu`` alone starts one."""
 ACCELERATE = f"{ACCELERATED} $((20000 + RANDOM % 9000))"
 BATCH = {"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 1}
-ZERO2 = {"zero_optimization": {"stage": 2}}
 ZERO3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
 ADAM = {"optimizer": {"type": "Adam", "params": {"lr": 0.001}}}
 OFFLOAD = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
