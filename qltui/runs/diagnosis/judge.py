@@ -134,10 +134,10 @@ def _is_survived(one: Symptom, reports: list[int], told: list[_Told]) -> bool:
     if any(item.progress.ended_well for item in after) and not reported and one.role is not Role.INTERRUPT:
         return True
     last_bar = next((item.progress.bar for item in reversed(before) if item.progress.bar), None)
-    if last_bar is not None and any(
-        bar[1] == last_bar[1] and bar[0] > last_bar[0] + 1 for item in after if (bar := item.progress.bar)
-    ):
-        return True
+    if last_bar is not None:  # one later state is no sign of life: a bar is drawn once more when it is closed
+        bars = {bar for item in after if (bar := item.progress.bar) and bar[1] == last_bar[1] and bar[0] > last_bar[0]}
+        if len(bars) > 1:
+            return True
     figures = [item for item in after if item.progress.loss is not None]
     said = one.top.said_before if one.top is not None else ""
     least = 2 if _SURVIVED.search(said) or (last_bar is None and _is_timed(before)) else BUFFER

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,21 +17,32 @@ _TIME = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d
 _PREFIX = re.compile(
     r"\s?(?:"
     r"\[rank(?P<rank>\d+)\]:? ?"  # torch since 2.4
-    r"|\[(?:default|worker|stdout|stderr)?-?(?P<tee>\d+)\]: ?"  # torchrun --tee
-    r"|\[\d+,(?P<mpi>\d+)\]<std(?:err|out)>: ?"  # mpirun --tag-output
-    r"|\((?:\w+ )*pid=(?P<ray>\d+)(?:, ip=[\d.]+)?\) "  # Ray
+    r"|\[[a-z_]*-?(?P<tee>\d+)\]: ?"  # torchrun --tee
+    r"|\[\d+,(?:mpirank:)?(?P<mpi>\d+)(?:,[\w.-]+)?\]<std(?:err|out)>: ?"  # mpirun --tag-output, SageMaker
+    r"|\([^()=]*\bpid=(?P<ray>\d+)(?:, ip=[\d.]+)?\) "  # Ray
     rf"|{_TIME} std(?:err|out) [FP] "  # containerd, as kubectl keeps it
     rf"|\[?{_TIME}\]?(?:\s+-\s+|:?[ \t]|:?$)"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?!\d{4})\S+ [\w./@-]+(?:\[\d+\])?: "  # syslog, journald
-    r"|[\w.-]+-\d+ +\| "  # docker compose
+    r"|[\w.-]+[-_]\d+ +\| "  # docker compose
     r"|\[pod/[^\]]+\] "
     r"|\[(?:INFO|ERROR|WARNING|CRITICAL)\] \[[\w.:]+\] \[PID:\d+\](?: \[RANK:(?P<axolotl>\d+)\])? "
     r")"
 )
-_NUMBERED = re.compile(r"(?P<rank>\d{1,4}): ?(?=\S|$| {2})")
-"""``srun --label``; believed where most lines have it."""
+_NUMBERED = re.compile(r" {0,3}(?P<rank>\d{1,4}): ?(?=\S|$| {2})|\[(?P<bracketed>\d+)\] ")
+"""``srun --label``, ``mpiexec -l`` and collectors that number lines; believed where most lines have it."""
 _HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=\S| )")
 """DeepSpeed's launcher over pdsh; believed likewise."""
+_RANK = re.compile(r"rank\W{0,2}(\d+)", re.IGNORECASE)
+HEADER = "Traceback (most recent call last)"
+_FRAME = '  File "'
+NEAR = 60
+"""Lines after a traceback's first within which its first call is printed, whoever else writes."""
+LONGEST = 160
+"""Characters that a prefix can have."""
+LEARNED = 8
+"""Prefixes that are learned from one log."""
+_RECORDS = ("log", "message", "msg", "textPayload")
+"""Where collectors that write a JSON object a line keep the line itself."""
 MOST = 5
 """Prefixes a line can have."""
 SAMPLE = 400
@@ -48,34 +60,60 @@ class Line(NamedTuple):
     """What tells the writers of interleaved lines apart: rank, process or host, as far as prefixes tell."""
 
 
+class _Labels(NamedTuple):
+    """What most lines begin with."""
+
+    are_numbered: bool
+    are_ranks: bool
+    """Whether those numbers are few, as ranks are, and no count of lines."""
+    hosts: frozenset[str]
+
+
+class _Prefix(NamedTuple):
+    """A prefix that a log was seen to use."""
+
+    pattern: re.Pattern[str]
+    tells_writers: bool
+    """Whether it stays the same from line to line of one writer."""
+
+
 def strip_prefixes(lines: Iterable[RawLine]) -> Iterator[Line]:
     """Lines of the log without escape sequences and prefixes."""
-    lines = list(lines)
-    numbered, hosts = _labels([line.text for line in lines])
-    for number, text in lines:
-        if not text.isprintable():
-            text = _ESCAPES.sub("", text).replace("\0", "").replace("\x08", "")
-        yield _strip(number, text, numbered, hosts)
+    raw = list(lines)
+    labels = _labels([line.text for line in raw])
+    stripped = [line for number, text in raw for line in _strip(number, text, labels)]
+    del raw
+    learned = _learn(stripped)
+    for line in stripped:
+        yield _without(line, learned) if learned else line
 
 
-def _labels(texts: list[str]) -> tuple[bool, frozenset[str]]:
-    """Whether lines are labelled with ranks, and hosts they are labelled with."""
+def _labels(texts: list[str]) -> _Labels:
+    """What lines are labelled with: by a sample of them, of which most must have a label."""
     apart = max(1, len(texts) // SAMPLE)
     sample = [text for text in texts[::apart] if text.strip()]
-    numbers = sum(_NUMBERED.match(text) is not None for text in sample)
+    if len(sample) <= 3:
+        return _Labels(False, False, frozenset())
+    numbers = Counter(found[0] for text in sample if (found := _NUMBERED.match(text)))
     hosts = Counter(found["host"] for text in sample if (found := _HOST.match(text)))
-    is_numbered = len(sample) > 3 and numbers >= SHARE * len(sample)
+    are_numbered = numbers.total() >= SHARE * len(sample)
     named = sum(count for count in hosts.values() if count > 2)
-    are_named = len(sample) > 3 and named >= SHARE * len(sample)
-    return is_numbered, frozenset(hosts) if are_named else frozenset()
+    are_named = named >= SHARE * len(sample)
+    return _Labels(are_numbered, 2 * len(numbers) <= numbers.total(), frozenset(hosts) if are_named else frozenset())
 
 
-def _strip(number: int, text: str, numbered: bool, hosts: frozenset[str]) -> Line:
+def _strip(number: int, text: str, labels: _Labels) -> Iterator[Line]:
+    """The line, or the lines of a record that holds several."""
+    if not text.isprintable():
+        text = _ESCAPES.sub("", text).replace("\0", "").replace("\x08", "")
     rank: int | None = None
     writer = ""
-    if numbered and (found := _NUMBERED.match(text)):
-        rank, writer, text = int(found["rank"]), found["rank"], text[found.end() :]
-    elif hosts and (found := _HOST.match(text)) and found["host"] in hosts:
+    if labels.are_numbered and (found := _NUMBERED.match(text)):
+        text = text[found.end() :]
+        if labels.are_ranks:
+            writer = found["rank"] or found["bracketed"]
+            rank = int(writer)
+    elif labels.hosts and (found := _HOST.match(text)) and found["host"] in labels.hosts:
         writer, text = found["host"], text[found.end() :]
     for _ in range(MOST):
         found = _PREFIX.match(text)
@@ -87,4 +125,58 @@ def _strip(number: int, text: str, numbered: bool, hosts: frozenset[str]) -> Lin
         elif found["ray"]:
             writer = f"{writer}/{found['ray']}"
         text = text[found.end() :]
-    return Line(number, text.rstrip(), rank, writer)
+    line = Line(number, text.rstrip(), rank, writer)
+    record = _record(text) if text.startswith("{") else None
+    if record is None:
+        yield line
+        return
+    told_rank = record.get("rank")
+    if isinstance(told_rank, int):
+        line = line._replace(rank=told_rank, writer=f"{writer}/{told_rank}")
+    said = next(record[key] for key in _RECORDS if key in record)
+    for part in said.rstrip("\n").split("\n"):
+        yield line._replace(text=part.rstrip())
+
+
+def _record(text: str) -> dict[str, Any] | None:
+    """The record of a collector, if the line is one that holds text."""
+    if not any(f'"{key}"' in text for key in _RECORDS):
+        return None
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    is_record = isinstance(record, dict) and isinstance(next((record[k] for k in _RECORDS if k in record), None), str)
+    return record if is_record else None
+
+
+def _learn(lines: list[Line]) -> list[_Prefix]:
+    """What stands before a traceback's first line and, but for its numbers, before its first call as well."""
+    learned: list[_Prefix] = []
+    for place, line in enumerate(lines):
+        length = line.text.find(HEADER)
+        if not 0 < length <= LONGEST or len(learned) >= LEARNED:
+            continue
+        before = line.text[:length]
+        if any(prefix.pattern.fullmatch(before) for prefix in learned):
+            continue
+        pattern = re.compile(re.sub(r"\d+", lambda _: r"\d+", re.escape(before)))
+        for later in lines[place + 1 : place + NEAR]:
+            found = pattern.match(later.text)
+            if found and later.text.startswith(_FRAME, found.end()):
+                learned.append(_Prefix(pattern, found[0] == before))
+                break
+    return learned
+
+
+def _without(line: Line, learned: list[_Prefix]) -> Line:
+    for prefix in learned:
+        if found := prefix.pattern.match(line.text):
+            rank = _RANK.search(found[0])
+            writer = found[0] if prefix.tells_writers else rank[0] if rank else ""
+            return line._replace(
+                text=line.text[found.end() :],
+                rank=int(rank[1]) if rank else line.rank,
+                writer=f"{line.writer}/{writer}" if writer else line.writer,
+            )
+    return line

@@ -8,29 +8,35 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from qltui.runs.diagnosis.prefixes import HEADER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from qltui.runs.diagnosis.prefixes import Line
 
-HEADER = "Traceback (most recent call last)"
 PATIENCE = 400
 """Lines of its writer that a traceback may take before it counts as cut off."""
+IDLE = 8
+"""Other lines in a row after which it does so too: some programs print calls without an exception, as a warning."""
 MESSAGE = 40
 """Lines an exception's message may have."""
 
 _FRAME = re.compile(
-    r'\s*(?:[+|] *)*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
+    r'\s*(?:[+|>] *)*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
     r"|\s*File (?P<file2>[^\s\"]+\.\w+):(?P<line2>\d+),? in (?P<function2>[\w.<>]+)"
     r"|(?P<file3>(?:/|~/|<ipython|[\w.]+/)\S*) in (?P<function3>[\w.<>]+)\("
     r"|[│|]\s+(?P<file4>\S+\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
 )
-_EXCEPTION = re.compile(r"(?:[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.)*[A-Z]\w*(?:\(\w+\))?)(?:: ?(?P<message>.*)|\s*$)")
+_HEADLESS = re.compile(r'\s+File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
+"""A call that no header came before: the log was cut, or a program printed calls alone."""
+_EXCEPTION = re.compile(r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?)(?:: ?(?P<message>.*)|\s*$)")
 _EXCEPTION_NAME = re.compile(
     r"(?:Error|Exception|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
     r"|Violation|Mismatch|Traceback)(?:\(\w+\))?$"
 )
-_IPYTHON = re.compile(r"(?P<type>[\w.]+)\s{2,}Traceback \(most recent call last\)")
+_CLASS = re.compile(r"\.[A-Z]\w*$|[a-z\d][A-Z]\w*$")
+"""Of a module, or of several words: what else an exception's name looks like."""
 _CHAINED = ("The above exception was the direct cause of", "During handling of the above exception")
 _NOT_FATAL = (
     "Exception ignored in", "Exception ignored while", "--- Logging error ---", "Error in sys.excepthook",
@@ -102,6 +108,7 @@ class _Writer:
         self.header = 0
         self.frames: list[Frame] = []
         self.lines = 0
+        self.idle = 0
         self.last: Raised | None = None
         """Whose message may go on."""
         self.newest: Raised | None = None
@@ -109,6 +116,7 @@ class _Writer:
         """What comes is raised from the newest, or while that was handled."""
         self.is_noticed_only = False
         self.in_box = False
+        self.is_headless = False
         self.kind = ""
         self.said = ""
         self.said_before = ""
@@ -136,9 +144,13 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     if HEADER in text or (writer.in_box and "Traceback" in text):
         _begin(writer, line)
         return
+    if not writer.open and _HEADLESS.match(text):
+        _begin(writer, line)
+        writer.is_headless = True
     if writer.open:
         writer.lines += 1
         if found := _FRAME.match(text):
+            writer.idle = 0
             _add_frame(writer, found)
             return
         if writer.in_box and not _BOX_END.match(text) and text[:1] in "│|╭":
@@ -146,10 +158,11 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
         if raised := _exception(writer, line):
             yield raised
             return
-        if writer.lines > PATIENCE:
-            writer.open = 0
         if text[:1].isspace() or text[:1] in "-│|╰":  # the calls' source, or its marks
             return
+        writer.idle += 1
+        if writer.lines > PATIENCE or writer.idle > IDLE or writer.is_headless:
+            writer.open = 0
         yield line
         return
     if text.startswith(_CHAINED) or any(mark in text for mark in _CHAINED):
@@ -176,6 +189,8 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
 
 
 def _begin(writer: _Writer, line: Line) -> None:
+    if writer.is_headless:
+        writer.open, writer.is_headless = 0, False
     if writer.open and not writer.frames:
         writer.open += 1
         return
@@ -183,7 +198,7 @@ def _begin(writer: _Writer, line: Line) -> None:
         writer.open += 1  # of another rank that writes here too
         return
     before = line.text.split(HEADER)[0]
-    writer.open, writer.header, writer.frames, writer.lines = 1, line.number, [], 0
+    writer.open, writer.header, writer.frames, writer.lines, writer.idle = 1, line.number, [], 0, 0
     writer.in_box = "─" in before or "--" in before[:4]
     writer.said_before = before.strip(" ─╭+|") or writer.said
     if before.strip().startswith(_NOT_FATAL):
@@ -209,19 +224,15 @@ def _exception(writer: _Writer, line: Line) -> Raised | None:
     found = _EXCEPTION.match(text)
     if found is None or not (writer.frames or _EXCEPTION_NAME.search(found["type"])):
         return None
-    name = found["type"].rpartition(".")[2]
-    if not _EXCEPTION_NAME.search(found["type"]) and ("." not in found["type"] or not name[:1].isupper()):
-        if found["message"] is not None and " " in name:
-            return None
-        if found["message"] is None or writer.lines < 2:
-            return None
+    if not (_EXCEPTION_NAME.search(found["type"]) or _CLASS.search(found["type"])) or "%|" in text:
+        return None
     raised = Raised(line, found["type"], found["message"] or "", writer.frames, writer.header)
     raised.is_noticed_only, raised.said_before = writer.is_noticed_only, writer.said_before
     if writer.is_chained:
         raised.before = writer.newest
     writer.open -= 1
     if not writer.open:
-        writer.is_chained = writer.is_noticed_only = writer.in_box = False
+        writer.is_chained = writer.is_noticed_only = writer.in_box = writer.is_headless = False
     writer.last = writer.newest = raised
     return raised
 
