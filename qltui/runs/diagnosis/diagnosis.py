@@ -10,7 +10,7 @@ from qltui.runs.diagnosis.causes.cause import Fix, Role
 from qltui.runs.diagnosis.excerpt import read_lines
 from qltui.runs.diagnosis.judge import LOSS, judge
 from qltui.runs.diagnosis.kinds import kind_of
-from qltui.runs.diagnosis.phases import phase_of
+from qltui.runs.diagnosis.phases import phase_of, usual_phase
 from qltui.runs.diagnosis.prefixes import strip_prefixes
 from qltui.runs.diagnosis.tracebacks import read_tracebacks
 from qltui.runs.sanitise import clean
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qltui.runs.diagnosis.judge import Verdict
     from qltui.runs.diagnosis.symptoms import Symptom
 
+_NAMED_RANK = re.compile(r"\b[Rr]ank:? ?(\d+)\b")
 CERTAIN, LIKELY, GUESS = "certain", "likely", "guess"
 EVIDENCE = 8
 """Lines of evidence at most."""
@@ -87,7 +88,7 @@ def diagnose_log(file: BinaryIO, name: str) -> Diagnosis:
     if verdict.bad_losses:
         number, text = verdict.bad_losses[0]
         confidence = CERTAIN if len(verdict.bad_losses) > 1 else LIKELY
-        return of_cause(LOSS, confidence, [Evidence(name, number, shown(text))])
+        return of_cause(LOSS, confidence, [Evidence(name, number, shown(text))], phase=usual_phase(LOSS.id))
     if verdict.symptom is None:
         return of_cause(NONE, LIKELY, [])
     return diagnose_symptom(verdict.symptom, verdict, name)
@@ -110,7 +111,8 @@ def diagnose_symptom(symptom: Symptom, verdict: Verdict, name: str) -> Diagnosis
     says = kind.says or (symptom.sign.says if symptom.sign and symptom.sign.says else cause.says)
     if cause is UNKNOWN:
         says = _root(symptom)
-    rank = symptom.rank if symptom.rank is not None else verdict.first_rank
+    named = _NAMED_RANK.search(symptom.text) if symptom.rank is None and symptom.raised is None else None
+    rank = int(named[1]) if named else symptom.rank if symptom.rank is not None else verdict.first_rank
     fixes = [*kind.fixes, *(fix for fix in cause.fixes if fix not in kind.fixes)]
     return Diagnosis(
         cause.id, cause.title, phase_of(symptom), rank, confidence_of(symptom, cause), says,
