@@ -17,8 +17,14 @@ CAUSES = (
             sign(r"[Tt]arget modules .{0,300}not found in the base model", r"No modules were targeted for adaptation"),
             sign(
                 r"Target module .{0,2000}is not supported",
-                r"Please specify `target_modules`",
                 r"target_modules.{0,80}(?:not found|no match|did not match)",
+                r"[Tt]arget modules .{0,300}(?:excluded|not (?:present|part of) )",
+                r"All modules were excluded",
+                r"Please specify `?target_modules",
+                r"Only instances of PreTrainedModel support `target_modules",
+                r"target_modules should (?:be|not)",
+                r"No layer keys? .{0,80}target_modules",
+                r"[Cc]annot find .{0,40}(?:target_modules|LoRA modules|lora modules)",
             ),
             sign(
                 r"(?:modules_to_save|layers_to_transform|layers_pattern).{0,120}(?:not found|did not match"
@@ -58,7 +64,15 @@ CAUSES = (
         signs=(
             sign(r"size mismatch for \S*(?:lora_|base_model|adapter|modules_to_save)"),
             sign(r"size mismatch for \S+: copying a param with shape"),
-            sign(r"Error\(s\) in loading state_dict for Peft\w+"),
+            sign(
+                r"Trying to set a tensor of shape .{0,80}which has shape .{0,80}this looks? incorrect",
+                r"You set `ignore_mismatched_sizes` to `False`",
+            ),
+            sign(
+                r"The size of tensor a \(\d+\) must match the size of tensor b \(\d+\)",
+                frames=r"peft/\S+ (?:merge\w*|_unload\w*|unload|load_adapter|get_delta_weight)\b",
+            ),
+            sign(r"[Ss]ize mismatch .{0,80}(?:adapter|lora_[AB])"),
             sign(r"(?:shape mismatch|ignore_mismatched_sizes).{0,300}(?:checkpoint|instantiated)", is_certain=False),
             sign(r"mismatched sizes? .{0,80}(?:adapter|lora)", is_certain=False),
         ),
@@ -102,6 +116,9 @@ CAUSES = (
             ),
             sign(
                 r"(?:optimizer got an empty parameter list|No inf checks were recorded for this optimizer)",
+                r"doesn't have any parameters that require a gradient",
+                r"differentiated Tensors? does not require grad",
+                r"none of output has requires_grad=True",
                 says="There is nothing to train: no parameter has, or got, a gradient.",
             ),
             sign(
@@ -129,6 +146,12 @@ CAUSES = (
                 says="Tied embeddings were put into two groups of FSDP.",
             ),
             sign(r"tied .{0,80}(?:cannot|can't|could not) be saved"),
+            sign(
+                r"found no suitable name to keep for saving amongst",
+                r"You are trying to save a non contiguous tensor",
+                says="A tensor to be saved is a piece of another, or shares its memory, which safetensors does "
+                "not write.",
+            ),
         ),
     ),
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
 
+_SAVING = r"(?m: \w*(?:save|rotate|rename|makedirs|mkdir|serialize|_open_zipfile_writer)\w*$)"
+"""Functions that write or move files."""
+
 CAUSES = (
     Cause(
         "resume_mismatch",
@@ -31,17 +34,27 @@ CAUSES = (
             sign(r"Weights only load failed", r"serious vulnerability issue in `?torch\.load", r"UnpicklingError"),
             sign(
                 r"Error while deserializing header",
-                r"SafetensorError",
                 r"PytorchStreamReader failed",
                 r"failed finding central directory",
                 r"invalid load key",
                 r"unexpected EOF, expected",
                 r"Ran out of input",
                 r"EOFError",
-                frames=r"_load_from_checkpoint|resume|_load_optimizer|_load_rng|load_checkpoint|load_adapter",
+                r"JSONDecodeError",
+                frames=r"_load_from_checkpoint|resume|_load_optimizer|_load_rng|load_checkpoint|load_adapter|load_from_json",
                 says="A file of the checkpoint is damaged or cut short: it was not written to its end.",
             ),
             sign(r"(?:Missing|Unexpected) key\(s\) in state_dict", r"Error\(s\) in loading state_dict"),
+            sign(
+                r"(?:FileNotFoundError|No such file or directory).{0,300}(?:trainer_state\.json|rng_state\w*\.pth"
+                r"|(?:optimizer|scheduler|scaler)\.(?:pt|bin))",
+                r"Trying to restore training state but checkpoint contains only the model",
+                r"RNG state must be a torch\.ByteTensor",
+                r"The source state dict is empty, possibly because it was saved from a disabled instance",
+                r"failed to resume from checkpoint",
+                r"KeyError: '(?:exp_avg(?:_sq)?|param_groups|optimizer_state_dict|lr_scheduler)'",
+                alone=False,
+            ),
             sign(r"CheckpointException", r"Missing key in checkpoint state_dict", r"Size mismatch between saved"),
             sign(
                 r"Module.{0,60}(?:global_step|checkpoint).{0,80}(?:does not exist|not found)",
@@ -64,7 +77,6 @@ CAUSES = (
         signs=(
             sign(
                 r"Error while deserializing header",
-                r"SafetensorError",
                 r"InvalidHeaderDeserialization",
                 r"MetadataIncompleteBuffer",
                 r"PytorchStreamReader failed",
@@ -86,19 +98,22 @@ CAUSES = (
             sign(
                 r"(?:FileNotFoundError|No such file or directory).{0,300}(?:checkpoint|tmp-checkpoint|output"
                 r"|adapter_model|optimizer\.pt|trainer_state|rng_state|scheduler\.pt)",
-                frames=r"save|_save_checkpoint|rotate|rename|makedirs|serialization",
+                frames=_SAVING,
             ),
             sign(
                 r"(?:PermissionError|Permission denied|Read-only file system|Errno 13\b|Errno 30\b)",
-                frames=r"save|makedirs|mkdir|_save_checkpoint|serialization",
+                frames=_SAVING,
             ),
             sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
             sign(
                 r"tmp-checkpoint-\d+.{0,80}(?:No such file|not found|does not exist)",
                 r"No such file or directory: '[^']*tmp-checkpoint",
+                r"(?:Directory not empty|File exists): '[^']*checkpoint-\d+",
+                r"Error while serializing: (?:IoError|I/O error)",
+                r"Provided path \(.*\) should be a directory, not a file",
             ),
             sign(
-                r"(?:output|save)[_ ]?(?:dir|directory|path|folder).{0,120}(?:does not exist|doesn't exist"
+                r"(?:[Oo]utput|[Ss]ave)[_ ]?(?:dir|directory|path|folder).{0,120}(?:does not exist|doesn't exist"
                 r"|not found|already exists and is not empty|not writable|cannot be (?:created|written))"
             ),
             sign(r"Cannot (?:save|write).{0,80}(?:director|folder|path)"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
 
+_UNREADABLE = "A file of the data is not what its name says: a line of it cannot be read."
+
 CAUSES = (
     Cause(
         "tokenizer_pad_missing",
@@ -12,13 +14,13 @@ CAUSES = (
         fixes=(Fix("tokenizer.pad_token = tokenizer.eos_token, and model.config.pad_token_id to match"),),
         signs=(
             sign(
-                r"the tokenizer does not have a padding token",
+                r"tokenizer .{0,60}(?:does not|doesn't) have a pad(?:ding)?[ _]token",
                 r"no padding token is defined",
                 r"Cannot handle batch sizes > 1 if no padding token",
             ),
             sign(
-                r"(?:pad_token(?:_id)?|padding token).{0,60}(?:is None|not set|is not defined|must be (?:set"
-                r"|specified|defined)|missing)"
+                r"(?:[Pp]ad_token(?:_id)?|[Pp]adding[ _]token)\b.{0,60}(?:is None|=None|not set|is not (?:defined|set)"
+                r"|(?:must|has to) be (?:set|specified|defined)|missing)"
             ),
         ),
     ),
@@ -33,15 +35,19 @@ CAUSES = (
         ),
         signs=(
             sign(
-                r"Column name.{0,80}not in the dataset",
-                r"Column to remove.{0,80}not in the dataset",
+                r"[Cc]olumns? .{0,120}not (?:in|found in) (?:the )?(?:dataset|table)",
                 r"Column names?.{0,120}(?:don't|do not) (?:match|exist)",
+                r"Column '.*' doesn't exist",
+            ),
+            sign(
+                r"IndexError: Invalid key: \S+ is out of bounds for size 0",
+                says="Every column of the data was dropped, as none is an argument of the model: rows are left empty.",
             ),
             sign(
                 r"No columns in the dataset match the model's forward method signature",
                 r"Couldn't cast",
                 r"CastError",
-                r"DatasetGenerationCastError",
+                r"pyarrow\.lib\.Arrow(?:NotImplemented|Type)Error",
             ),
             sign(
                 r"KeyError: '(?:text|messages|prompt|completion|chosen|rejected|instruction|input|output"
@@ -49,8 +55,9 @@ CAUSES = (
                 r"|from|value|attention_mask|tools|images?)'"
             ),
             sign(
-                r"""KeyError: ['\"].*""",
-                frames=r"datasets/(?:arrow_dataset|formatting|iterable_dataset)|data_utils|_prepare_dataset|tokenize"
+                r"KeyError: \S",
+                frames=r"datasets/(?:arrow_dataset|dataset_dict|formatting|iterable_dataset)|data_utils|_prepare_dataset"
+                r"|aligner|datasets\.py|data_collat|tokenize"
                 r"|preprocess|format(?:ting)?_(?:func|prompt)|collat|dataset\.py|data\.py",
                 alone=False,
                 is_certain=False,
@@ -59,23 +66,34 @@ CAUSES = (
                 r"Unable to create tensor, you should probably activate truncation and/or padding",
                 r"too many dimensions 'str'",
                 r"(?:expected|excepted) sequence of length \d+ at dim \d+",
+                r"type of None unknown: <class 'NoneType'>",
+            ),
+            sign(
+                r"stack expects each tensor to be equal size",
+                frames=r"collat",
+                says="Rows of unlike lengths or shapes were put into one batch, and nothing pads them.",
             ),
             sign(
                 r"The batch received was empty",
                 r"You should supply an encoding or a list of encodings to this method that includes input_ids",
             ),
             sign(
-                r"text input must be of type `?str",
+                r"text input must (?:be )?of type `?str",
                 r"TextEncodeInput must be Union",
                 r"Input .{0,40}is not valid\. Should be a string",
             ),
             sign(
                 r"JSON parse error",
-                r"ArrowInvalid",
                 r"ParserError: Error tokenizing data",
+                r"Failed to (?:read|load JSON from) file '.*' with error",
+                says=_UNREADABLE,
+            ),
+            sign(
+                r"ArrowInvalid",
                 r"JSONDecodeError",
-                frames=r"datasets/|pandas|json|data",
-                says="A file of the data is not what its name says: a line of it cannot be read.",
+                r"UnicodeDecodeError",
+                frames=r"datasets/|pandas/|data\w*\.py |(?m: \w*(?:data|example|record|jsonl)\w*$)",
+                says=_UNREADABLE,
             ),
             sign(r"An error occurred while generating the dataset", alone=False, is_certain=False),
             sign(
@@ -84,11 +102,24 @@ CAUSES = (
                 says="A row's roles or messages are not as the model's chat template wants them.",
             ),
             sign(
-                r"[Uu]nknown (?:dataset )?(?:column|format|role)",
-                r"dataset.{0,80}(?:must (?:have|contain)|is missing|missing) .{0,60}(?:column|field|key)",
+                r"(?:didn't pass|need to (?:provide|pass|specify)) .{0,40}`?dataset_text_field",
+                r"`formatting_func` should return",
+                r"Undefined dataset .{0,80}in dataset_info\.json",
+                r"Cannot find valid samples, check",
+                r"unhandled prompt tokenization strategy",
+                r"Unknown split \W",
+                r"BuilderConfig '.*' not found",
+                r"Config name is missing",
+                r"(?:--do_train|training) requires a train[_ ]dataset",
+                alone=False,
             ),
             sign(
-                r"Cannot use chat template functions because tokenizer\.chat_template is not set",
+                r"[Uu]nknown (?:dataset )?(?:column|format|role)",
+                r"[Dd]ataset.{0,80}(?:must (?:have|contain)|is missing|missing) .{0,60}(?:column|field|key)",
+                r"(?:must have|[Mm]issing|requires) (?:a |the )?(?:required )?columns?\b",
+                alone=False,
+            ),
+            sign(
                 r"chat_template is not set",
                 says="The rows are conversations, and the tokenizer has no chat template to write them with.",
             ),
@@ -113,6 +144,12 @@ CAUSES = (
         signs=(
             sign(r"num_samples should be a positive integer value, but got num_samples=0"),
             sign(
+                r"Please pass `features` or at least one example when writing data",
+                r'Instruction "\w+" corresponds to no data',
+                r"should be either positive and smaller than the number of samples",
+                r"the number of shards exceeds the number of samples",
+            ),
+            sign(
                 r"With n_samples=\d+.{0,80}the resulting train set will be empty",
                 r"the (?:train|test|resulting).{0,20}set will be empty",
             ),
@@ -134,13 +171,14 @@ CAUSES = (
             ),
             sign(
                 r"(?:number of|num) (?:rows|samples|examples).{0,80}(?:less|smaller"
-                r"|fewer) than.{0,60}(?:batch|world|rank|process)"
+                r"|fewer) than.{0,60}(?:batch|world|rank|process)",
+                r"batch[_ ]size.{0,60}(?:larger|greater|bigger) than.{0,40}(?:dataset|number of (?:rows|samples))",
             ),
             sign(
                 r"drop_last.{0,60}(?:no|zero|0) batches", r"dataloader (?:is empty|has (?:zero|no) (?:length|batches))"
             ),
             sign(
-                r"IndexError: (?:list index out of range|Invalid key: \d+ is out of bounds for size 0)",
+                r"IndexError: list index out of range",
                 frames=r"datasets/|trainer|sampler|data",
                 alone=False,
                 is_certain=False,

@@ -17,7 +17,7 @@ CAUSES = (
             sign(
                 r"GatedRepoError",
                 r"(?<!private or )gated repo",
-                r"Cannot access gated repo",
+                r"is a gated dataset",
                 r"Access to (?:model|dataset) .{0,120}is restricted",
             ),
             sign(
@@ -30,6 +30,9 @@ CAUSES = (
                 r"Token is required",
                 r"LocalTokenNotFoundError",
                 r"Invalid credentials in Authorization header",
+                r"Invalid token passed",
+                r"[Yy]our token (?:has|have) the correct permissions",
+                r"You don't have the rights to create",
             ),
             sign(r"Invalid username or password", is_certain=False),
             sign(r"403 (?:Client Error|Forbidden).{0,120}(?:huggingface|hf\.co|modelscope|/resolve/|/api/)"),
@@ -92,6 +95,21 @@ CAUSES = (
             ),
             sign(r"offline mode", r"HF_HUB_OFFLINE", r"TRANSFORMERS_OFFLINE", alone=False),
             sign(
+                r"Can't find '?[\w.]+'? (?:at|in) '",
+                r"Can't find weights for .{0,200}in the Hugging Face Hub",
+                r"Incorrect path_or_model_id",
+                r"(?:request|requested) model: .{0,120}(?:does not|not) exist",
+                r"modelscope\S*NotExistError",
+                r"Unable to load weights from pytorch checkpoint file",
+                r"adapter model file not found in",
+                r'Not found: ".*": No such file or directory',
+            ),
+            sign(
+                r"Consistency check failed: file should be of size",
+                r"(?:ChunkedEncodingError|IncompleteRead|ProtocolError).{0,200}(?:IncompleteRead|Connection broken)",
+                says="A download broke off before its end.",
+            ),
+            sign(
                 r"Unrecognized model in",
                 r"model_type.{0,60}not (?:found|recognized) in.{0,40}config\.json",
                 says="The folder has no configuration of a model that is known.",
@@ -102,8 +120,8 @@ CAUSES = (
                 says="The hub answered with an error of its own, or would not take more requests for now.",
             ),
             sign(
-                r"FileNotFoundError.{0,200}(?:\.jsonl?|\.parquet|\.csv|\.txt|config\.json|\.safetensors"
-                r"|tokenizer\w*\.json)",
+                r"FileNotFoundError(?!.{0,200}(?:trainer_state|rng_state|tmp-checkpoint)).{0,200}"
+                r"\.(?:jsonl?|parquet|csv|txt|safetensors|bin|model)\b",
                 says="A file of the model or the data is not there under this path.",
             ),
             sign(
@@ -126,6 +144,7 @@ CAUSES = (
                 r"|processing)? ?(?:file|script|code|repository code)",
                 r"contains custom code (?:which )?must be executed",
             ),
+            sign(r"EOFError", frames=r"resolve_trust_remote_code"),
             sign(r"[Dd]ataset scripts are no longer supported"),
             sign(
                 r"requires .{0,40}packages? that were not found in your environment: .*",

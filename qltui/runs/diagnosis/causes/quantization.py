@@ -14,7 +14,15 @@ CAUSES = (
             Fix("no sharding of 8-bit weights", patch=(("strategy.name", "ddp"),)),
         ),
         signs=(
-            sign(r"has no attribute '(?:CB|SCB|has_fp16_weights)'", r"'NoneType' object has no attribute '(?:CB|SCB)'"),
+            sign(r"has no attribute '(?:CB|SCB|CxB|has_fp16_weights)'"),
+            sign(
+                r"State must contain either CBt or CB",
+                r"Loading a quantized checkpoint into non-quantized Linear8bitLt",
+            ),
+            sign(
+                r"'NoneType' object has no attribute '(?:to|t|T|device|dtype|shape)'",
+                frames=r"bitsandbytes/autograd/_functions\.py \w+\Z",
+            ),
         ),
     ),
     Cause(
@@ -28,12 +36,30 @@ CAUSES = (
             Fix("storage of the packed bytes as wide as what shards them (bnb_4bit_quant_storage)"),
         ),
         signs=(
-            sign(r"has no attribute '(?:compress_statistics|quant_state|quant_storage|bnb_quantized|absmax)'"),
+            sign(
+                r"has no attribute '(?:compress_statistics|quant_state|quant_storage|bnb_quantized|absmax|quant_map)'",
+                r"'Params4bit' object has no attribute",
+            ),
             sign(
                 r"quant_state is None",
                 r"quant_state.*(?:not initialized|missing|is not set)",
                 r"FP4 quantization state not initialized",
                 r"assert .*quant_state",
+                r"quant_state is required",
+                r"requires (?:either|both) (?:quant_state|absmax)",
+                r"Expected packed or unpacked quant_state items",
+            ),
+            sign(
+                r"mat1 and mat2 shapes cannot be multiplied \(\d+x\d+ and (?:1x\d{5,}|\d{5,}x1)\)",
+                says="Packed 4-bit weights, which are one long column, were used as if they were plain ones.",
+            ),
+            sign(
+                r"[Bb]lockwise (?:4bit )?(?:de)?quantization only supports 16/32-bit floats, but got torch\.u?int8",
+                says="Packed 4-bit weights were packed, or read, a second time as if they were plain numbers.",
+            ),
+            sign(
+                r"'(?:NoneType|list|Tensor)' object has no attribute '(?:shape|blocksize|absmax|code|dtype|nested)'",
+                frames=r"dequantize_(?:4bit|nf4|fp4)|matmul_4bit|MatMul4Bit|gemv_4bit|fast_dequantize|Linear4bit",
             ),
             sign(
                 r"shape '\[\d+, \d+\]' is invalid for input of size \d+",
@@ -63,10 +89,20 @@ CAUSES = (
         ),
         signs=(
             sign(r"Must flatten tensors with (?:uniform|the same) (?:dtype|`?requires_grad)"),
-            sign(r"FSDP expects uniform original parameter dtype", r"uniform dtype but got", r"requires uniform dtype"),
+            sign(
+                r"FSDP (?:reduce-scatter )?expects uniform [\w ]*dtype",
+                r"[Rr]equires uniform (?:dtype|`?requires_grad)",
+                r"uniform dtype (?:but got|across)",
+            ),
             sign(
                 r"assert len\(set\(t\.dtype for t in tensors\)\) == 1",
                 r"expected there to be only one unique element in",
+                says="ZeRO-3 puts weights of several types into one buffer, which it cannot.",
+            ),
+            sign(
+                r"AssertionError",
+                frames=r"deepspeed/runtime/zero/\S+ \w*(?:reduce_and_partition_ipg_grads|defragment)\w*\Z",
+                is_certain=False,
                 says="ZeRO-3 puts weights of several types into one buffer, which it cannot.",
             ),
         ),
@@ -80,7 +116,7 @@ CAUSES = (
             Fix("a newer torch, whose FSDP2 takes integers that are frozen"),
         ),
         signs=(
-            sign(r"Cannot flatten integer dtype tensors"),
+            sign(r"Cannot flatten integer dtype tensors", r"Integer parameters are unsupported"),
             sign(r"[Oo]nly Tensors of floating point (?:and complex )?dtype can require gradients"),
         ),
     ),
@@ -112,18 +148,17 @@ CAUSES = (
             Fix("a strategy that shards", patch=(("strategy.name", "fsdp2"),)),
         ),
         signs=(
-            sign(r"You can't train a model that has been loaded with `?device_map", r"in any distributed mode"),
             sign(
-                r"Zero-3 is not compatible with passing a `device_map`", r"low_cpu_mem_usage=True.*(?:DeepSpeed|Zero)"
+                r"You can't train a model that has been loaded (?:with `?device_map|in (?:8|4)-bit)",
+                r"in any distributed mode",
             ),
-            sign(r"loaded in 8-bit or 4-bit precision on a different device than the one"),
+            sign(
+                r"Zero-3 is not compatible with .{0,60}(?:`device_map`|`low_cpu_mem_usage)",
+                r"low_cpu_mem_usage=True.*(?:DeepSpeed|Zero)",
+            ),
             sign(
                 r"(?:DistributedDataParallel|DDP).{0,80}(?:single-device|multi-device"
                 r"|device_ids).{0,200}(?:device|module)"
-            ),
-            sign(
-                r"You can't train a model that has been loaded in 8-bit or 4-bit precision with CPU or disk of"
-                r"fload"
             ),
             sign(
                 r"Some modules are dispatched on the CPU or the disk",
@@ -132,7 +167,8 @@ CAUSES = (
             ),
             sign(
                 r"`?device_map`?.{0,80}(?:not (?:supported|compatible|allowed)|incompatible"
-                r"|cannot be used).{0,80}(?:distributed|FSDP|DeepSpeed|DDP|multi)"
+                r"|cannot be used).{0,80}(?:distributed|FSDP|DeepSpeed|DDP|multi)",
+                r"(?:can't|cannot) use `?device_map.{0,80}(?:distributed|FSDP|DeepSpeed|DDP)",
             ),
         ),
     ),
@@ -147,13 +183,24 @@ CAUSES = (
             Fix("newer versions, where it comes from offload", "pip install -U accelerate deepspeed"),
         ),
         signs=(
-            sign(r"Expected all tensors to be on the same device"),
-            sign(r"Input type \(.*\) and weight type \(.*\) should be the same", is_certain=False),
+            sign(
+                r"Expected (?:all tensors|query, key,? and value) to be on the same device(?!.{0,60}\bmeta\b)",
+                r"tensors need to be on the same (?:GPU|device)",
+            ),
+            sign(
+                r"Input type \(torch\.cuda\.\w+\) and \w+ type \(torch\.(?!cuda)",
+                r"Input type \(torch\.(?!cuda)\w+\) and \w+ type \(torch\.cuda\.",
+            ),
             sign(
                 r"tensors? (?:are|is|were) (?:on|found on) different devices",
                 r"Expected .{0,60}device .{0,40}but got .{0,40}device",
-                r"All input tensors need to be on the same (?:GPU|device)",
                 r"returned an invalid gradient at index \d+ - expected device",
+                r"Tensor for .{0,60}is on \w+, .{0,80}but expected (?:it|them) to be on",
+                r"Input, output and indices must be on the current device",
+                r"Expected a '\w+' device type for generator but found",
+                r"Calculated loss must be on the original device",
+                r"The model and the optimizer parameters are not on the same device",
+                r"FSDP parameters should be materialized on",
                 r"module must have its parameters and buffers on device",
             ),
             sign(
@@ -202,6 +249,8 @@ CAUSES = (
                 r"Error no kernel image is available for execution on the device at line",
             ),
             sign(r"None of the available devices.{0,80}supported by the bitsandbytes version"),
+            sign(r"name 'str2optimizer\w*' is not defined"),
+            sign(r"cannot open shared object file", frames=r"bitsandbytes/(?:cextension|cuda_setup)"),
         ),
     ),
     Cause(
@@ -225,6 +274,11 @@ CAUSES = (
             ),
             sign(r"ImportError:.{0,80}bitsandbytes"),
             sign(r"cannot import name '\w+' from 'bitsandbytes"),
+            sign(
+                r"(?:bnb|bitsandbytes)`? is not installed",
+                r"version of bitsandbytes is not compatible",
+                r"module 'bitsandbytes[\w.]*' has no attribute '(?:nn|optim|Linear\w+|Params4bit|Int8Params)'",
+            ),
         ),
     ),
 )

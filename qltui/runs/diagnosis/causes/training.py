@@ -56,13 +56,17 @@ CAUSES = (
         signs=(
             sign(
                 r"mat1 and mat2 must have the same dtype",
-                r"expected m1 and m2 to have the same dtype",
-                r"self and mat2 must have the same dtype",
+                r"(?:expected|[Ee]xpect|should) .{0,80}(?:have|be) (?:of )?(?:the )?same d?type",
+                r"must (?:have|be) (?:the )?same dtype",
+                r"should either all have the same dtype",
             ),
             sign(
                 r"expected scalar type \w+ but found \w+",
-                r"Expected .{0,40}to have the same dtype",
-                r"must have the same dtype",
+                r"Found dtype \w+ but expected \w+",
+                r"expected both vectors to have same dtype",
+                r"source and destination dtypes match, got",
+                r"attn_mask dtype to be bool or (?:float or )?to match query dtype",
+                r"Invalid dtype for bias - should match query",
             ),
             sign(
                 r"Input type \(?(?:float|c10::|torch\.|CUDA)?\w*\)? and (?:bias"
@@ -98,6 +102,7 @@ CAUSES = (
             ),
             sign(
                 r"probability tensor contains either `?inf`?, `?nan`?",
+                r"Training losses will be all 0",
                 r"(?:[Ll]oss|gradients?|grad_norm) (?:is|are|was|became|contains?|turned)(?: \w+)? ?(?:NaN"
                 r"|nan|inf)\b",
             ),
@@ -131,6 +136,7 @@ CAUSES = (
             sign(
                 r"srcIndex < srcSelectDimSize",
                 r"index out of range in self",
+                r"index \d+ is out of bounds for dimension \d+ with size \d+",
                 r"vectorized_gather_kernel.{0,120}Assertion",
                 r"Assertion .{0,60}(?:idx|ind|index)\w* .{0,80}(?:failed|out of bounds)",
                 is_native=True,
@@ -174,7 +180,14 @@ CAUSES = (
             sign(
                 r"Cannot copy out of meta tensor",
                 r"Tensor on device meta is not on the expected device",
+                r"not on the expected device meta",
                 r"on the meta device",
+            ),
+            sign(
+                r"arguments from the 'Meta' backend",
+                r"with Meta tensors",
+                r"storage of Meta tensor",
+                r"(?:two devices|different devices),? .{0,30}\bmeta\b",
             ),
             sign(
                 r"(?:parameters|params|weights).{0,60}(?:are|is) on (?:the )?meta",
