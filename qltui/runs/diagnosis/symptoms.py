@@ -25,7 +25,7 @@ HINTS = (
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
     "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
     "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
-    "Unable", "unable", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "already", "neither",
+    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "already", "neither",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 SHAPES = 20_000

@@ -30,10 +30,12 @@ _FRAME = re.compile(
 )
 _HEADLESS = re.compile(r'\s+File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
 """A call that no header came before: the log was cut, or a program printed calls alone."""
-_EXCEPTION = re.compile(r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?)(?:: ?(?P<message>.*)|\s*$)")
+_EXCEPTION = re.compile(
+    r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?|socket\.\w+|\w+\.error)(?:: ?(?P<message>.*)|\s*$)"
+)
 _EXCEPTION_NAME = re.compile(
-    r"(?:Error|Exception|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
-    r"|Violation|Mismatch|Traceback)(?:\(\w+\))?$"
+    r"(?:[Ee]rror|Exception|timeout|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
+    r"|Violation|Mismatch|Traceback|Pool|Full|Empty)(?:\(\w+\))?$"
 )
 _CLASS = re.compile(r"\.[A-Z]\w*$|[a-z\d][A-Z]\w*$")
 """Of a module, or of several words: what else an exception's name looks like."""
@@ -248,4 +250,6 @@ def _lone(text: str) -> tuple[str, str] | None:
 def _goes_on(writer: _Writer, text: str) -> bool:
     """Whether a line belongs to the message of the exception before."""
     last = writer.last
-    return last is not None and len(last.more) < MESSAGE and not _ENDS_MESSAGE.match(text) and not _lone(text)
+    if last is None or len(last.more) >= MESSAGE or text.startswith(_NOT_FATAL):
+        return False
+    return not _ENDS_MESSAGE.match(text) and not _lone(text)

@@ -12,6 +12,14 @@ CAUSES = (
         fixes=(Fix('"auto" in the file for what the arguments tell'),),
         signs=(
             sign(r"[Pp]lease correct the following DeepSpeed config values that mismatch"),
+            sign(
+                r"Do not set `\w+` in the DeepSpeed config",
+                r"configured in the DeepSpeed config, but no|[Pp]lease configure .{0,40} in the DeepSpeed config",
+                r"You (?:cannot|must) create a `Dummy(?:Optim|Scheduler)`",
+                r"`train_micro_batch_size_per_gpu` (?:in|is).{0,40}deepspeed (?:config|plugin)",
+                says="DeepSpeed's file and the trainer's arguments do not belong together: a value is in both, or in "
+                "the wrong one.",
+            ),
             sign(r"deepspeed.{0,120}config.{0,120}(?:mismatch|conflict|inconsistent)", r"DeepSpeedConfigError"),
             sign(
                 r"""(?:`auto`|\"auto\"|'auto').{0,120}(?:deepspeed|DeepSpeed).{0,120}(?:config|cannot|invalid)""",
@@ -35,7 +43,7 @@ CAUSES = (
             sign(r"Check batch related parameters\. train_batch_size is not equal"),
             sign(
                 r"Either train_batch_size or train_micro_batch_size_per_gpu needs to be provided",
-                r"(?:Micro|Train) batch size.{0,60}has to be greater than 0",
+                r"(?:Micro batch size|Train batch size|Gradient accumulation steps).{0,60}has to be greater than 0",
             ),
             sign(r"train_batch_size.{0,80}micro_batch.{0,80}(?:world_size|gradient_acc)"),
         ),
@@ -73,7 +81,9 @@ CAUSES = (
             sign(
                 r"op_builder.{0,200}(?:Error|Exception)",
                 r"This op had been marked as incompatible",
-                r"No module named 'deepspeed\.ops\.\w+'",
+                r"No module named '(?:deepspeed\.ops\.\w+|(?:fused|cpu)_\w+|async_io)'",
+                r"version mismatch! DeepSpeed ops were compiled",
+                r"torch_extensions/\S+\.so: ",
             ),
         ),
     ),
@@ -97,6 +107,7 @@ CAUSES = (
                 r"[Ff]used.{0,60}(?:requires|supports?|only).{0,60}(?:CUDA|cuda|floating point Tensors on)",
                 frames=r"optim",
             ),
+            sign(r"expected input to be on cuda", frames=r"fused_adam|optim"),
             sign(
                 r"bitsandbytes\.optimizer_update_\w+\.default (?:got mixed torch\.Tensor and DTensor"
                 r"|does not have a sharding strategy)",
@@ -136,9 +147,13 @@ CAUSES = (
             ),
             sign(r"(?:tensor|weight|shape).{0,60}torch\.Size\(\[0\]\)", is_certain=False),
             sign(
-                r"The size of tensor a \(0\) must match",
-                r"tensors? of \d+-?d?.{0,20}expected.{0,60}\(0\)",
-                frames=r"deepspeed|modeling_",
+                r"The size of tensor [ab] \(0\) must match",
+                r"expected shape compatible with \[0\]",
+                is_certain=False,
+            ),
+            sign(
+                r"Dimension out of range \(expected to be in range of \[-1, 0\], but got 1\)",
+                frames=r"deepspeed/runtime/zero",
                 is_certain=False,
             ),
         ),

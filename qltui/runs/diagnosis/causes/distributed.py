@@ -73,7 +73,11 @@ CAUSES = (
             Fix("without InfiniBand", "export NCCL_IB_DISABLE=1"),
         ),
         signs=(
-            sign(r"The client socket has (?:timed out|failed to connect)", r"client socket cannot be initialized"),
+            sign(
+                r"The client socket has (?:timed out|failed to connect)",
+                r"client socket cannot be initialized",
+                r"connect\(\) timed out\. Original timeout",
+            ),
             sign(
                 r"RendezvousConnectionError",
                 r"RendezvousTimeoutError",
@@ -162,6 +166,8 @@ CAUSES = (
                 r"device >= 0 && device < num_gpus",
                 r"Invalid CUDA 'device=",
                 r"invalid device ID",
+                r"Attempting to deserialize object on CUDA device \d+ but",
+                r"But your machine only has",
                 says="A rank asked for a GPU that is not there: there are more ranks than GPUs that they may see.",
             ),
             sign(
@@ -174,15 +180,16 @@ CAUSES = (
                 r"|does not match|exceeds)"
             ),
             sign(
-                r"(?:must be|is not|isn't|not evenly) divisible by .{0,40}(?:tensor|pipeline|parallel|world"
-                r"|tp_size|num_?proc|ranks)",
-                r"num_attention_heads.{0,60}divisible",
+                r"divisible by .{0,40}(?:tensor|pipeline|parallel|world|tp_size|num_?proc|ranks)",
+                r"(?:num_attention_|attention )heads.{0,60}divisible",
             ),
+            sign(r"\d is not divisible by \d", frames=r"megatron|tensor_parallel|ensure_divisibility"),
             sign(
                 r"Mesh should not be bigger than default world size",
                 r"DeviceMesh.*(?:world|size)",
                 r"invalid ParallelismConfig",
-                r"ParallelismConfig total size",
+                r"ParallelismConfig total_size",
+                r"Invalid parallel dims|!= WORLD_SIZE",
                 r"[Pp]arallelism .{0,60}cannot be used with .{0,40}parallelism",
             ),
             sign(

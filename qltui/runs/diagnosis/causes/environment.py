@@ -18,9 +18,7 @@ CAUSES = (
             Fix("leave that GPU out (hardware.gpus)"),
         ),
         signs=(
-            sign(
-                r"NVRM: Xid", r"\bXid \(PCI", r"Xid \d+", r"GPU has fallen off the bus", r"GPU is lost", is_native=True
-            ),
+            sign(r"NVRM: Xid", r"\bXid \(PCI", r"Xid \d+", r"fallen off the bus", r"GPU is lost", is_native=True),
             sign(
                 r"uncorrectable (?:NVLink |ECC )error",
                 r"[Uu]ncorrectable ECC",
@@ -100,19 +98,22 @@ CAUSES = (
                 r"Error 80[234]: ",
                 r"CUDA_ERROR_(?:NO_DEVICE|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED|SYSTEM_NOT_READY)",
                 r"system not yet initialized",
+                r"CUDA unknown error - this may be due to an incorrectly set up environment",
+                r"CUDA driver initialization failed",
             ),
             sign(
                 r"Driver/library version mismatch",
                 r"Failed to initialize NVML",
                 r"NVIDIA-SMI has failed",
                 r"nvidia-container-cli: (?:initialization|requirement) error",
+                r"could not select device driver .{0,20}with capabilities: .{0,4}gpu",
             ),
             sign(
                 r"No CUDA GPUs are available",
                 r"no CUDA-capable device is detected",
                 r"CUDA (?:is )?(?:not available|unavailable)",
                 r"torch\.cuda\.is_available\(\) (?:is|returned?|should be)",
-                r"[Nn]o GPU (?:found|detected|available)",
+                r"[Nn]o (?:NVIDIA )?GPUs? (?:found|detected|available)",
                 r"requires a GPU",
                 r"GPU is required",
                 r"cannot find any torch accelerator",
@@ -122,10 +123,7 @@ CAUSES = (
             sign(
                 r"libcuda\.so(?:\.1)?: cannot open",
                 r"libcudart\.so\.[\d.]+: cannot open",
-                r"libcublas\S*: (?:cannot open|undefined symbol)",
-                r"libnvrtc\S* cannot open",
-                r"libcudnn\S*:? cannot open",
-                r"libnccl\S*: (?:cannot open|undefined symbol)",
+                r"lib(?:cublas|cufft|cusparse|cusolver|cudnn|nccl|nvrtc|nvJitLink)\S*:? cannot open",
             ),
         ),
     ),
@@ -139,7 +137,7 @@ CAUSES = (
         ),
         signs=(
             sign(
-                r"FlashAttention ?\d* (?:has been toggled on|is not (?:available|installed|supported))",
+                r"Flash ?Attention ?\d* (?:has been toggled on|is not (?:available|installed|supported))",
                 r"flash[_-]attn.{0,60}(?:not installed|seems to be not installed|is not available|not found)",
             ),
             sign(
@@ -147,6 +145,8 @@ CAUSES = (
                 r"flash_attn\S*\.so: undefined symbol",
                 r"flash_attn_\w*cuda.{0,80}(?:undefined symbol|cannot open)",
                 r"flash_attn.{0,80}undefined symbol",
+                r"packages that were not found in your environment: [\w, ]*flash_attn",
+                r"you need flash_attn package version",
             ),
             sign(r"does not support Flash ?Attention", r"(?:install|requires?|need) .{0,20}flash[_-]attn"),
             sign(
@@ -168,7 +168,7 @@ CAUSES = (
         signs=(
             sign(
                 r"cannot import name '?\w+'? from",
-                r"ImportError: .{0,200}(?:is required|requires|>=|<=|version|incompatible)",
+                r"ImportError:?\s.{0,200}(?:is required|requires|>=|<=|version|incompatible)",
             ),
             sign(
                 r"got an unexpected keyword argument",
@@ -188,11 +188,24 @@ CAUSES = (
                 is_certain=False,
             ),
             sign(
-                r"undefined symbol: _Z",
+                r"undefined symbol: (?:_Z|nccl|__nv|cu)",
                 r"version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",
                 r"numpy\.dtype size changed",
+                r"Numpy is not available",
                 r"A module that was compiled using NumPy 1\.x cannot be run",
             ),
+            sign(
+                r"name '(?:Peft\w*|LoraConfig|init_empty_weights|is_\w+_available)' is not defined",
+                r"Loading a dataset cached in a LocalFileSystem is not supported",
+                r"Pydantic(?:User|Import|Schema\w*)Error",
+                r"packages that were not found in your environment",
+            ),
+            sign(
+                r"^KeyError: '[\w.-]+'$",
+                frames=r"configuration_auto\.py \S+\Z",
+                says="This transformers does not know the model's type: it is older than the model.",
+            ),
+            sign(r"has no attribute '\w+'$", frames=r"transformers/tokenization_\w+\.py \S+\Z", is_certain=False),
             sign(
                 r"does not recognize this architecture",
                 r"(?:Transformers|tokenizers|accelerate|peft|trl).{0,60}(?:out of date|too old|is outdated"

@@ -24,7 +24,7 @@ CAUSES = (
                 role=Role.DEATH,
             ),
             sign(r"exitcode\s*:? ?-11\b", r"return code = -11\b", r"exit (?:code|status):? 139\b", role=Role.DEATH),
-            sign(r"Signal: Segmentation fault", r"Caught signal 11", role=Role.DEATH),
+            sign(r"Caught signal 11", r"exited on signal 11\b", role=Role.DEATH),
         ),
     ),
     Cause(
@@ -41,6 +41,7 @@ CAUSES = (
                 r"JOB \d+ ON \S+ CANCELLED",
                 r"STEP \d+\.\d+ ON \S+ CANCELLED AT",
                 r"DUE TO PREEMPTION",
+                r"job killed: walltime \S+ exceeded limit|TERM_RUNLIMIT",
                 role=Role.INTERRUPT,
                 says="The scheduler ended the job: its time was up, or somebody cancelled it.",
             ),
