@@ -18,6 +18,7 @@ from qltui.ui.widgets import chart_drawing as drawing
 from qltui.ui.widgets.chart_finer import Finer
 from qltui.ui.widgets.chart_lines import Followed, Line, marked
 from qltui.ui.widgets.chart_span import Span
+from qltui.ui.widgets.chart_styles import chart_styles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,14 +35,6 @@ STRENGTHS = (0.0, 0.6, 0.85, 0.95, 0.99)
 MANY_ROWS = 12
 """Rows that are sooner painted as one area than each for itself."""
 
-PARTS = {
-    f"line-chart--{part}"
-    for part in (
-        "axis", "label", "grid", "gap", "empty", "cursor", "title", "value", "state",
-        *(f"{kind}-{colour}" for kind in ("line", "raw") for colour in range(drawing.COLOURS)),
-    )
-}  # fmt: skip
-
 
 class ChartCanvas(Widget):
     """Lines with a smoothed curve over each, or scattered points, under a heading with the newest value.
@@ -49,33 +42,6 @@ class ChartCanvas(Widget):
     Values that are no number leave a gap, marked ``!`` at the top.
     """
 
-    COMPONENT_CLASSES = PARTS
-    DEFAULT_CSS = """
-    ChartCanvas {
-        & .line-chart--axis { color: $rule; }
-        & .line-chart--label { color: $muted; }
-        & .line-chart--grid { color: $rule 60%; }
-        & .line-chart--gap { color: $error; text-style: bold; }
-        & .line-chart--empty { color: $muted; }
-        & .line-chart--cursor { color: $foreground; text-style: bold; background: $rule; }
-        & .line-chart--title { color: $foreground; text-style: bold; }
-        & .line-chart--value { color: $foreground; }
-        & .line-chart--state { color: $muted; }
-        & .line-chart--line-0 { color: $primary; text-style: bold; }
-        & .line-chart--line-1 { color: $accent; text-style: bold; }
-        & .line-chart--line-2 { color: $secondary; text-style: bold; }
-        & .line-chart--line-3 { color: $success; text-style: bold; }
-        & .line-chart--line-4 { color: $warning; text-style: bold; }
-        & .line-chart--line-5 { color: $foreground; text-style: bold; }
-        & .line-chart--raw-0 { color: $primary 45%; }
-        & .line-chart--raw-1 { color: $accent 45%; }
-        & .line-chart--raw-2 { color: $secondary 45%; }
-        & .line-chart--raw-3 { color: $success 45%; }
-        & .line-chart--raw-4 { color: $warning 45%; }
-        & .line-chart--raw-5 { color: $foreground 45%; }
-        &:focus .line-chart--axis { color: $primary; }
-    }
-    """
     log_scale = reactive(False, init=False)
     """Whether heights are logarithmic; values of zero and less are then left out."""
     by_time = reactive(False, init=False)
@@ -108,8 +74,6 @@ class ChartCanvas(Widget):
         self._strips: list[Strip] = []
         self._drawn: tuple[Size, str, bool] | None = None
         self._styles: dict[str, Style] = {}
-        self._known_styles: dict[tuple[str, bool], dict[str, Style]] = {}
-        """Styles by theme and focus: getting them takes longer than drawing."""
         self._plot: tuple[View, drawing.Frame] | None = None
         self._under_cursor: list[drawing.Row] | None = None
         """The plot without the cursor line, which moves more often than it changes."""
@@ -267,10 +231,7 @@ class ChartCanvas(Widget):
             self._under_cursor = None
         styles = self._styles
         if self._drawn is None or self._drawn[1:] != now[1:]:
-            styles = self._known_styles.get(now[1:]) or {
-                name.removeprefix("line-chart--"): self.get_component_rich_style(name) for name in PARTS
-            }
-            self._known_styles[now[1:]] = styles
+            styles = chart_styles(self.app.theme_variables, self.background_colors[1], has_focus=self.has_focus)
         before = zip(self._rows, self._strips, strict=True) if styles is self._styles else ()
         known = dict(enumerate(before))
         self._styles, self._rows = styles, self._draw_rows(*self.content_size)

@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from qltui.runs.axes import level_ticks, tick_text, ticks, time_text, time_ticks
 from qltui.ui.plotting import cells_of, columns_of, edges_of, row_of, trace
+from qltui.ui.widgets.chart_styles import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 4
 """Labels an axis has at most."""
-COLOURS = 6
+COLOURS = len(LINES)
 """Of lines; more begin anew, and marks still tell them apart."""
 BETWEEN_MARKS = 9
 """Columns from a line's mark to that of the next line, where there is room."""
