@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qltui.runs.diagnosis.causes import CAUSES
 from qltui.runs.diagnosis.causes.cause import Role
-from qltui.runs.diagnosis.progress import progress_of
+from qltui.runs.diagnosis.progress import Figures
 from qltui.runs.diagnosis.symptoms import read_symptoms
 from qltui.runs.diagnosis.tracebacks import Raised
 
@@ -70,6 +70,7 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
     symptoms = _Symptoms()
     told: list[_Told] = []
     first_rank = _FirstRank()
+    figures = Figures()
     lines = 0
     for place, part, symptom in read_symptoms(parts):
         lines += 1
@@ -77,7 +78,7 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
             symptoms.take(symptom)
         if not isinstance(part, Raised):
             first_rank.see(part)
-            if progress := progress_of(part.text):
+            if progress := figures.read(part.text):
                 told.append(_Told(place, part.number, part.text, progress))
     found = sorted(symptoms.found, key=lambda one: order(one, first_rank.rank))
     reports = [one.place for one in found if one.role is Role.WRAPPER and one.raised is None]

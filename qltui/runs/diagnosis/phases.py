@@ -34,9 +34,9 @@ _AROUND = (
     (
         "data",
         r"""load_datasets?\w* | _next_data | _process_data | \w*collat\w* | __getitems?__ | tokenize\w*
-        | _prepare_dataset | get_(?:merged_)?dataset\w* | _?(?:load|prepare|setup|process)_\w*data\w* | apply_chat_template
-        | preprocess\w* | get_train_dataloader | _remove_unused_columns | align_dataset | _setup_data | _map_single
-        | train_test_split | make_supervised_data_module""",
+        | _prepare_dataset | get_(?:merged_)?dataset\w* | _?(?:load|prepare|setup|process)_\w*data\w*
+        | apply_chat_template | preprocess\w* | get_train_dataloader | _remove_unused_columns | align_dataset
+        | _setup_data | _map_single | train_test_split | make_supervised_data_module""",
     ),
 )  # fmt: skip
 """Functions within which all is of one phase, whatever is called there; of several the first here counts."""
