@@ -144,7 +144,8 @@ def _check_same_parameters(session: Session, chosen: Chosen, trained: Mapping[st
     if different:
         raise BadInput(
             f"{chosen.folder}: {len(different)} of its {len(saved)} trained weights are not those of this run"
-            f" (first: {different[0]}); resume with the model, method and adapter settings it was saved with."
+            f" (first: {different[0]}); resume with the model, method and adapter settings it was saved with.",
+            "resume_mismatch",
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig
 
-from engine.errors import BadInput, why_not_loaded
+from engine.errors import BadInput, cause_of_not_loaded, why_not_loaded
 from engine.rows import checked_batches
 from engine.tokens import TokenRow
 
@@ -40,17 +40,19 @@ def find_labels(
     labels = sorted(found, key=lambda name: (int(name), name) if are_numbers else (0, name))
     column = config.data.columns.get("label", "label")
     if not labels:
-        raise BadInput(nothing_to_classify(source))
+        raise BadInput(nothing_to_classify(source), "dataset_too_small")
     if len(labels) == 1:
         raise BadInput(
             f"{source.label}: every row has {labels[0]!r} as its {column!r}, and a classification needs two classes or "
-            "more. Add rows of others, or name another column in data.columns, as in {label: stars}."
+            "more. Add rows of others, or name another column in data.columns, as in {label: stars}.",
+            "dataset_column_error",
         )
     wanted = config.model.num_labels
     if wanted not in (None, len(labels)):
         raise BadInput(
             f"{source.label}: {column!r} has {len(labels)} classes ({_listed(labels)}), not {wanted}. Set "
-            f"model.num_labels to {len(labels)}, or leave it empty."
+            f"model.num_labels to {len(labels)}, or leave it empty.",
+            "label_out_of_range",
         )
     return labels
 
@@ -68,12 +70,13 @@ def held_out_by_class(
     share = config.data.eval_fraction
     places = _places_by_class(config, source, row_format, progress)
     if not places:
-        raise BadInput(nothing_to_classify(source))
+        raise BadInput(nothing_to_classify(source), "dataset_too_small")
     counts = _shares({name: len(rows) for name, rows in places.items()}, share)
     if not any(counts.values()):
         raise BadInput(
             f"{source.label}: no class has a second row, of which one could be held out (data.eval_fraction). Give "
-            "data.eval_path, or more rows."
+            "data.eval_path, or more rows.",
+            "dataset_too_small",
         )
     if rare := sorted(name for name, count in counts.items() if not count):
         progress(f"{source.label}: too few rows to hold any out (data.eval_fraction={share:g}) of {_listed(rare)}")
@@ -133,7 +136,10 @@ def knows_token_types(config: RunConfig, tokenizer: Any) -> bool:
         )  # fmt: skip
     except (OSError, ValueError, KeyError) as error:
         reason = why_not_loaded(model.path, error)
-        raise BadInput(f"model.path: {model.path}: its config.json cannot be read: {reason}") from error
+        raise BadInput(
+            f"model.path: {model.path}: its config.json cannot be read: {reason}",
+            cause_of_not_loaded(model.path, error),
+        ) from error
     return getattr(found, "type_vocab_size", 0) > 1
 
 
@@ -163,7 +169,8 @@ def encode_classified(
         if has_text and name not in classes:
             raise BadInput(
                 f"{source}: row {number} has {name!r} as its {column!r}; training rows have {_listed(labels)}. Correct "
-                "or remove the row, or add rows of that class to the training data."
+                "or remove the row, or add rows of that class to the training data.",
+                "label_out_of_range",
             )
         question = "\n\n".join(text for text in _texts(row) if text)
         columns = {**tokens, "label": classes.get(name), "question": question, "answer": name}

@@ -158,7 +158,10 @@ def _open_sources(config: RunConfig, cache: Path, progress: Callable[[str], None
         return [source, held_out]
     if data.eval_fraction:
         if len(source) < 2:
-            raise BadInput(f"{source.label}: has one row, of which no share can be held out (data.eval_fraction).")
+            raise BadInput(
+                f"{source.label}: has one row, of which no share can be held out (data.eval_fraction).",
+                "dataset_too_small",
+            )
         held = _held_out(config, source, progress)
         return [
             source.part([index for index in range(len(source)) if index not in held]),
@@ -201,7 +204,7 @@ def _tokenise(
             counts["target_tokens"] += sum(row.targets for row in kept)
             file.write_batch(pyarrow.RecordBatch.from_pylist([row.columns for row in kept], schema=schema))
     if not counts["rows"]:
-        raise BadInput(_nothing_left(config, source, lengths))
+        raise BadInput(_nothing_left(config, source, lengths), "dataset_too_small")
     return counts
 
 

@@ -88,7 +88,7 @@ def _encode_texts(
         try:
             rendered.append(template.render(row))
         except TemplateProblem as problem:
-            raise BadInput(f"{source.label}: row {number} {problem}.") from None
+            raise BadInput(f"{source.label}: row {number} {problem}.", "dataset_column_error") from None
     whole = rendered
     if longest_text:
         rendered = [row.beginning(longest_text) for row in whole]

@@ -23,5 +23,6 @@ def require_hub(path: str, field: str) -> None:
     except Exception as error:  # of the HTTP library, which changes
         raise BadInput(
             f"{path}: is nothing local, and the hub cannot be reached ({first_line(error)}). Check the path or the "
-            f"network, or set HF_HUB_OFFLINE=1 to use what was fetched before ({field})."
+            f"network, or set HF_HUB_OFFLINE=1 to use what was fetched before ({field}).",
+            "hub_not_found_or_offline",
         ) from None

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Task
-from engine.errors import BadInput, first_line, why_not_loaded
+from engine.errors import BadInput, cause_of_not_loaded, first_line, why_not_loaded
 from engine.parameters import cast, trainable
 from engine.quantized_experts import has_experts
 from engine.quantized_linear import hold_int8_once
@@ -92,7 +92,8 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(
-            f"model.path: {config.model.path} cannot be loaded: {why_not_loaded(config.model.path, error)}"
+            f"model.path: {config.model.path} cannot be loaded: {why_not_loaded(config.model.path, error)}",
+            cause_of_not_loaded(config.model.path, error),
         ) from error
     return model, set(told["missing_keys"])
 
@@ -218,7 +219,7 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: lis
     try:
         adapted = get_peft_model(model, adapters)
     except ValueError as error:
-        raise BadInput(f"method.lora.target_modules: {first_line(error)}") from error
+        raise BadInput(f"method.lora.target_modules: {first_line(error)}", "target_modules_not_found") from error
     except TypeError as error:
         if "modules_to_save" not in str(error):
             raise
@@ -227,7 +228,10 @@ def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: lis
             "PEFT trains whole what ends so; give whole names, as o_proj instead of proj."
         ) from error
     if not any(isinstance(module, LoraLayer) for module in adapted.modules()):
-        raise BadInput(f"method.lora.target_modules: {wanted.target_modules} matches no module of this model.")
+        raise BadInput(
+            f"method.lora.target_modules: {wanted.target_modules} matches no module of this model.",
+            "target_modules_not_found",
+        )
     for parameter in trainable(adapted).values():
         # PEFT makes its own weights float32 and leaves copies of whole modules as they were; one type for all that is
         # trained is more exact, and what sharding strategies need.

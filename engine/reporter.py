@@ -144,6 +144,7 @@ class Reporter:
                 message=" ".join(lines) if bad_input else (lines[0] if lines else type(error).__name__),
                 traceback=text,
                 bad_input=bad_input,
+                cause=error.cause if isinstance(error, BadInput) else None,
                 **self._memory.usage().fields(),
             )
         print(f"error: {error}" if bad_input else text, file=sys.stderr, flush=True)

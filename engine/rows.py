@@ -20,7 +20,7 @@ from engine.config.formats import (
     row_problem,
     wanted,
 )
-from engine.errors import BadInput
+from engine.errors import BadInput, is_disk_full
 from engine.json_list import NotAList, list_items
 
 if TYPE_CHECKING:
@@ -53,12 +53,13 @@ def find_format(source: RowSource, given: DataFormat, mapping: dict[str, str], t
         BadInput: the columns fit no format of the task, or the one that is given is of another task.
     """
     if problem := format_problem(given, task):
-        raise BadInput(f"data.format: {problem}.")
+        raise BadInput(f"data.format: {problem}.", "dataset_column_error")
     found = detect(source.columns, mapping, task) if given is DataFormat.AUTO else given
     if found is None:
         raise BadInput(
             f"{source.label}: the columns ({', '.join(source.columns) or 'none'}) fit no format. Wanted is one of "
-            f"{wanted(task)}. Name yours in data.columns, as in {MAPPING_EXAMPLE[task]}."
+            f"{wanted(task)}. Name yours in data.columns, as in {MAPPING_EXAMPLE[task]}.",
+            "dataset_column_error",
         )
     return found
 
@@ -89,7 +90,8 @@ def _checked_rows(source: RowSource, row_format: DataFormat, mapping: dict[str, 
             needs = " + ".join(ROW_FORMATS[row_format].required)
             raise BadInput(
                 f"{source.label}: row {number} {problem}. Rows of the format {row_format.value} need {needs}; mend or "
-                "remove the row, or set data.format or data.columns."
+                "remove the row, or set data.format or data.columns.",
+                "dataset_column_error",
             )
         yield number, renamed(row, mapping)
 
@@ -110,7 +112,10 @@ def find_local(path: str, field: str) -> Path | None:
         if local.is_file() or local.is_dir():
             return local
     if path.startswith(("/", ".", "~")) or local.suffix.lower() in FILE_FORMATS:
-        raise BadInput(f"{path}: there is no such file. Give {field} the path of a file, or the id of a hub data set.")
+        raise BadInput(
+            f"{path}: there is no such file. Give {field} the path of a file, or the id of a hub data set.",
+            "hub_not_found_or_offline",
+        )
     return None
 
 
@@ -122,19 +127,27 @@ def find_builder(path: Path) -> str:
     """
     builder = FILE_FORMATS.get(path.suffix.lower())
     if builder is None:
-        raise BadInput(f"{path}: files of this kind are not read. Give one ending in {', '.join(FILE_FORMATS)}.")
+        raise BadInput(
+            f"{path}: files of this kind are not read. Give one ending in {', '.join(FILE_FORMATS)}.",
+            "dataset_column_error",
+        )
     return builder
 
 
 @contextlib.contextmanager
 def told_plainly(path: Path) -> Iterator[None]:
-    """Turns what reading a file raises into BadInput."""
+    """Turns what reading a file raises into BadInput; a full disk, which is found as copies are written, stays one."""
     try:
         yield
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise BadInput(f"{path}: cannot be read ({error.strerror or error}).") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
+        raise BadInput(
+            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.",
+            "dataset_column_error",
+        ) from None
 
 
 def text_rows(path: Path, longest: int = MAX_ROW_CHARACTERS) -> Iterator[Row]:
@@ -148,14 +161,20 @@ def text_rows(path: Path, longest: int = MAX_ROW_CHARACTERS) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         beginning = _beginning(file)
         if "\0" in beginning:
-            raise BadInput(f"{path}: is not text, it holds zero bytes. Give a text file in UTF-8, or a .parquet file.")
+            raise BadInput(
+                f"{path}: is not text, it holds zero bytes. Give a text file in UTF-8, or a .parquet file.",
+                "dataset_column_error",
+            )
         if FILE_FORMATS[path.suffix.lower()] == "csv":
             yield from _csv_rows(path, file, longest)
             return
         items = _list_items(path, file, longest) if beginning.startswith("[") else _lines(path, file, longest)
         for number, row in enumerate(items, 1):
             if not isinstance(row, dict):
-                raise BadInput(f"{path}: row {number} is not an object with named fields but {type(row).__name__}.")
+                raise BadInput(
+                    f"{path}: row {number} is not an object with named fields but {type(row).__name__}.",
+                    "dataset_column_error",
+                )
             yield row
 
 
@@ -178,7 +197,10 @@ def _physical_lines(path: Path, file: TextIO, longest: int) -> Iterator[str]:
     """Lines with their ends; without a limit the first line of a file of another kind could be all of it."""
     for number, line in enumerate(iter(lambda: file.readline(longest), ""), 1):
         if len(line) == longest and line[-1] not in "\r\n":
-            raise BadInput(f"{path}: line {number} is longer than {longest:,} characters. Give one row a line.")
+            raise BadInput(
+                f"{path}: line {number} is longer than {longest:,} characters. Give one row a line.",
+                "dataset_column_error",
+            )
         yield line
 
 
@@ -187,7 +209,8 @@ def _object(path: Path, number: int, line: str) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadInput(
-            f"{path}: line {number} is not valid JSON ({error}). Give one object a line, or one list of objects."
+            f"{path}: line {number} is not valid JSON ({error}). Give one object a line, or one list of objects.",
+            "dataset_column_error",
         ) from None
 
 
@@ -195,7 +218,7 @@ def _list_items(path: Path, file: TextIO, longest: int) -> Iterator[Any]:
     try:
         yield from list_items(file, longest)
     except (NotAList, RecursionError) as error:
-        raise BadInput(f"{path}: is not valid JSON ({error}).") from None
+        raise BadInput(f"{path}: is not valid JSON ({error}).", "dataset_column_error") from None
 
 
 def _csv_rows(path: Path, file: TextIO, longest: int) -> Iterator[Row]:
@@ -209,11 +232,12 @@ def _csv_rows(path: Path, file: TextIO, longest: int) -> Iterator[Row]:
             if len(values) > len(columns):
                 raise BadInput(
                     f"{path}: row {number} has {len(values)} values for {len(columns)} columns. Put values that hold "
-                    "the separator in quotes."
+                    "the separator in quotes.",
+                    "dataset_column_error",
                 )
             yield dict(zip(columns, values, strict=False))
     except csv.Error as error:
-        raise BadInput(f"{path}: line {reader.line_num} is not valid CSV ({error}).") from None
+        raise BadInput(f"{path}: line {reader.line_num} is not valid CSV ({error}).", "dataset_column_error") from None
 
 
 def delimiter(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 
-from engine.errors import BadInput
+from engine.errors import BadInput, first_line, is_disk_full
 from engine.rows import find_builder, find_local, text_rows, told_plainly
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def open_source(path: str, *, field: str, name: str | None, split: str, cache: P
     else:
         source = _open_file(local, cache)
     if len(source) == 0:
-        raise BadInput(f"{source.label}: has no rows. Give {field} data with at least one row.")
+        raise BadInput(f"{source.label}: has no rows. Give {field} data with at least one row.", "dataset_too_small")
     return source
 
 
@@ -106,7 +106,7 @@ def _open_text(path: Path, cache: Path) -> Source:
     """
     first = next(text_rows(path), None)
     if first is None:
-        raise BadInput(f"{path}: is empty. Give a file with at least one row.")
+        raise BadInput(f"{path}: is empty. Give a file with at least one row.", "dataset_too_small")
     features = datasets.Features({"number": datasets.Value("int64"), "json": datasets.Value("large_string")})
     try:
         dataset = datasets.Dataset.from_generator(
@@ -155,12 +155,14 @@ def _hub_errors(path: str) -> Iterator[None]:
     except ConnectionError:
         raise BadInput(
             f"{path}: is no local file, and the hub cannot be reached or is switched off (HF_HUB_OFFLINE). Check the "
-            "path, or the network."
+            "path, or the network.",
+            "hub_not_found_or_offline",
         ) from None
-    except datasets.exceptions.DatasetNotFoundError:
+    except datasets.exceptions.DatasetNotFoundError as error:
         raise BadInput(
             f"{path}: is no local file and no data set on the hub that you may read. Check the path or the id; a "
-            "private one needs HF_TOKEN."
+            "private one needs HF_TOKEN.",
+            "hub_auth_gated" if "gated" in first_line(error) else "hub_not_found_or_offline",
         ) from None
 
 
@@ -182,5 +184,7 @@ def _library_errors(label: str) -> Iterator[None]:
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError, BadInput):
         raise
     except Exception as error:
+        if is_disk_full(error) or is_disk_full(error.__cause__):
+            raise
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise BadInput(f"{label}: cannot be read: {reason[0].rstrip('.')}.") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from engine.errors import BadInput
+from engine.errors import GATED, BadInput, cause_of_not_loaded
 from engine.hub import require_hub
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def load_tokenizer(config: RunConfig, *, prefer_cache: bool = False) -> PreTrain
         raise
     # Broken files surface as whatever the parser of that file raises, tokenizers' own as a bare Exception.
     except Exception as error:
-        raise BadInput(f"{path}: {_why_no_tokenizer(path, error)} ({field}).") from error
+        raise BadInput(
+            f"{path}: {_why_no_tokenizer(path, error)} ({field}).", cause_of_not_loaded(path, error)
+        ) from error
     if not tokenizer.is_fast:
         raise BadInput(
             f"{path}: has no fast tokenizer (tokenizer.json), without which answers cannot be told from prompts "
@@ -74,6 +76,8 @@ def _from_cache(path: str, revision: str | None, config: RunConfig) -> PreTraine
 def _why_no_tokenizer(path: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return "its tokenizer is Python code that comes with it; set model.trust_remote_code=true if you trust it"
+    if cause_of_not_loaded(path, error) == "hub_auth_gated":
+        return GATED
     if isinstance(error, OSError) and not Path(path).exists():
         return "is no local folder, and the hub cannot be reached or has no such model; check the path or the id"
     if "Couldn't instantiate the backend tokenizer" in str(error):

@@ -119,7 +119,10 @@ def _found(folder: Path, parent: Path | None, reporter: Reporter) -> Chosen | No
     if found is None and parent is not None:
         found = next(_readable(parent, reporter, own=False), None)
         if found is None:
-            raise BadInput(f"parent: {parent} holds no checkpoint that can be read; choose another run, or none.")
+            raise BadInput(
+                f"parent: {parent} holds no checkpoint that can be read; choose another run, or none.",
+                "resume_mismatch",
+            )
     if found is None and there:
         reporter.warn("none of this run's checkpoints can be read: it begins anew")
     return found
@@ -176,7 +179,8 @@ def _check_ranks(chosen: Chosen, strategy: str, reporter: Reporter) -> None:
     if state["needs_same_ranks"]:
         raise BadInput(
             f"{chosen.folder} was saved under {saved}, and the 8-bit optimizer's states under ZeRO fit no other;"
-            f" resume with those, not {strategy} on {ranks}."
+            f" resume with those, not {strategy} on {ranks}.",
+            "resume_mismatch",
         )
     if world()[0] == 0:
         reporter.warn(

@@ -96,6 +96,7 @@ KINDS: dict[str, dict[str, str]] = {
     "failed": {
         "phase": "one of PHASES", "error": "exception class", "message": "one line for people",
         "traceback": "full text, empty for bad input", "bad_input": "true when the user's input is the reason",
+        "cause": "id of the cause in the catalogue of diagnoses, where bad input is a known one; else null",
         **MEMORY,
     },
     "finished": {"outcome": "finished or stopped", "adapter": "folder of the result, relative to the run directory"},

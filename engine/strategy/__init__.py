@@ -34,12 +34,16 @@ def join_ranks(config: RunConfig) -> None:
     name = config.strategy.name
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if name in ONE_RANK and world_size > 1:
-        raise BadInput(f"strategy.name: {name.value} runs one rank, {world_size} were started; choose ddp.")
+        raise BadInput(
+            f"strategy.name: {name.value} runs one rank, {world_size} were started; choose ddp.",
+            "parallel_size_mismatch",
+        )
     wanted = (config.hardware.ranks_per_node or 0) * config.hardware.nodes
     if name not in ONE_RANK and wanted and wanted != world_size:
         raise BadInput(
             f"hardware.ranks_per_node: {wanted} ranks are wanted, {world_size} were started;"
-            " start as many (torchrun --nproc-per-node), or leave it empty."
+            " start as many (torchrun --nproc-per-node), or leave it empty.",
+            "parallel_size_mismatch",
         )
     _check_devices(config)
     offloads = config.strategy.offload_optimizer or config.strategy.offload_parameters
@@ -54,7 +58,8 @@ def _check_devices(config: RunConfig) -> None:
     if not use_cpu(config) and ranks > torch.cuda.device_count():
         raise BadInput(
             f"hardware.ranks_per_node: {ranks} ranks want a GPU each, and {torch.cuda.device_count()} are visible;"
-            " start as many as there are, or set hardware.device=cpu."
+            " start as many as there are, or set hardware.device=cpu.",
+            "parallel_size_mismatch",
         )
 
 

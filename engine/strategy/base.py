@@ -307,7 +307,10 @@ def sharding_units(root: Any) -> list[nn.Module]:
 def use_cpu(config: RunConfig) -> bool:
     """Whether the ranks compute on CPU: asked for, or no GPU is there."""
     if config.hardware.device is Device.CUDA and not torch.cuda.is_available():
-        raise BadInput("hardware.device: cuda was asked for, but torch sees no GPU; check the driver, or use cpu.")
+        raise BadInput(
+            "hardware.device: cuda was asked for, but torch sees no GPU; check the driver, or use cpu.",
+            "cuda_driver_mismatch",
+        )
     return config.hardware.device is Device.CPU or not torch.cuda.is_available()
 
 

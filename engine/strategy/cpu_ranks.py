@@ -29,7 +29,8 @@ def check_tested(strategy: str, library: str) -> None:
         tested = " or ".join(TESTED[library])
         raise BadInput(
             f"strategy.name: {strategy} on CPU ranks was tested with {library} {tested}, installed is {installed};"
-            " install one of those, or use ddp."
+            " install one of those, or use ddp.",
+            "version_incompatibility",
         )
 
 

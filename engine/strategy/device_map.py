@@ -56,7 +56,8 @@ def spread(model: Any, config: RunConfig, capacities: list[int], width: int) -> 
         if taken > room:
             raise BadInput(
                 f"strategy.name: GPU {gpu} of {len(capacities)} would hold {taken / 2**30:.1f} GiB of weights and has"
-                f" {room / 2**30:.1f}; use more GPUs, qlora, or fsdp2 with offload."
+                f" {room / 2**30:.1f}; use more GPUs, qlora, or fsdp2 with offload.",
+                "cuda_oom",
             )
     return places
 
