@@ -134,6 +134,10 @@ COMMANDS = (
         "diagnose", "diagnose", "say why a run died, or what any training log shows of it",
         argument("target", metavar="RUN|LOG|-", help="a run, a log of any program, or - for what is piped in"),
         JSON,
+        argument(
+            "--bundle", nargs="?", const="", metavar="FILE",
+            help="write it with logs, events and versions into an archive to attach to an issue, without secrets",
+        ),
     ),
     Command(
         "compare", "compare", "say what two runs have done otherwise, and what came of it",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qltui.cli import exits, output
 from qltui.runs.diagnosis.diagnosis import diagnose_log
 from qltui.runs.sanitise import clean
+from qltui.words import size
 
 if TYPE_CHECKING:
     import argparse
@@ -20,11 +21,15 @@ FIXES_SHOWN = 4
 
 def run_diagnose(arguments: argparse.Namespace) -> int:
     """Print the diagnosis; 0 if nothing is wrong, 1 if something is."""
+    if arguments.bundle is not None and arguments.target == "-":
+        raise exits.Refused("--bundle takes a run or a log file: what is piped in is gone once it is read.")
     found = _diagnose(arguments.target)
     if arguments.json:
         output.print_json(found.as_json())
     else:
         print("\n".join(_lines(found)))
+    if arguments.bundle is not None:
+        _bundle(arguments, found)
     return exits.FINE if found.cause == "none" else exits.NO
 
 
@@ -48,6 +53,28 @@ def _of_run(target: str) -> Diagnosis:
         return diagnose_run(find_run(target))
     except NotEnded as error:
         raise exits.Refused(str(error)) from None
+
+
+def _bundle(arguments: argparse.Namespace, found: Diagnosis) -> None:
+    """Write the archive and say what is in it: on the error stream where a program reads the other."""
+    from pathlib import Path
+
+    from qltui.cli.selecting import find_run
+    from qltui.runs.bundle import bundle_log, bundle_run
+
+    file = Path(arguments.bundle) if arguments.bundle else None
+    try:
+        if os.path.isfile(arguments.target):
+            written = bundle_log(Path(arguments.target), found, file)
+        else:
+            written = bundle_run(find_run(arguments.target), found, file)
+    except OSError as error:
+        where = arguments.bundle or error.filename
+        raise exits.Refused(f"The report can't be written to {where}: {error.strerror}.") from None
+    stream = sys.stderr if arguments.json else sys.stdout
+    lines = [f"  {size(count):>9}  {name}" for name, count in written.files]
+    told = f"Report written to {written.path}, masked {written.masked} times. In it, to be read before it is published:"
+    print("\n".join(["", told, *lines]), file=stream)
 
 
 def _lines(found: Diagnosis) -> list[str]:
