@@ -132,6 +132,8 @@ def _is_survived(one: Symptom, reports: list[int], told: list[_Told]) -> bool:
     if not after:
         return False
     reported = any(place > one.place for place in reports)
+    if one.is_mention and not reported and any(item.progress.loss is not None for item in after):
+        return True
     if any(item.progress.ended_well for item in after) and not reported and one.role is not Role.INTERRUPT:
         return True
     last_bar = next((item.progress.bar for item in reversed(before) if item.progress.bar), None)

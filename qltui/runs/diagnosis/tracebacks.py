@@ -90,8 +90,8 @@ class Raised:
 
     @property
     def calls(self) -> str:
-        """Files and functions, a call a line."""
-        return "\n".join(f"{frame.file} {frame.function}" for frame in self.frames)
+        """Files and functions, a call a line; with slashes, on Windows too."""
+        return "\n".join(f"{frame.file} {frame.function}".replace("\\", "/") for frame in self.frames)
 
     def chain(self) -> Iterator[Raised]:
         """Itself and what came before it, the newest first."""

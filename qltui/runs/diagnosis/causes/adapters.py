@@ -50,6 +50,31 @@ CAUSES = (
         ),
     ),
     Cause(
+        "empty_adapter",
+        "the adapter is empty",
+        says="The adapter's file holds no weights, or none that the model has a place for.",
+        fixes=(
+            Fix("save through the wrapper that shards: accelerator.get_state_dict(model), not model.state_dict()"),
+            Fix("versions that gather before they save", "pip install -U peft accelerate transformers"),
+        ),
+        signs=(
+            sign(
+                r"size mismatch for \S*(?:lora_|modules_to_save)\S*: copying a param with shape torch\.Size\(\[0\]\)",
+                says="The adapter was saved while ranks held pieces of it alone: its tensors in the file are empty.",
+            ),
+            sign(
+                r"(?:adapter|LoRA|lora).{0,120}(?:holds|has|contains|with) (?:no|0|zero) (?:tensors|weights"
+                r"|parameters|keys)"
+            ),
+            sign(
+                r"(?:adapter|lora).{0,60}(?:is empty|are empty|state dict is empty)",
+                r"[Ee]mpty adapter",
+                r"ADAPTER_TENSOR_COUNT=0",
+            ),
+            sign(r"no (?:adapter|LoRA|lora) (?:weights|tensors|parameters|keys) (?:were )?(?:found|saved|in)"),
+        ),
+    ),
+    Cause(
         "adapter_size_mismatch",
         "adapter or checkpoint of another shape",
         says="Weights of a checkpoint have other shapes than the model's: another rank, other modules, or "
@@ -69,33 +94,12 @@ CAUSES = (
                 r"You set `ignore_mismatched_sizes` to `False`",
             ),
             sign(
-                r"The size of tensor a \(\d+\) must match the size of tensor b \(\d+\)",
+                r"The size of tensor a \([1-9]\d*\) must match the size of tensor b \([1-9]\d*\)",
                 frames=r"peft/\S+ (?:merge\w*|_unload\w*|unload|load_adapter|get_delta_weight)\b",
             ),
             sign(r"[Ss]ize mismatch .{0,80}(?:adapter|lora_[AB])"),
             sign(r"(?:shape mismatch|ignore_mismatched_sizes).{0,300}(?:checkpoint|instantiated)", is_certain=False),
             sign(r"mismatched sizes? .{0,80}(?:adapter|lora)", is_certain=False),
-        ),
-    ),
-    Cause(
-        "empty_adapter",
-        "the adapter is empty",
-        says="The adapter's file holds no weights, or none that the model has a place for.",
-        fixes=(
-            Fix("save through the wrapper that shards: accelerator.get_state_dict(model), not model.state_dict()"),
-            Fix("versions that gather before they save", "pip install -U peft accelerate transformers"),
-        ),
-        signs=(
-            sign(
-                r"(?:adapter|LoRA|lora).{0,120}(?:holds|has|contains|with) (?:no|0|zero) (?:tensors|weights"
-                r"|parameters|keys)"
-            ),
-            sign(
-                r"(?:adapter|lora).{0,60}(?:is empty|are empty|state dict is empty)",
-                r"[Ee]mpty adapter",
-                r"ADAPTER_TENSOR_COUNT=0",
-            ),
-            sign(r"no (?:adapter|LoRA|lora) (?:weights|tensors|parameters|keys) (?:were )?(?:found|saved|in)"),
         ),
     ),
     Cause(

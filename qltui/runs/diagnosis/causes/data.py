@@ -38,16 +38,23 @@ CAUSES = (
                 r"[Cc]olumns? .{0,120}not (?:in|found in) (?:the )?(?:dataset|table)",
                 r"Column names?.{0,120}(?:don't|do not) (?:match|exist)",
                 r"Column '.*' doesn't exist",
+                r"Column \d+ named \S+ expected length \d+ but got length",
             ),
             sign(
                 r"IndexError: Invalid key: \S+ is out of bounds for size 0",
                 says="Every column of the data was dropped, as none is an argument of the model: rows are left empty.",
             ),
             sign(
+                r"JSON parse error",
+                r"ParserError: Error tokenizing data",
+                r"Failed to (?:read|load JSON from) file '.*' with error",
+                says=_UNREADABLE,
+            ),
+            sign(
                 r"No columns in the dataset match the model's forward method signature",
                 r"Couldn't cast",
                 r"CastError",
-                r"pyarrow\.lib\.Arrow(?:NotImplemented|Type)Error",
+                r"\bArrow(?:Invalid|NotImplementedError|TypeError|KeyError): ",
             ),
             sign(
                 r"KeyError: '(?:text|messages|prompt|completion|chosen|rejected|instruction|input|output"
@@ -83,13 +90,6 @@ CAUSES = (
                 r"Input .{0,40}is not valid\. Should be a string",
             ),
             sign(
-                r"JSON parse error",
-                r"ParserError: Error tokenizing data",
-                r"Failed to (?:read|load JSON from) file '.*' with error",
-                says=_UNREADABLE,
-            ),
-            sign(
-                r"ArrowInvalid",
                 r"JSONDecodeError",
                 r"UnicodeDecodeError",
                 frames=r"datasets/|pandas/|data\w*\.py |(?m: \w*(?:data|example|record|jsonl)\w*$)",

@@ -61,7 +61,7 @@ CAUSES = (
                 r"should either all have the same dtype",
             ),
             sign(
-                r"expected scalar type \w+ but found \w+",
+                r"expected scalar type [\w:]+ but found [\w:]+",
                 r"Found dtype \w+ but expected \w+",
                 r"expected both vectors to have same dtype",
                 r"source and destination dtypes match, got",
