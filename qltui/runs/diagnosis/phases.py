@@ -22,14 +22,16 @@ _AROUND = (
     (
         "eval",
         r"""_?evaluate\w* | \w*evaluation_(?:loop|step) | \w*_eval | eval_step | prediction_(?:step|loop)
-        | run_evaluation | validation_(?:step|loop) | validate | _run_sanity_check | compute_metrics""",
+        | run_evaluation | validation_(?:step|loop) | validate | _run_sanity_check | compute_metrics
+        | nested_(?:concat|gather|detach)""",
     ),
-    ("backward", r"backward | _engine_run_backward | run_backward | unpack_hook | recompute_fn"),
+    ("backward", r"backward | backward_step | _engine_run_backward | run_backward | unpack_hook | recompute_fn"),
     (
         "load",
         r"""\w*from_pretrained | _load_pretrained_model | load_checkpoint\w* | _load_from_checkpoint | load_state_dict
         | (?:_load|load)_(?:model|tokenizer|adapter|optimizer|rng|base)\w* | cached_files? | hf_hub_download
-        | snapshot_download | convert_and_load_state_dict\w* | load_pretrained\w* | load_from_json | load_state""",
+        | snapshot_download | convert_and_load_state_dict\w* | load_pretrained\w* | load_from_json | load_state
+        | set_peft_model_state_dict""",
     ),
     (
         "data",
@@ -46,14 +48,19 @@ _STEP = (
         "optimizer",
         r"_?optimizer_step | _take_model_step | clip_grad_norm_? | _init_group | _?unscale_\w* | _multi_tensor_\w+",
     ),
-    ("forward", r"forward | compute_loss | _call_impl | _wrapped_call_impl | training_step | forward_step | generate"),
+    (
+        "forward",
+        r"""forward | compute_loss | _call_impl | _wrapped_call_impl | training_step | train_step | _loss_step
+        | forward_(?:step|backward\w*) | generate""",
+    ),
 )
 """What follows each other in a step; the innermost counts, as optimizers may call back what computes the loss."""
 _STEP_FILES = r"(?:optim(?:izer)?s?/|deepspeed/runtime/)\S+[ ]step | \S*optimizer\.py[ ]step"
 _SETUP = r"""
     prepare\w* | _prepare_\w+ | fully_shard | initialize | _?setup\w* | init_process_group | _initialize_\w+
     | create_optimizer\w* | _configure_\w+ | __post_init__ | inject_adapter\w* | _create_and_replace | _auto_wrap
-    | _init_flat_param\w* | to | cuda | half | float | bfloat16 | dispatch_model"""
+    | _init_flat_param\w* | to | cuda | half | float | bfloat16 | convert | _apply
+    | _move_model_to_device | dispatch_model"""
 _SETUP_FILES = r"\S*(?:distributed\.py|fully_sharded_data_parallel\.py)[ ]__init__ | \S*TCPStore\S*"
 
 
