@@ -26,12 +26,14 @@ _FRAME = re.compile(
     r'\s*(?:[+|>] *)*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
     r"|\s*File (?P<file2>[^\s\"]+\.\w+):(?P<line2>\d+),? in (?P<function2>[\w.<>]+)"
     r"|(?P<file3>(?:/|~/|<ipython|[\w.]+/)\S*) in (?P<function3>[\w.<>]+)\("
-    r"|[│|]\s+(?P<file4>\S+\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
+    r"|[│|]\s+(?P<file4>(?:[A-Za-z]:\\[^:│]+|\S+)\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
 )
+_BOXED_PATH = re.compile(r"[│|] (?:/|~|[A-Za-z]:\\)")
 _HEADLESS = re.compile(r'\s+File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
 """A call that no header came before: the log was cut, or a program printed calls alone."""
 _EXCEPTION = re.compile(
-    r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?|socket\.\w+|\w+\.error)(?:: ?(?P<message>.*)|\s*$)"
+    r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?|socket\.\w+|\w+\.error)"
+    r"(?:: ?(?P<message>.*)|\s*$)"
 )
 _EXCEPTION_NAME = re.compile(
     r"(?:[Ee]rror|Exception|timeout|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
@@ -118,6 +120,8 @@ class _Writer:
         """What comes is raised from the newest, or while that was handled."""
         self.is_noticed_only = False
         self.in_box = False
+        self.boxed = ""
+        """A call that a box is too narrow for: the next line goes on with it."""
         self.is_headless = False
         self.kind = ""
         self.said = ""
@@ -151,6 +155,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
         writer.is_headless = True
     if writer.open:
         writer.lines += 1
+        text = _boxed(writer, text) if writer.in_box else text
         if found := _FRAME.match(text):
             writer.idle = 0
             _add_frame(writer, found)
@@ -174,7 +179,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
         assert writer.last is not None
         writer.last.more.append(text)
         writer.said = text or writer.said
-        yield line
+        yield line._replace(is_of_message=True)
         return
     writer.last = writer.last if not text and writer.last and not writer.last.more[5:] else None
     if text:
@@ -190,8 +195,20 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     yield line
 
 
+def _boxed(writer: _Writer, text: str) -> str:
+    """A line of a box, with what the line before began of a call."""
+    if writer.boxed:
+        text = writer.boxed + (" " if writer.boxed.endswith(" in") else "") + text.strip("│| ")
+    is_begun = not writer.boxed and _BOXED_PATH.match(text) and not _FRAME.match(text)
+    writer.boxed = text.rstrip("│| ") if is_begun else ""
+    return text
+
+
 def _begin(writer: _Writer, line: Line) -> None:
-    if writer.is_headless:
+    before = line.text.split(HEADER)[0]
+    if (
+        writer.is_headless or _lone(before.strip()) is not None
+    ):  # the latter in a message, as old DataLoaders pass it on
         writer.open, writer.is_headless = 0, False
     if writer.open and not writer.frames:
         writer.open += 1
@@ -199,7 +216,6 @@ def _begin(writer: _Writer, line: Line) -> None:
     if writer.open and writer.lines < PATIENCE and writer.frames and writer.header != line.number:
         writer.open += 1  # of another rank that writes here too
         return
-    before = line.text.split(HEADER)[0]
     writer.open, writer.header, writer.frames, writer.lines, writer.idle = 1, line.number, [], 0, 0
     writer.in_box = "─" in before or "--" in before[:4]
     writer.said_before = before.strip(" ─╭+|") or writer.said
