@@ -100,6 +100,8 @@ def order(one: Symptom, first_rank: int | None) -> tuple[float, bool, bool, int]
     is_noticed_only = one.top is not None and one.top.is_noticed_only
     is_other = first_rank is not None and one.rank is not None and one.rank != first_rank
     role = float(one.role)
+    if one.role is Role.INTERRUPT and one.sign is not None and one.sign.is_certain:
+        role = Role.PEER  # peers of who was interrupted complain afterwards, and those of who hung before
     if one.is_mention and one.sign is not None:
         role = Role.UNKNOWN + 0.5 if one.sign.is_certain else Role.WRAPPER + 0.5
     return role, is_noticed_only, is_other and one.role is not Role.ROOT, one.place

@@ -58,6 +58,8 @@ class Line(NamedTuple):
     """As its prefix told; None where it told none."""
     writer: str
     """What tells the writers of interleaved lines apart: rank, process or host, as far as prefixes tell."""
+    is_of_message: bool = False
+    """Whether it belongs, as far as can be seen, to the message of the exception before, which holds it as well."""
 
 
 class _Labels(NamedTuple):

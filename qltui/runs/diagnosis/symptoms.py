@@ -25,7 +25,8 @@ HINTS = (
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
     "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
     "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
-    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "already", "neither",
+    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "select device", "empty", "expects", "expected",
+    "loss scale", "PTX", "shared", "does", "already", "neither",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 SHAPES = 20_000
@@ -107,6 +108,8 @@ def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] 
     if found is None:
         return None
     cause, sign = found
+    if line.is_of_message and not sign.is_native and sign.role is Role.ROOT:
+        return None  # the exception tells it
     return Symptom(place, line.number, line.rank, line.writer, text, cause, sign, sign.role, None, None)
 
 
@@ -114,6 +117,7 @@ def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] |
     """The best sign in a text: of the most telling role, certain before likely, then in the order of causes."""
     best: tuple[tuple[int, bool, int], Cause | None, Sign] | None = None
     text = text[:8000]
+    joined = re.sub(r" *\n *", " ", text) if "\n" in text else ""  # as it was before something wrapped its lines
     for number, (cause, sign) in enumerate(_SIGNS):
         if not raised and not sign.alone:
             continue
@@ -122,7 +126,7 @@ def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] |
             continue
         if sign.frames is not None and not (raised and sign.frames.search(calls)):
             continue
-        if sign.pattern.search(text):
+        if sign.pattern.search(text) or (joined and sign.pattern.search(joined)):
             best = (rank, cause, sign)
     return None if best is None else (best[1], best[2])
 

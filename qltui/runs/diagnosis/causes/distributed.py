@@ -109,9 +109,7 @@ CAUSES = (
                 r"Gloo connectFullMesh failed",
             ),
             sign(
-                r"ncclSystemError",
-                r"unhandled system error",
-                r"ncclInternalError",
+                r"(?:ncclSystemError|unhandled system error|ncclInternalError)(?!.*(?:closed by remote|reset by) peer)",
                 r"Net(?:work)?/(?:IB|Socket) ?:.*(?:fail|error)",
                 r"socketStartConnect",
                 r"ibv_\w+ failed",

@@ -147,7 +147,7 @@ CAUSES = (
             sign(r"EOFError", frames=r"resolve_trust_remote_code"),
             sign(r"[Dd]ataset scripts are no longer supported"),
             sign(
-                r"requires .{0,40}packages? that were not found in your environment: .*",
+                r"requires .{0,40}packages? that were not found in your environment: (?!.*flash_attn).*",
                 alone=False,
                 says="The model's own code needs packages that are not installed.",
             ),

@@ -120,6 +120,13 @@ CAUSES = (
             ),
             sign(r"(?:^|: line \d+: *\d* |: tasks? [\d,-]+: )Killed(?:\s|$)", role=Role.DEATH, is_certain=False),
             sign(
+                r"Worker unexpectedly exits with a connection error code|ActorDiedError: The actor died unexpectedly",
+                role=Role.DEATH,
+                is_certain=False,
+                says="A worker of Ray died without a word, as it does when the kernel kills it because the host has no "
+                "memory left.",
+            ),
+            sign(
                 r"(?:BrokenProcessPool|One of the subprocesses has abruptly died during map operation)",
                 role=Role.DEATH,
                 is_certain=False,

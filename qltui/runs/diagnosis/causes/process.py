@@ -77,6 +77,7 @@ CAUSES = (
 
 WRAPPERS = (
     sign(r"ChildFailedError", r"torch\.distributed\.elastic\.multiprocessing\.errors", role=Role.WRAPPER),
+    sign(r"ExecuteUserScriptError|AlgorithmError", role=Role.WRAPPER),
     sign(r"subprocess\.CalledProcessError: Command .* returned non-zero exit status", role=Role.WRAPPER),
     sign(r"CalledProcessError", role=Role.WRAPPER),
     sign(r"Caught \w+(?:\.\w+)* in (?:DataLoader worker|replica|pin memory thread)", role=Role.WRAPPER),
@@ -89,6 +90,7 @@ WRAPPERS = (
         r"WorkerCrashedError",
         role=Role.WRAPPER,
     ),
+    sign(r"^(?:Base)?ExceptionGroup\b", role=Role.WRAPPER),
     sign(r"^SystemExit\b", r"typer\.Exit", r"click\.exceptions\.Exit", role=Role.WRAPPER),
     sign(r"DatasetGenerationError: An error occurred while generating the dataset", role=Role.WRAPPER),
     sign(r"DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly", role=Role.WRAPPER),
