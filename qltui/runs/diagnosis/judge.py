@@ -162,7 +162,7 @@ def _bad_end(told: list[_Told]) -> list[tuple[int, str]]:
         if not item.progress.is_bad:
             break
         bad.append(item)
-    is_nan = any(item.progress.loss != 0 for item in bad)
+    is_nan = any(item.progress.is_nan for item in bad)
     if not bad or (not is_nan and len(bad) < min(BAD_AT_END, len(losses))):
         return []
     return [(item.number, item.text) for item in reversed(bad)]

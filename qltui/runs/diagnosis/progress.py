@@ -45,11 +45,14 @@ class Progress(NamedTuple):
     @property
     def is_bad(self) -> bool:
         """A loss that is no number, or exactly zero while the gradient's norm is none or no number."""
-        if self.loss is None:
-            return False
-        if not math.isfinite(self.loss):
-            return True
-        return self.loss == 0 and (self.grad_norm is None or self.grad_norm == 0 or not math.isfinite(self.grad_norm))
+        return self.is_nan or (self.loss == 0 and not self.grad_norm)
+
+    @property
+    def is_nan(self) -> bool:
+        """The loss is no number, or zero, as which some print that, while the gradient's norm is no number."""
+        if self.loss is None or self.loss != 0:
+            return self.loss is not None and not math.isfinite(self.loss)
+        return self.grad_norm is not None and not math.isfinite(self.grad_norm)
 
 
 class Figures:
