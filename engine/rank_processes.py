@@ -85,6 +85,8 @@ class Watch:
         self._records: dict[int, dict[str, Any]] = {}
         self._first: int | None = None
         self._launcher_signal: str | None = None
+        self._asked = False
+        """Those that still run were told to end."""
 
     def wait(self) -> dict[int, int]:
         """Return code of each rank, negative for a signal. Without a failure there is no time limit."""
@@ -98,6 +100,7 @@ class Watch:
             if deadline is None and (self._first is not None or self._launcher_signal):
                 for rank in self._running:
                     rank.process.terminate()
+                self._asked = True
                 deadline = time.monotonic() + self._grace
             elif deadline is not None and time.monotonic() >= deadline:
                 for rank in self._running:
@@ -116,7 +119,7 @@ class Watch:
         for rank in ended:
             self._running.remove(rank)
             code = rank.process.returncode
-            self._records[rank.rank] = {"returncode": code, "time": time.time()}
+            self._records[rank.rank] = {"returncode": code, "time": time.time(), "asked_to_end": self._asked}
             if code != 0 and self._first is None:
                 self._first = rank.rank
         self._write()
@@ -128,6 +131,7 @@ class Watch:
                     "code": None if record["returncode"] < 0 else record["returncode"],
                     "signal": -record["returncode"] if record["returncode"] < 0 else None,
                     "time": record["time"],
+                    "asked_to_end": record["asked_to_end"],
                 }
                 for rank, record in sorted(self._records.items())
             },
