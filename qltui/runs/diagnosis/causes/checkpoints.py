@@ -101,14 +101,14 @@ CAUSES = (
                 frames=_SAVING,
             ),
             sign(
-                r"(?:PermissionError|Permission denied|Read-only file system|Errno 13\b|Errno 30\b)",
+                r"(?:PermissionError|Permission denied|Read-only file system|Errno (?:5|13|30|116)\b)",
                 frames=_SAVING,
             ),
             sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
             sign(
                 r"tmp-checkpoint-\d+.{0,80}(?:No such file|not found|does not exist)",
                 r"No such file or directory: '[^']*tmp-checkpoint",
-                r"(?:Directory not empty|File exists): '[^']*checkpoint-\d+",
+                r"(?:Directory not empty|File exists): '[^']*checkpoint-\w+",
                 r"Error while serializing: (?:IoError|I/O error)",
                 r"Provided path \(.*\) should be a directory, not a file",
             ),

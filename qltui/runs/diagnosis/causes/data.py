@@ -148,6 +148,7 @@ CAUSES = (
                 r'Instruction "\w+" corresponds to no data',
                 r"should be either positive and smaller than the number of samples",
                 r"the number of shards exceeds the number of samples",
+                r"Index -?\d+ out of range for dataset of size \d+",
             ),
             sign(
                 r"With n_samples=\d+.{0,80}the resulting train set will be empty",

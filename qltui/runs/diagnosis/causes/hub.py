@@ -68,7 +68,7 @@ CAUSES = (
                 r"is not a local folder and is not a valid model identifier",
                 r"We couldn't connect to",
                 r"couldn't find (?:them|it) in the cached files",
-                r"cannot find the requested files in the (?:disk|local) cache",
+                r"cannot find the requested files in the (?:disk|local|cache)",
             ),
             sign(
                 r"(?:does not appear to have a file named|Can't load (?:the )?(?:tokenizer|config\w*|model"
