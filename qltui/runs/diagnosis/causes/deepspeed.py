@@ -15,6 +15,9 @@ CAUSES = (
             sign(
                 r"Do not set `\w+` in the DeepSpeed config",
                 r"configured in the DeepSpeed config, but no|[Pp]lease configure .{0,40} in the DeepSpeed config",
+                r"cannot be set to `\w+` when `\w+` is set in the DeepSpeed config",
+                r"fp16 and bf16 modes cannot be simultaneously enabled",
+                r"the following accelerate config variables will be ignored",
                 r"You (?:cannot|must) create a `Dummy(?:Optim|Scheduler)`",
                 r"`train_micro_batch_size_per_gpu` (?:in|is).{0,40}deepspeed (?:config|plugin)",
                 says="DeepSpeed's file and the trainer's arguments do not belong together: a value is in both, or in "
@@ -84,6 +87,8 @@ CAUSES = (
                 r"No module named '(?:deepspeed\.ops\.\w+|(?:fused|cpu)_\w+|async_io)'",
                 r"version mismatch! DeepSpeed ops were compiled",
                 r"torch_extensions/\S+\.so: ",
+                r"detected CUDA version .{0,20}mismatches the version that was used to compile",
+                r"CUDA was not found on the system, please set the CUDA_HOME",
             ),
         ),
     ),

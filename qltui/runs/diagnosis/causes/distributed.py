@@ -41,10 +41,11 @@ CAUSES = (
                 alone=False,
             ),
             sign(
-                r"(?:Connection (?:closed by|reset by) (?:remote )?peer|Broken pipe"
+                r"(?<!Errno 104\] )(?:Connection (?:closed by|reset by) (?:remote )?peer|(?<!Errno 32\] )Broken pipe"
                 r"|Connection was likely closed|remote process exited or there was a network error"
                 r"|NCCL communicator was aborted|ncclRemoteError|Application timeout caused pair closure"
-                r"|Stop_waiting response|Read error \[)",
+                r"|Stop_waiting response|Read error \[|Failed to check the \"should dump\" flag"
+                r"|Error waiting on exit barrier|Connection was reset by peer)",
                 role=Role.PEER,
                 is_certain=False,
             ),
@@ -110,7 +111,7 @@ CAUSES = (
             ),
             sign(
                 r"(?:ncclSystemError|unhandled system error|ncclInternalError)(?!.*(?:closed by remote|reset by) peer)",
-                r"Net(?:work)?/(?:IB|Socket) ?:.*(?:fail|error)",
+                r"(?:Net(?:work)?|NET)/(?:IB|Socket|OFI) ?.*(?:fail|error)",
                 r"socketStartConnect",
                 r"ibv_\w+ failed",
                 r"ncclInvalidUsage.*(?:socket|net)",
@@ -166,6 +167,8 @@ CAUSES = (
                 r"invalid device ID",
                 r"Attempting to deserialize object on CUDA device \d+ but",
                 r"But your machine only has",
+                r"No slot '\d+' specified on host",
+                r"available GPUs .{0,20}less than .{0,30}GPUs|required GPUs exceeds",
                 says="A rank asked for a GPU that is not there: there are more ranks than GPUs that they may see.",
             ),
             sign(

@@ -63,6 +63,14 @@ CAUSES = (
                 r"doesn't support bf16",
                 r"Bfloat16 is only supported on GPUs with compute capability",
                 r"--tf32 requires Ampere",
+                r"[Dd]oes not support bfloat16|Type bf16 is not supported on your device",
+                r"CUBLAS_STATUS_NOT_SUPPORTED.{0,200}CUDA_R_16BF",
+            ),
+            sign(
+                r"your GPU has capability .{0,20}too (?:old|new)",
+                r"Feature .{0,40}requires \.target sm_",
+                r"not supported in this architecture",
+                r"requires A100",
             ),
             sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation", alone=False),
             sign(
@@ -100,6 +108,10 @@ CAUSES = (
                 r"system not yet initialized",
                 r"CUDA unknown error - this may be due to an incorrectly set up environment",
                 r"CUDA driver initialization failed",
+                r"API call is not supported in the installed CUDA driver",
+                r"Torch is not able to use GPU",
+                r"ProcessGroupNCCL is only supported with GPUs",
+                r"Distributed package doesn't have NCCL built in",
             ),
             sign(
                 r"Driver/library version mismatch",
@@ -147,6 +159,8 @@ CAUSES = (
                 r"flash_attn.{0,80}undefined symbol",
                 r"packages that were not found in your environment: [\w, ]*flash_attn",
                 r"you need flash_attn package version",
+                r"No module named '(?:rotary_emb|dropout_layer_norm|xentropy_cuda_lib|fused_dense_lib)'",
+                r"name '(?:_?flash_\w+|index_first_axis|unpad_input|pad_input)' is not defined",
             ),
             sign(r"does not support Flash ?Attention", r"(?:install|requires?|need) .{0,20}flash[_-]attn"),
             sign(
@@ -192,6 +206,9 @@ CAUSES = (
                 r"version `(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found",
                 r"numpy\.dtype size changed",
                 r"Numpy is not available",
+                r"was removed in the NumPy|numpy\.core\.multiarray failed to import",
+                r"[Cc][Uu]DNN version incompatibility",
+                r"compiled with different CUDA|require users to upgrade torch",
                 r"A module that was compiled using NumPy 1\.x cannot be run",
             ),
             sign(
@@ -199,7 +216,11 @@ CAUSES = (
                 r"Loading a dataset cached in a LocalFileSystem is not supported",
                 r"Pydantic(?:User|Import|Schema\w*)Error",
                 r"packages that were not found in your environment",
+                r"`?rope_scaling`? must be a dictionary with",
+                r"Tokenizer class \w+ does not exist or is not currently imported",
+                r"DistributionNotFound",
             ),
+            sign(r"'type' object is not subscriptable", alone=False, is_certain=False),
             sign(
                 r"^KeyError: '[\w.-]+'$",
                 frames=r"configuration_auto\.py \S+\Z",
@@ -230,8 +251,7 @@ CAUSES = (
             ),
             sign(
                 r"operator torchvision::nms does not exist",
-                r"Failed to import transformers\.",
-                r"RuntimeError: Failed to import",
+                r"Failed to import (?:transformers|trl|peft|diffusers)\.",
             ),
             sign(
                 r"(?:You passed a `PeftModel` instance together with a `peft_config`"

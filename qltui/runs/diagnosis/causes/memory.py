@@ -20,7 +20,12 @@ CAUSES = (
             sign(r"(?:CUDA|HIP|XPU|NPU|GPU|MPS backend|cuda runtime error \(2\)) ?(?:error)?:? ?out of memory"),
             sign(r"torch(?:\.cuda)?\.OutOfMemoryError"),
             sign(r"CUDA_ERROR_OUT_OF_MEMORY", r"cudaErrorMemoryAllocation", r"Cuda failure (?:2 )?'out of memory'"),
-            sign(r"ncclUnhandledCudaError.*out of memory"),
+            sign(r"ncclUnhandledCudaError.*out of memory", r"CUDA driver error: out of memory"),
+            sign(
+                r"NVML_SUCCESS == .{0,60}INTERNAL ASSERT FAILED .{0,80}CUDACachingAllocator",
+                is_certain=False,
+                says="torch's allocator wanted to tell that the GPU is full, and could not ask the driver for figures.",
+            ),
             sign(
                 r"CUBLAS_STATUS_ALLOC_FAILED when calling `?cublasCreate",
                 says="cuBLAS found no room for its workspace: the GPU's memory was as good as full.",
@@ -73,6 +78,7 @@ CAUSES = (
             sign(
                 r"Errno 12\] Cannot allocate memory",
                 r"Cannot allocate memory \((?:os error )?12\)",
+                r"WinError 1455",
                 r"ArrowMemoryError|re?m?alloc of size \d+ failed",
                 r"std::bad_alloc",
                 says="The host had no memory left for what was asked of it.",
@@ -92,6 +98,8 @@ CAUSES = (
                 r"OOMKilled",
                 r"reason: OOM",
                 r"[Ee]xceeded (?:job|step) memory limit",
+                r"using all available RAM|tried to allocate more memory than is available",
+                r"node was low on resource: memory",
                 r"TERM_MEMLIMIT|job killed: v?mem \S+ exceeded limit",
                 is_native=True,
                 says="The scheduler killed the job, which used more host memory than it had asked for.",
@@ -110,7 +118,7 @@ CAUSES = (
             ),
             sign(r"Signal 9 \(SIGKILL\) received by PID", role=Role.DEATH, is_certain=False),
             sign(
-                r"\(?exitcode\s*:? ?-9\b",
+                r"\(?exitcode\s*:? ?-9\b|terminated with code -9\b",
                 r"exits with return code = -9",
                 r"returned non-zero exit status 137",
                 r"exit(?:ed)?(?: with)?(?: exit)? (?:code|status):? 137",
@@ -187,6 +195,7 @@ CAUSES = (
                 r"StorageFull",
                 r"Disk quota exceeded",
                 r"Errno 122\b",
+                r"node was low on resource: ephemeral-storage",
             ),
             sign(r"write\(\): fd \d+ failed with Input/output error", is_certain=False),
             sign(r"PytorchStreamWriter failed writing file", r"inline_container\.cc:\d+\] \. unexpected pos"),

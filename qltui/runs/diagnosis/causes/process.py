@@ -14,7 +14,9 @@ CAUSES = (
             Fix("install torch and what is compiled for it (flash-attn, bitsandbytes, deepspeed) anew, together"),
         ),
         signs=(
-            sign(r"Fatal Python error: (?:Segmentation fault|Aborted)", is_native=True),
+            sign(
+                r"Fatal Python error: Segmentation fault", r"Windows fatal exception: access violation", is_native=True
+            ),
             sign(
                 r"\(SIGSEGV\)",
                 r"Segmentation fault",
@@ -23,7 +25,21 @@ CAUSES = (
                 r"killed by signal: Segmentation",
                 role=Role.DEATH,
             ),
-            sign(r"exitcode\s*:? ?-11\b", r"return code = -11\b", r"exit (?:code|status):? 139\b", role=Role.DEATH),
+            sign(
+                r"exitcode\s*:? ?-11\b",
+                r"(?:return|with) code (?:= )?-11\b",
+                r"exit (?:code|status):? (?:139|3221225477)\b",
+                role=Role.DEATH,
+            ),
+            sign(
+                r"double free or corruption",
+                r"(?:malloc|free|realloc|munmap_chunk)\(\): ",
+                r"corrupted size vs\. prev_size|stack smashing detected",
+                r"\(SIGILL\)|Illegal instruction|\(SIGFPE\)|Floating point exception \(core dumped\)",
+                r"(?:exitcode\s*:?|return code =) ?-[48]\b",
+                role=Role.DEATH,
+            ),
+            sign(r"Fatal Python error: Aborted", role=Role.PEER, is_certain=False),
             sign(r"Caught signal 11", r"exited on signal 11\b", role=Role.DEATH),
         ),
     ),
@@ -41,6 +57,7 @@ CAUSES = (
                 r"JOB \d+ ON \S+ CANCELLED",
                 r"STEP \d+\.\d+ ON \S+ CANCELLED AT",
                 r"DUE TO PREEMPTION",
+                r"DUE TO NODE FAILURE|srun: Force Terminated job",
                 r"job killed: walltime \S+ exceeded limit|TERM_RUNLIMIT",
                 role=Role.INTERRUPT,
                 says="The scheduler ended the job: its time was up, or somebody cancelled it.",
@@ -57,7 +74,8 @@ CAUSES = (
                 role=Role.INTERRUPT,
             ),
             sign(
-                r"^KeyboardInterrupt\b",
+                r"^KeyboardInterrupt\b|Detected KeyboardInterrupt",
+                r"Control-C detected|W&B process to finish\.{3} \(failed 255\)",
                 r"(?:^|\s)\^C",
                 r"Signal 2 \(SIGINT\)",
                 r"exitcode\s*:? ?-2\b",
@@ -90,6 +108,12 @@ WRAPPERS = (
         r"WorkerCrashedError",
         role=Role.WRAPPER,
     ),
+    sign(
+        r"^(?:ConnectionResetError|BrokenPipeError|EOFError)\b",
+        frames=r"multiprocessing/|multiprocess/|utils/data",
+        role=Role.WRAPPER,
+    ),
+    sign(r"Child process with PID \d+ terminated with code [1-9]", role=Role.WRAPPER),
     sign(r"^(?:Base)?ExceptionGroup\b", role=Role.WRAPPER),
     sign(r"^SystemExit\b", r"typer\.Exit", r"click\.exceptions\.Exit", role=Role.WRAPPER),
     sign(r"DatasetGenerationError: An error occurred while generating the dataset", role=Role.WRAPPER),
