@@ -52,6 +52,8 @@ class Snapshot(NamedTuple):
     """Seconds of a step by phase (data, forward, backward, optimizer, other), mean of the newest; what is known."""
     sample_age: float | None = None
     """Seconds since the newest sample was taken; None if there is none."""
+    logs: list[Path] | None = None
+    """Of a run of another program: its logs, which may tell how it ended."""
 
 
 class Follower:

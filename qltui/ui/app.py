@@ -185,8 +185,13 @@ def run_app() -> None:
 
 
 def watch(run_path: Path, readonly: bool = False) -> None:
-    """Show the monitor of one run until it is left; with ``readonly`` it cannot ask anything of the run."""
-    from qltui.ui.screens.monitor import Monitor
+    """Show one run until it is left: why it died if it did, else its monitor.
+
+    With ``readonly`` nothing can be asked of the run.
+    """
+    from engine.events import RunDirectory
+    from qltui.runs import status
+    from qltui.ui.screens.post_mortem import first_look
 
     terminal.prepare()
-    QltuiApp(lambda: Monitor(run_path, readonly=readonly)).run()
+    QltuiApp(lambda: first_look(run_path, status.read(RunDirectory(run_path)), readonly)).run()

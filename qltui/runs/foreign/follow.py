@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qltui.runs.follow import LOG_LINES, POLL_SECONDS, Snapshot
@@ -15,8 +16,6 @@ from qltui.runs.telemetry import Sampler
 from qltui.words import duration
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qltui.runs.foreign.files import Figures
     from qltui.runs.state import Point
 
@@ -69,6 +68,7 @@ class ForeignFollower:
             caught_up=caught_up,
             telemetry=self._telemetry,
             sample_age=time.time() - self._sample["wall"] if self._sample else None,
+            logs=[Path(file.path) for file in self._files if isinstance(file, PrintedLog)],
         )
 
     def _read(self) -> bool:

@@ -26,6 +26,7 @@ from qltui.ui import bandwidth, words
 from qltui.ui.screens.run_actions import ACTIONS, RunActions
 from qltui.ui.widgets.audit_line import WIDE, audit_line, audits_in_full
 from qltui.ui.widgets.chart_grid import Charts
+from qltui.ui.widgets.diagnosis_line import DiagnosisLine
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.gpu_rows import GpuRows
 from qltui.ui.widgets.health_line import HealthLine, in_full
@@ -77,6 +78,7 @@ class Monitor(RunActions):
     CSS_PATH = "monitor.tcss"
     BINDINGS = [
         Binding("m", "rest", "more", id="monitor.rest", tooltip="Log and phases in place of charts and GPUs, or back"),
+        Binding("d", "why", "why", id="monitor.why", tooltip="Why it ended: cause, evidence and fixes"),
         *ACTIONS,
         Binding("h", "condition", "health", id="monitor.health", show=False, tooltip="All that is known of its health"),
         Binding("p", "pause_log", "pause log", id="monitor.pause-log", show=False,
@@ -131,6 +133,7 @@ class Monitor(RunActions):
             yield LogPanel(id="log")
         yield Line(id="warning", markup=False)
         yield HealthLine(id="health")
+        yield DiagnosisLine(id="diagnosis")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -232,6 +235,8 @@ class Monitor(RunActions):
         self.query_one("#plan", Line).update(peak_text(reading.peak, snapshot.plan, self.size.width))
         self.query_one(Result).show(status, snapshot.elapsed_seconds)
         self.query_one(HealthLine).show(reading.verdicts)
+        if snapshot.caught_up:
+            self.query_one(DiagnosisLine).look(self.run_path, status, snapshot.logs)
         self._warn(snapshot.warnings[-1] if snapshot.warnings else "", len(snapshot.warnings))
         self.set_class(status["step"] > 0 or not self.is_live, "-begun")
         self.set_class(not self.is_live, "-ended")
@@ -279,9 +284,13 @@ class Monitor(RunActions):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The rest has a key where there is no room for it."""
+        """The rest has a key where there is no room for it, the end where there is something to tell of it."""
         if action == "rest":
             return self.has_class("-short")
+        if action == "why":
+            line = self.query(DiagnosisLine)
+            has_told = bool(line) and line.first().display
+            return has_told or (self.is_ours and self.status is not None and self.status["state"] == "stopped")
         return super().check_action(action, parameters)
 
     def on_resize(self) -> None:
@@ -291,6 +300,19 @@ class Monitor(RunActions):
     def action_rest(self) -> None:
         """Show what there was no room for, or go back."""
         self.toggle_class("-rest")
+
+    def action_why(self) -> None:
+        """Show why it ended: on the screen this was opened from, if it was."""
+        from qltui.runs.post_mortem import of_logs
+        from qltui.ui.screens.post_mortem import PostMortem
+
+        stack = self.app.screen_stack
+        if len(stack) > 1 and isinstance(stack[-2], PostMortem) and stack[-2].run_path == self.run_path:
+            self.app.pop_screen()
+            return
+        logs = self._reading.snapshot.logs if self._reading else None
+        read = None if logs is None else partial(of_logs, self.run_path, logs)
+        self.app.push_screen(PostMortem(self.run_path, self.readonly, read))
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel."""

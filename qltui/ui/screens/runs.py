@@ -43,11 +43,11 @@ BESIDE = 110
 
 
 class Runs(RunsActions):
-    """A list that is filtered, sorted and marked; Enter opens the monitor of a run."""
+    """A list that is filtered, sorted and marked; Enter opens the monitor of a run, or why it died."""
 
     CSS_PATH = "runs.tcss"
     BINDINGS = [
-        Binding("enter", "watch", "watch", id="runs.watch", tooltip="Open the monitor of this run"),
+        Binding("enter", "watch", "watch", id="runs.watch", tooltip="Open the monitor of this run, or why it died"),
         Binding("space", "mark", "mark", id="runs.mark", tooltip="Mark this run, or take its mark away"),
         Binding("l", "overlay", "overlay", id="runs.overlay", tooltip="Curves of the marked runs in one chart"),
         Binding("slash", "filter", "filter", id="runs.filter", key_display="/", tooltip="Only runs that words fit"),

@@ -93,11 +93,11 @@ class RunsActions(Page):
     # One run
 
     def action_watch(self) -> None:
-        """Open the monitor."""
-        from qltui.ui.screens.monitor import Monitor
+        """Open the monitor, or why it died."""
+        from qltui.ui.screens.post_mortem import first_look
 
-        if self._chosen_path:
-            self.app.push_screen(Monitor(self._chosen_path))
+        if self.chosen is not None and self._chosen_path:
+            self.app.push_screen(first_look(self._chosen_path, self.chosen))
 
     def action_stop(self) -> None:
         """Ask whether the run is to stop, and if so ask the run."""
