@@ -114,9 +114,7 @@ def restore(session: Session, chosen: Chosen | None) -> bool:
     state, trained = chosen.state, read_trained_state(chosen.folder)
     _check_same_parameters(session, chosen, trained)
     session.strategy.load_trained_state(trained)
-    session.schedule.load_state_dict(state["schedule"])
-    for group, rate in zip(session.strategy.optimizer.param_groups, session.schedule.get_last_lr(), strict=True):
-        group["lr"] = rate
+    _restore_schedule(session, state["schedule"])
     session.strategy.load_scaler_state(state["scaler"])
     session.reporter.step, session.updates, session.sample_row = state["step"], state["updates"], state["sample_row"]
     if world()[0] == 0:
@@ -132,6 +130,17 @@ def restore(session: Session, chosen: Chosen | None) -> bool:
     else:
         set_seed(session.config.training.seed + world()[0] + state["step"])
     return True
+
+
+def _restore_schedule(session: Session, saved: Mapping[str, Any]) -> None:
+    """Go on at the saved step of the schedule that the configuration asks for: a new run may have another rate."""
+    schedule = session.schedule
+    highest = list(schedule.base_lrs)
+    schedule.load_state_dict(saved)
+    rates = [rate * shape(schedule.last_epoch) for rate, shape in zip(highest, schedule.lr_lambdas, strict=True)]
+    schedule.load_state_dict({**schedule.state_dict(), "base_lrs": highest, "_last_lr": rates})
+    for group, rate in zip(session.strategy.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def _check_same_parameters(session: Session, chosen: Chosen, trained: Mapping[str, Any]) -> None:

@@ -129,6 +129,7 @@ COMMANDS = (
         RUN,
         QUEUE,
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
+        argument("--apply", metavar="N", type=int, help="with fix N of qltui diagnose RUN"),
     ),
     Command(
         "diagnose", "diagnose", "say why a run died, or what any training log shows of it",

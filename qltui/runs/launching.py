@@ -196,12 +196,22 @@ def _begin_attempt(run: RunDirectory, current: dict[str, Any], queue: bool) -> N
     place = leases.read_place(run) or (queueing.last_place(config, live, None) if queue else None)
     leased, waiting = _turn(config, live, place)
     leases.write_place(run, place if waiting else None)
+    write_begun(run, current, _start_of(leased, waiting))
+
+
+def write_begun(run: RunDirectory, current: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+    """Write and return the status of a run that has ended as ``current`` says and whose next attempt begins.
+
+    ``start``: ``state``, ``gpus`` and ``waiting_for`` of the attempt.
+    """
     last = run.last_attempt()
     attempt = last.number + 1 if last else 1
     begun = RunState({**current, "supervisor": None, "attempt": attempt})
     kept = {key: current[key] for key in ("exact_match", "sample", "total_steps")}
     run.request_json.unlink(missing_ok=True)  # what it asks was asked of an attempt that is over
-    write_json(run.status_json, {**begun.status(), **kept, **_start_of(leased, waiting), "updated": time.time()})
+    written = {**begun.status(), **kept, **start, "updated": time.time()}
+    write_json(run.status_json, written)
+    return written
 
 
 def _is_orphan(run: RunDirectory, current: dict[str, Any]) -> bool:

@@ -98,6 +98,10 @@ _RANK = {
     "memory_peak": _is_count_or_none, "memory_by_phase": _all(_MEMORY), "gpus": _each(_MEMORY),
 }  # fmt: skip
 _WAITING_FOR = dict.fromkeys(("id", "name", "reason"), lambda value: isinstance(value, str))
+_RECOVERY = {
+    "attempt": _is_count, "cause": lambda value: isinstance(value, str), "fix": lambda value: isinstance(value, str),
+    "step": _is_count, "by_itself": lambda value: isinstance(value, bool), "run": _is_text, "into": _is_text,
+}  # fmt: skip
 _FAILURE = {"rank": _is_count_or_none, "phase": _is_text, "error": _is_text, "message": _is_text}
 STATUS: dict[str, Fits] = {
     "id": _is_text, "name": _is_text, "run_dir": _is_text, "method": _is_text, "strategy": _is_text, "model": _is_text,
@@ -110,6 +114,7 @@ STATUS: dict[str, Fits] = {
     "failure": lambda value: value is None or _object(_FAILURE, tuple(_FAILURE))(value),
     "waiting_for": lambda value: value is None or _object(_WAITING_FOR, tuple(_WAITING_FOR))(value),
     "exit_code": _is_count_or_none, "updated": _is_finite,
+    "recoveries": _each(_object(_RECOVERY, ("attempt", "cause", "fix", "step", "by_itself"))),
 }  # fmt: skip
 """Fields of ``status.json``; those of newer versions are let through."""
 LAUNCH: dict[str, Fits] = {

@@ -34,7 +34,7 @@ MEMORY = ("memory_allocated", "memory_reserved", "memory_peak")
 
 IDENTITY: dict[str, Any] = {
     "id": None, "name": None, "run_dir": None, "method": None, "strategy": None, "model": None, "data": None,
-    "created": None, "supervisor": None, "gpus": [],
+    "created": None, "supervisor": None, "gpus": [], "recoveries": [],
 }  # fmt: skip
 """Fields of a status that no event changes; the launch writes them."""
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.config import ConfigError
 from engine.config.reading import read_file
@@ -27,7 +27,11 @@ from qltui.runs import status
 from qltui.runs.ending import conclude, is_stop, signal_name
 from qltui.runs.reduction import Reduction
 from qltui.runs.sanitise import clean
+from qltui.runs.state import LIVE
 from qltui.runs.telemetry import Sampler, out_of_memory_kills
+
+if TYPE_CHECKING:
+    from qltui.runs.diagnosis.diagnosis import Diagnosis
 
 POLL_SECONDS = 0.2
 STATUS_SECONDS = 0.5
@@ -63,7 +67,33 @@ def main(arguments: list[str] | None = None) -> int:
                 return int(status.read_written(run)["exit_code"])
             launcher_options += its_gpus
         ended = Supervisor(run).supervise(None if options.adopt else launcher_options)
+        while ended["state"] in LIVE:
+            ended = _next_attempt(run, ended, launcher_options)
+    if ended["state"] == "failed":
+        _start_changed(run, ended)
     return int(ended["exit_code"])
+
+
+def _next_attempt(run: RunDirectory, begun: dict[str, Any], launcher_options: list[str]) -> dict[str, Any]:
+    """Look after another attempt of a run that goes on by itself (``recovery.auto``); returns the final status."""
+    from qltui.runs import recovery  # here and below: most runs need none
+
+    its_gpus = ["--gpus", ",".join(begun["gpus"])] if begun["gpus"] and "--gpus" not in launcher_options else []
+    return recovery.wait(run, begun) or Supervisor(run).supervise([*launcher_options, *its_gpus])
+
+
+def _start_changed(run: RunDirectory, ended: dict[str, Any]) -> None:
+    """Launch a dead run with smaller batches in its place, where ``recovery.auto`` wants that."""
+    attempt = run.last_attempt()
+    written = read_json(attempt.diagnosis_json) if attempt else None
+    if written is None or written.get("cause") != "cuda_oom":
+        return
+    from qltui.runs import recovery
+    from qltui.runs.diagnosis.diagnosis import from_json
+
+    found = from_json(written)
+    if found is not None:
+        recovery.start_changed(run, ended, found)
 
 
 class Adopted:
@@ -110,7 +140,7 @@ class Supervisor:
     def supervise(self, launcher_options: list[str] | None) -> dict[str, Any]:
         """Launch, or None: adopt the launcher there is; look after the ranks until they have ended.
 
-        Returns the final status.
+        Returns the final status; that of the next attempt if the run goes on by itself.
         """
         self._write(self._state.status())
         launcher = Adopted(self.run) if launcher_options is None else self._launcher(launcher_options)
@@ -120,16 +150,31 @@ class Supervisor:
             self._look(launcher)
             time.sleep(POLL_SECONDS)
         self._wait_until_cleared()
+        self._next_sample = 0.0  # the last one tells whether the kernel ended a process
         self._look(launcher)
         self._reduction.read()
         self._keep()
         kills = out_of_memory_kills()
         out_of_memory = kills is not None and kills > (self._kills_before or 0)
         ended = self._conclude(launcher, out_of_memory)
+        if ended["state"] == "failed" and self._config_says("auto", 0):
+            return self._recover(ended, out_of_memory)
         self._write(ended)
         if ended["state"] == "failed":
             self._diagnose(ended, out_of_memory)
         return ended
+
+    def _recover(self, ended: dict[str, Any], out_of_memory: bool) -> dict[str, Any]:
+        """The status of the next attempt, so that nobody reads that this one failed; ``ended`` if there is none."""
+        from qltui.runs import recovery
+
+        found = self._diagnose(ended, out_of_memory)
+        begun = None
+        with contextlib.suppress(OSError):  # a full disk: it stays as it ended
+            begun = recovery.again(self.run, ended, found) if found else None
+        if begun is None:
+            self._write(ended)
+        return begun or ended
 
     def _launcher(self, options: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "engine.launch", str(self.run.path), *options]
@@ -188,16 +233,17 @@ class Supervisor:
             return
         if self._stop_seen is None:
             self._stop_seen = now
-        late = now - self._stop_seen > self._grace() and self._state.state != "saving"
+        late = now - self._stop_seen > self._config_says("stop_grace_seconds", 0) and self._state.state != "saving"
         if request.get("now") or late:
             self._terminated = True
             launcher.terminate()
 
-    def _grace(self) -> float:
+    def _config_says(self, name: str, unreadable: int) -> int:
+        """A value of the configuration's ``recovery``; ``unreadable`` where no rank can run anyway."""
         try:
-            return read_file(self.run.run_yaml).recovery.stop_grace_seconds
+            return int(getattr(read_file(self.run.run_yaml).recovery, name))
         except ConfigError:
-            return 0.0  # then no rank runs that could save
+            return unreadable
 
     def _wait_until_cleared(self) -> None:
         """Wait until nothing of the attempt runs: as long as the launcher or its guard lives, the run is claimed."""
@@ -223,14 +269,17 @@ class Supervisor:
             out_of_memory=out_of_memory,
         )
 
-    def _diagnose(self, ended: dict[str, Any], out_of_memory: bool) -> None:
+    def _diagnose(self, ended: dict[str, Any], out_of_memory: bool) -> Diagnosis | None:
         """Write down why it failed; if the disk is full, whoever asks finds out for himself."""
         from qltui.runs.diagnosis.own_runs import diagnose_end  # only here: most runs end well
 
         attempt = self.run.last_attempt()
-        if attempt is not None:
-            with contextlib.suppress(OSError):
-                write_json(attempt.diagnosis_json, diagnose_end(self.run, ended, out_of_memory).as_json())
+        if attempt is None:
+            return None
+        found = diagnose_end(self.run, ended, out_of_memory)
+        with contextlib.suppress(OSError):
+            write_json(attempt.diagnosis_json, found.as_json())
+        return found
 
     def _launcher_end(self, code: int | None) -> str:
         if code is None:

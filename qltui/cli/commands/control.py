@@ -13,6 +13,8 @@ from qltui.runs import launching, status
 if TYPE_CHECKING:
     import argparse
 
+    from engine.events import RunDirectory
+
 
 def run_stop(arguments: argparse.Namespace) -> int:
     """Ask a live run to save and stop, or to end at once."""
@@ -31,10 +33,13 @@ def run_stop(arguments: argparse.Namespace) -> int:
 
 
 def run_resume(arguments: argparse.Namespace) -> int:
-    """Start a new attempt of a run that is not running."""
+    """Start a new attempt of a run that is not running, or apply one of its diagnosis' fixes."""
     run = find_run(arguments.run)
     try:
-        launching.resume(run, queue=arguments.queue)
+        if arguments.apply is None:
+            launching.resume(run, queue=arguments.queue)
+        else:
+            run = _apply(run, arguments)
     except (launching.LaunchRefused, ConfigError) as error:
         raise exits.Refused(str(error)) from None
     print(run.id, flush=True)
@@ -44,3 +49,18 @@ def run_resume(arguments: argparse.Namespace) -> int:
 
         return wait(run, sys.stderr)
     return exits.FINE
+
+
+def _apply(run: RunDirectory, arguments: argparse.Namespace) -> RunDirectory:
+    """What goes on with a fix: the run itself or a new one; what of it begins anew is said on stderr."""
+    from qltui.runs import recovery  # only here: a plain resume does without
+
+    if arguments.queue:
+        raise exits.Refused("--queue goes with a plain resume, not with --apply.")
+    try:
+        started = recovery.apply(run, arguments.apply)
+    except recovery.CannotApply as error:
+        raise exits.Refused(str(error)) from None
+    if started.id != run.id:
+        print(f"A new run goes on for {run.id}. {recovery.told(started)}", file=sys.stderr)
+    return started

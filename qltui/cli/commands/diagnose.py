@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from engine.config.schema import as_text
 from qltui.cli import exits, output
 from qltui.runs.diagnosis.diagnosis import diagnose_log
 from qltui.runs.sanitise import clean
@@ -14,9 +15,10 @@ from qltui.words import size
 if TYPE_CHECKING:
     import argparse
 
+    from qltui.runs.diagnosis.causes.cause import Fix
     from qltui.runs.diagnosis.diagnosis import Diagnosis
 
-FIXES_SHOWN = 4
+FIXES_SHOWN = 8
 
 
 def run_diagnose(arguments: argparse.Namespace) -> int:
@@ -28,6 +30,8 @@ def run_diagnose(arguments: argparse.Namespace) -> int:
         output.print_json(found.as_json())
     else:
         print("\n".join(_lines(found)))
+        if arguments.target != "-" and not os.path.isfile(arguments.target) and any(fix.patch for fix in found.fixes):
+            print(f"\nChange it so and go on: qltui resume {arguments.target} --apply NUMBER")
     if arguments.bundle is not None:
         _bundle(arguments, found)
     return exits.FINE if found.cause == "none" else exits.NO
@@ -88,7 +92,11 @@ def _lines(found: Diagnosis) -> list[str]:
     if found.fixes:
         lines += ["", "What to do"]
         for number, fix in enumerate(found.fixes[:FIXES_SHOWN], 1):
-            how = f": {fix.command}" if fix.command else ""
-            sets = f" ({', '.join(f'{field}={value}' for field, value in fix.patch)})" if fix.patch else ""
-            lines.append(f"  {number}. {fix.title}{sets}{how}" + (f"  {fix.effect}" if fix.effect else ""))
+            lines += _fix_lines(number, fix)
     return lines
+
+
+def _fix_lines(number: int, fix: Fix) -> list[str]:
+    """A fix, how it is done, and what it changes."""
+    sets = "  ".join(f"{field}={as_text(value)}" for field, value in fix.patch)
+    return [f"  {number}. {fix.title}", *(f"     {clean(told)}" for told in (sets, fix.command, fix.effect) if told)]

@@ -81,10 +81,16 @@ def diagnose_run(run: RunDirectory) -> Diagnosis:
 
 
 def diagnose_end(run: RunDirectory, ended: dict[str, Any], out_of_memory: bool = False) -> Diagnosis:
-    """The diagnosis of an attempt whose final status is ``ended``.
+    """The diagnosis of an attempt whose final status is ``ended``, with fixes for this very run.
 
     ``out_of_memory``: whether the kernel ended a process for want of memory meanwhile.
     """
+    from qltui.runs.diagnosis.fixes import with_fixes  # only here: who reads a written one does without
+
+    return with_fixes(run, ended, _cause_of_end(run, ended, out_of_memory))
+
+
+def _cause_of_end(run: RunDirectory, ended: dict[str, Any], out_of_memory: bool) -> Diagnosis:
     attempt = run.last_attempt()
     where = os.path.relpath(run.status_json, run.path)
     if ended["state"] == "finished":

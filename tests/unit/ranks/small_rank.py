@@ -1,10 +1,13 @@
 """A rank without torch, for tests of the launcher and the supervisor: ``python -m small_rank RUN_DIR --attempt N``.
 
-What each rank does is in ``plan.txt`` of the run directory, a line a rank; the last line is for all further ranks:
+What each rank does is in ``plan.txt`` of the run directory, a line a rank; the last line is for all further ranks. What an
+attempt does otherwise is in ``plan-N.txt``:
 
 finish            ten steps, then a `finished` event and exit code 0
 exit CODE         leave with a code and a last word in the log, no event
 fail              a `failed` event of an exception, exit code 1
+out-of-memory     a `failed` event of a GPU without room, exit code 1
+die SIGNAL STEP   end itself by a signal (its name) after so many steps
 bad-input         a `failed` event about the user's input, exit code 3
 kill              SIGKILL itself in the middle of a save
 hang              one step, then wait for a request to stop: save slowly, say `stopped`, exit code 0
@@ -28,7 +31,8 @@ events = EventWriter(
     run.attempts_dir / str(attempt) / "events" / f"rank{rank}.jsonl",
     attempt=attempt, node=0, rank=rank, local_rank=int(os.environ["LOCAL_RANK"]),
 )  # fmt: skip
-lines = (run.path / "plan.txt").read_text().splitlines()
+plan = run.path / f"plan-{attempt}.txt"
+lines = (plan if plan.exists() else run.path / "plan.txt").read_text().splitlines()
 action, *arguments = lines[min(rank, len(lines) - 1)].split()
 
 
@@ -75,6 +79,21 @@ elif action == "fail":
     step(2)
     events.emit("failed", phase="backward", error="ValueError", message="it broke", traceback="...", bad_input=False)
     sys.exit(1)
+elif action == "out-of-memory":
+    message = (
+        "CUDA out of memory. Tried to allocate 6.00 GiB. GPU 0 has a total capacity of 23.52 GiB of which 1.02 GiB "
+    )
+    message += (
+        "is free. Including non-PyTorch memory, this process has 22.50 GiB memory in use. Of the allocated memory "
+    )
+    message += "21.00 GiB is allocated by PyTorch, and 300.00 MiB is reserved by PyTorch but unallocated."
+    text = f'Traceback (most recent call last):\n  File "loop.py", line 1, in step\ntorch.OutOfMemoryError: {message}\n'
+    events.emit("failed", phase="backward", error="OutOfMemoryError", message=message, traceback=text, bad_input=False)
+    sys.exit(1)
+elif action == "die":
+    for number in range(1, int(arguments[1]) + 1):
+        step(number)
+    os.kill(os.getpid(), getattr(signal, arguments[0]))
 elif action == "bad-input":
     message = "data.jsonl: row 3 has no field 'text'"
     events.emit("failed", phase="data", error="BadInput", message=message, traceback="", bad_input=True)
