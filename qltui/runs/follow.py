@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.events import RunDirectory, read_json
-from qltui.runs import status
+from qltui.runs import sense, status
 from qltui.runs.logs import LogLine, RunLogs
 from qltui.runs.reduction import Reduction, ranks_of
 from qltui.runs.state import LIVE, Point, RunState
@@ -102,7 +102,8 @@ class Follower:
     def _read_plan(self) -> dict[str, Any] | None:
         """It is written before the start and never changed."""
         if self._plan is None:
-            self._plan = read_json(self.run.plan_json)
+            told = read_json(self.run.plan_json)
+            self._plan = None if told is None else sense.fitting(told, sense.PLAN)
         return self._plan
 
     def _read_telemetry(self, caught_up: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.events import number, read_json
-from qltui.runs import status
+from qltui.runs import sense, status
 from qltui.runs.diagnosis.diagnosis import CERTAIN, GUESS, LIKELY, Diagnosis, diagnose_log
 from qltui.runs.diagnosis.own_runs import NotEnded, diagnose_run
 from qltui.runs.sanitise import clean
@@ -77,7 +77,7 @@ def of_run(run: RunDirectory) -> PostMortem:
         return PostMortem(current, run.path, None)
     attempt = run.last_attempt()
     row = next((row for row in current["ranks"] if row["rank"] == found.rank), None)
-    plan = read_json(run.plan_json)
+    plan = sense.fitting(read_json(run.plan_json) or {}, sense.PLAN)
     allocated = _whole(found.details.get("allocated")) or (row or {}).get("memory_allocated")
     log = attempt.log(found.rank or 0) if attempt else run.supervisor_log
     return PostMortem(

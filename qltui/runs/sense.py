@@ -127,6 +127,12 @@ EXITS: dict[str, Fits] = {
     "first": _is_count_or_none, "launcher_signal": _is_text,
 }  # fmt: skip
 """Fields of ``exits.json``."""
+PLAN: dict[str, Fits] = {
+    "memory": lambda value: value is None
+    or _object({"total_bytes": _is_count_or_none, "phases": _all(_all(_is_count))})(value),
+    "machine": _is_dict_or_none,
+}
+"""Fields of ``plan.json`` that are shown beside what was measured."""
 _GPU: dict[str, Fits] = {
     **dict.fromkeys(("uuid", "name", "pci_bus_id", "host", "error"), _is_text),
     **dict.fromkeys(

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from support.odd_runs import check, make, write
 from support.written_runs import WrittenRun
 
+from engine.events import write_json
 from qltui.runs import status
+from qltui.runs.follow import Follower
 from qltui.runs.reduction import CHUNK, Reduction
 
 
@@ -90,3 +92,9 @@ def test_a_look_at_endless_garbage_ends_in_time(run: WrittenRun, monkeypatch: py
     assert reduction.state.step == 5
     assert reduction.read()
     assert reduction.state.step == 6
+
+
+@pytest.mark.parametrize("memory", [True, 3, {"phases": True}, {"phases": {"load": {"weights": "much"}}}])
+def test_a_plan_that_makes_no_sense_is_left_out(run: WrittenRun, memory: object) -> None:
+    write_json(run.run.plan_json, {"schema_version": 1, "memory": memory})
+    assert Follower(run.run.path).poll().plan == {"schema_version": 1}
