@@ -108,6 +108,29 @@ RAISED = [
      "supported."),
     ("version_incompatibility", "pydantic.errors.PydanticUserError", "If you use `@root_validator` with pre=False "
      "(the default) you MUST specify `skip_on_failure=True`."),
+    # torch: ProcessGroupNCCL.cpp, distributed_c10d.py; NCCL over an older driver
+    ("cuda_driver_mismatch", "RuntimeError", "ProcessGroupNCCL is only supported with GPUs, no GPUs found!"),
+    ("cuda_driver_mismatch", "RuntimeError", "Distributed package doesn't have NCCL built in"),
+    ("cuda_driver_mismatch", "torch.distributed.DistBackendError", "NCCL error in: x.cpp:1, unhandled cuda error\n"
+     "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 'API call is not supported in "
+     "the installed CUDA driver'"),
+    # torch: amp/autocast_mode.py, aten/src/ATen/cuda/CUDABlas.cpp; xformers: ops/fmha/dispatch.py
+    ("cuda_arch_unsupported", "RuntimeError", "Current CUDA Device does not support bfloat16. Please switch dtype to "
+     "float16."),
+    ("cuda_arch_unsupported", "NotImplementedError", "No operator found for `memory_efficient_attention_forward` with "
+     "inputs:\nrequires device with capability > (8, 0) but your GPU has capability (7, 5) (too old)"),
+    # flash-attn's users
+    ("flash_attn_missing", "NameError", "name 'flash_attn_varlen_func' is not defined"),
+    ("flash_attn_missing", "ModuleNotFoundError", "No module named 'rotary_emb'"),
+    # transformers of before, of models and torch of after
+    ("version_incompatibility", "ValueError", "`rope_scaling` must be a dictionary with two fields, `type` and "
+     "`factor`, got {'factor': 8.0, 'rope_type': 'llama3'}"),
+    ("version_incompatibility", "ValueError", "Tokenizer class LLaMATokenizer does not exist or is not currently "
+     "imported."),
+    ("version_incompatibility", "ValueError", "Due to a serious vulnerability issue in `torch.load`, even with "
+     "`weights_only=True`, we now require users to upgrade torch to at least v2.6 in order to use the function."),
+    ("version_incompatibility", "RuntimeError", "cuDNN version incompatibility: PyTorch was compiled against (8, 7, 0) "
+     "but found runtime version (8, 5, 0)."),
 ]  # fmt: skip
 """(cause, exception, message)."""
 

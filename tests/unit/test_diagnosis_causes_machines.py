@@ -107,6 +107,20 @@ RAISED = [
      "signal: 1"),
     ("user_interrupt", "torch.distributed.elastic.multiprocessing.api.SignalException", "Process 1359 got signal: 15"),
     ("user_interrupt", "KeyboardInterrupt", ""),
+    # CPython on Windows; torch: c10/cuda/CUDACachingAllocator.cpp with a driver that tells no figures
+    ("host_oom_sigkill", "OSError", "[WinError 1455] The paging file is too small for this operation to complete."),
+    ("cuda_oom", "RuntimeError", "NVML_SUCCESS == r INTERNAL ASSERT FAILED at "
+     '"../c10/cuda/CUDACachingAllocator.cpp":838, please report a bug to PyTorch.'),
+    ("cuda_oom", "RuntimeError", "CUDA driver error: out of memory"),
+    # Ray: exceptions.py
+    ("host_oom_sigkill", "ray.exceptions.ActorDiedError", "The actor died unexpectedly before finishing this task.\n"
+     "\tclass_name: CriticModelRayActor\nThe actor is dead because its worker process has died. Worker exit type: "
+     "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file."),
+    # lightning: pytorch/utilities/exceptions.py, of an excerpt that lost the rest
+    ("unknown", "ValueError", "the last batch is odd"),
+    ("unknown", "triton.runtime.errors.OutOfResources", "out of resource: shared memory, Required: 147456, Hardware "
+     "limit: 101376. Reducing block sizes or `num_stages` may help."),
+    ("unknown", "RuntimeError", "CUDA error: an illegal memory access was encountered"),
 ]  # fmt: skip
 """(cause, exception, message)."""
 
@@ -187,6 +201,18 @@ PRINTED = [
     ("host_oom_sigkill", "mpirun noticed that process rank 1 with PID 0 on node node1 exited on signal 9 (Killed)."),
     # bitsandbytes: csrc/ops.cu
     ("cuda_oom", "Error out of memory at line 380 in file /mmfs1/bitsandbytes/csrc/pythonInterface.c"),
+    # lightning: fabric/strategies/launchers; pytorch/trainer/call.py
+    ("host_oom_sigkill", "[rank: 1] Child process with PID 2341 terminated with code -9. Forcefully terminating all "
+     "other processes to avoid zombies"),
+    ("user_interrupt", "Detected KeyboardInterrupt, attempting graceful shutdown ..."),
+    # Colab, Kaggle, kubelet
+    ("host_oom_sigkill", "Your session crashed after using all available RAM."),
+    ("host_oom_sigkill", "Your notebook tried to allocate more memory than is available. It has restarted."),
+    ("disk_full", "The node was low on resource: ephemeral-storage. Container main was using 100Gi"),
+    # glibc: malloc/malloc.c
+    ("sigsegv", "double free or corruption (!prev)"),
+    ("sigsegv", "free(): invalid pointer"),
+    ("sigsegv", "Illegal instruction (core dumped)"),
 ]  # fmt: skip
 """(cause, what is printed)."""
 

@@ -167,6 +167,24 @@ RAISED = [
      "131072000, 'shape': (0,), 'ds_shape': (32000, 4096)}"),
     ("zero3_weight_1d", "RuntimeError", "size mismatch, got input (2), mat (2x4096), vec (0)"),
     ("zero3_weight_1d", "AssertionError", "{'id': 0, 'status': <ZeroParamStatus.INFLIGHT: 3>, 'numel': 0}"),
+    # torch: csrc/distributed/c10d/reducer.cpp with a static graph; NCCL under an older torch
+    ("ddp_unused_params", "RuntimeError", "Your training graph has changed in this iteration, e.g., one parameter is "
+     "used in first iteration, but then got unused in the second iteration."),
+    ("nccl_timeout", "torch.distributed.DistBackendError", "NCCL error in: x.cpp:1275, internal error, NCCL version "
+     "2.14.3\nncclInternalError: Internal check failed.\nLast error:\nNet : Connection closed by remote peer u<50260>"),
+    # DeepSpeed: launcher/runner.py, runtime/config.py; Ray: util/placement_group of verl
+    ("parallel_size_mismatch", "ValueError", "No slot '4' specified on host 'localhost'"),
+    ("parallel_size_mismatch", "ValueError", "Total available GPUs 4 is less than total desired GPUs 8"),
+    ("deepspeed_config_mismatch", "AssertionError", "bfloat16 and fp16 modes cannot be simultaneously enabled"),
+    # torch: utils/cpp_extension.py
+    ("deepspeed_op_build", "subprocess.CalledProcessError", "Command '['ninja', '-v']' returned non-zero exit status "
+     "1."),
+    ("deepspeed_op_build", "RuntimeError", "\nThe detected CUDA version (11.5) mismatches the version that was used to "
+     "compile\nPyTorch (12.1). Please make sure to use the same CUDA versions."),
+    # torch under DeepSpeed's ZeRO-3
+    ("zero3_weight_1d", "RuntimeError", "mat2 must be a matrix, got 1-D tensor"),
+    ("zero3_weight_1d", "RuntimeError", "Function LinearFunctionForZeroStage3Backward returned an invalid gradient at "
+     "index 1 - got [4096, 4096] but expected shape compatible with [0]"),
 ]  # fmt: skip
 """(cause, exception, message)."""
 
@@ -186,6 +204,10 @@ IN_CALLS = [
      ("/x/torch/distributed/elastic/rendezvous/static_tcp_rendezvous.py", "next_rendezvous")),
     ("deepspeed_op_build", "OSError", "CUDA_HOME environment variable is not set. Please set it to your CUDA "
      "install root.", ("/x/torch/utils/cpp_extension.py", "_join_cuda_home")),
+    ("unknown", "ConnectionResetError", "[Errno 104] Connection reset by peer",
+     ("/usr/lib/python3.10/multiprocessing/connection.py", "_recv")),
+    ("deepspeed_op_build", "TypeError", "unsupported operand type(s) for +: 'NoneType' and 'str'",
+     ("/x/deepspeed/ops/op_builder/builder.py", "installed_cuda_version")),
 ]  # fmt: skip
 """(cause, exception, message, (file, function) of the newest call)."""
 

@@ -25,8 +25,9 @@ HINTS = (
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
     "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
     "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
-    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "select device", "empty", "expects", "expected",
-    "loss scale", "PTX", "shared", "does", "already", "neither",
+    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
+    "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did ", "already",
+    "neither", "double free", "corrupt", "llegal instr",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 SHAPES = 20_000

@@ -37,7 +37,7 @@ _EXCEPTION = re.compile(
 )
 _EXCEPTION_NAME = re.compile(
     r"(?:[Ee]rror|Exception|timeout|Interrupt|Exit|Iteration|Warning|Failure|Refused|Abort|Fault|Timeout|Killed|Group|Found|Missing"
-    r"|Violation|Mismatch|Traceback|Pool|Full|Empty)(?:\(\w+\))?$"
+    r"|Violation|Mismatch|Traceback|Pool|Full|Empty|Resources)(?:\(\w+\))?$"
 )
 _CLASS = re.compile(r"\.[A-Z]\w*$|[a-z\d][A-Z]\w*$")
 """Of a module, or of several words: what else an exception's name looks like."""

@@ -31,7 +31,8 @@ CAUSES = (
                 r"cannot resume",
                 r"[Cc]annot find checkpoint",
             ),
-            sign(r"Weights only load failed", r"serious vulnerability issue in `?torch\.load", r"UnpicklingError"),
+            sign(r"Weights only load failed", r"UnpicklingError"),
+            sign(r"serious vulnerability issue in `?torch\.load", frames=r"_load_(?:rng_state|optimizer\w*|scaler)"),
             sign(
                 r"Error while deserializing header",
                 r"PytorchStreamReader failed",

@@ -16,7 +16,7 @@ CAUSES = (
                 r"Do not set `\w+` in the DeepSpeed config",
                 r"configured in the DeepSpeed config, but no|[Pp]lease configure .{0,40} in the DeepSpeed config",
                 r"cannot be set to `\w+` when `\w+` is set in the DeepSpeed config",
-                r"fp16 and bf16 modes cannot be simultaneously enabled",
+                r"modes cannot be simultaneously enabled",
                 r"the following accelerate config variables will be ignored",
                 r"You (?:cannot|must) create a `Dummy(?:Optim|Scheduler)`",
                 r"`train_micro_batch_size_per_gpu` (?:in|is).{0,40}deepspeed (?:config|plugin)",
@@ -81,6 +81,10 @@ CAUSES = (
                 r"|cannot open shared object)",
             ),
             sign(r"CUDA_HOME environment variable is not set", frames=r"deepspeed|cpp_extension"),
+            sign(r"Error", frames=r"op_builder/builder\.py installed_cuda_version\Z"),
+            sign(
+                r"No such file or directory: '\S*(?:bin/nvcc|ninja)'", r"Command '\['ninja', '-v'\]'", is_certain=False
+            ),
             sign(
                 r"op_builder.{0,200}(?:Error|Exception)",
                 r"This op had been marked as incompatible",

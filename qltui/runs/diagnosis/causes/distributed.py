@@ -13,7 +13,10 @@ CAUSES = (
         fixes=(
             Fix("look at the log of the rank that is missing there, shortly before"),
             Fix("see what ranks wait for while it hangs", "py-spy dump --pid PID"),
-            Fix("have ranks say which exchange they are in", "export TORCH_NCCL_TRACE_BUFFER_SIZE=2000"),
+            Fix(
+                "have ranks write down which exchange they are in",
+                "export TORCH_NCCL_TRACE_BUFFER_SIZE=2000 TORCH_NCCL_DUMP_ON_TIMEOUT=1",
+            ),
             Fix("if GPUs cannot reach each other directly", "export NCCL_P2P_DISABLE=1"),
         ),
         signs=(
@@ -79,11 +82,12 @@ CAUSES = (
                 r"client socket cannot be initialized",
                 r"connect\(\) timed out\. Original timeout",
             ),
+            sign(r"RendezvousTimeoutError", r"RendezvousClosedError"),
             sign(
                 r"RendezvousConnectionError",
-                r"RendezvousTimeoutError",
-                r"RendezvousClosedError",
                 r"The connection to the C10d store has failed",
+                role=Role.PEER,
+                is_certain=False,
             ),
             sign(
                 r"Timed out after \d+ seconds waiting for clients",
@@ -237,6 +241,8 @@ CAUSES = (
             sign(
                 r"Expected to have finished reduction in the prior iteration",
                 r"parameters that were not used in producing (?:the )?loss",
+                r"did not receive grad for rank",
+                r"one parameter is used in first iteration, but then got unused",
             ),
         ),
     ),

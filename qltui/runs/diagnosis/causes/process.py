@@ -10,7 +10,7 @@ CAUSES = (
         "a crash in native code (segmentation fault)",
         says="A process crashed in native code. Python could not say where; most often a library does not fit another.",
         fixes=(
-            Fix("see where", "PYTHONFAULTHANDLER=1 and run it again: the stack is printed at the crash"),
+            Fix("run it again with this: the stack is printed at the crash", "export PYTHONFAULTHANDLER=1"),
             Fix("install torch and what is compiled for it (flash-attn, bitsandbytes, deepspeed) anew, together"),
         ),
         signs=(
