@@ -140,7 +140,7 @@ CAUSES = (
         "not write twice.",
         fixes=(
             Fix("model.save_pretrained(...), or safetensors.torch.save_model in place of save_file"),
-            Fix("save_safetensors=False for this checkpoint"),
+            Fix("before transformers 5 also save_safetensors=False"),
         ),
         signs=(
             sign(r"[Ss]ome tensors share memory", r"The weights trying to be saved contained shared tensors"),

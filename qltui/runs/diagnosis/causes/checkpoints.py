@@ -27,12 +27,21 @@ CAUSES = (
                 r"Can't find a valid checkpoint at",
                 r"No valid checkpoint found",
                 r"[Nn]o checkpoint found",
-                r"is only supported when using PyTorch FSDP",
-                r"cannot resume",
                 r"[Cc]annot find checkpoint",
+                says="Where the run was to be resumed from there is no checkpoint, or none that is complete.",
             ),
-            sign(r"Weights only load failed", r"UnpicklingError"),
-            sign(r"serious vulnerability issue in `?torch\.load", frames=r"_load_(?:rng_state|optimizer\w*|scaler)"),
+            sign(r"is only supported when using PyTorch FSDP", r"cannot resume"),
+            sign(
+                r"Weights only load failed",
+                says="torch since 2.6 loads plain tensors alone unless told otherwise, and a file of the checkpoint has "
+                "other objects in it: libraries older than torch want them, or newer ones wrote them.",
+            ),
+            sign(
+                r"serious vulnerability issue in `?torch\.load",
+                frames=r"_load_(?:rng_state|optimizer\w*|scaler)",
+                says="transformers reads a checkpoint's files of torch with torch 2.6 or newer alone.",
+            ),
+            sign(r"UnpicklingError"),
             sign(
                 r"Error while deserializing header",
                 r"PytorchStreamReader failed",
@@ -45,7 +54,12 @@ CAUSES = (
                 frames=r"_load_from_checkpoint|resume|_load_optimizer|_load_rng|load_checkpoint|load_adapter|load_from_json",
                 says="A file of the checkpoint is damaged or cut short: it was not written to its end.",
             ),
-            sign(r"(?:Missing|Unexpected) key\(s\) in state_dict", r"Error\(s\) in loading state_dict"),
+            sign(
+                r"(?:Missing|Unexpected) key\(s\) in state_dict",
+                r"Error\(s\) in loading state_dict",
+                says="The checkpoint and the model do not have the same parameters: another model, other adapters, or "
+                "one of them wrapped (peft, FSDP, DDP) and the other not.",
+            ),
             sign(
                 r"(?:FileNotFoundError|No such file or directory).{0,300}(?:trainer_state\.json|rng_state\w*\.pth"
                 r"|(?:optimizer|scheduler|scaler)\.(?:pt|bin))",

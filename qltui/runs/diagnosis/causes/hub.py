@@ -61,8 +61,12 @@ CAUSES = (
                 r"OfflineModeIsEnabled",
                 r"neither a local path nor in the hub's cache",
                 r"HF_HUB_OFFLINE forbids",
+            ),
+            sign(
                 r"HFValidationError",
                 r"Repo id must",
+                r"Incorrect path_or_model_id",
+                says="There is no such folder here, so the path was taken for a name on the hub, which it cannot be.",
             ),
             sign(
                 r"is not a local folder and is not a valid model identifier",
@@ -97,7 +101,6 @@ CAUSES = (
             sign(
                 r"Can't find '?[\w.]+'? (?:at|in) '",
                 r"Can't find weights for .{0,200}in the Hugging Face Hub",
-                r"Incorrect path_or_model_id",
                 r"(?:request|requested) model: .{0,120}(?:does not|not) exist",
                 r"modelscope\S*NotExistError",
                 r"Unable to load weights from pytorch checkpoint file",

@@ -123,7 +123,7 @@ CAUSES = (
         fixes=(
             Fix("as many classes as labels (model.num_labels); labels from 0"),
             Fix("resize the embeddings after tokens were added: model.resize_token_embeddings(len(tokenizer))"),
-            Fix("see where, on the CPU", "CUDA_VISIBLE_DEVICES= python ... (or CUDA_LAUNCH_BLOCKING=1)"),
+            Fix("see where: run it once so, or on the CPU", "CUDA_LAUNCH_BLOCKING=1 python SCRIPT"),
         ),
         signs=(
             sign(
