@@ -11,7 +11,7 @@ CAUSES = (
         says="The GPU had no room for what was asked of it.",
         fixes=(
             Fix("smaller batches, more of them accumulated", patch=(("training.micro_batch_size", 1),)),
-            Fix("keep fewer activations: checkpoint every layer", patch=(("training.gradient_checkpointing", True),)),
+            Fix("keep fewer activations: checkpoint every layer", patch=(("training.gradient_checkpointing", "all"),)),
             Fix("cut rows shorter (data.max_length)"),
             Fix("base weights in 4 bits", patch=(("method.name", "qlora"),)),
             Fix("see who else uses the GPU", "nvidia-smi"),
