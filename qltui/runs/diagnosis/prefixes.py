@@ -21,6 +21,7 @@ _PREFIX = re.compile(
     r"|\[\d+,(?:mpirank:)?(?P<mpi>\d+)(?:,[\w.-]+)?\]<std(?:err|out)>: ?"  # mpirun --tag-output, SageMaker
     r"|\([^()=]*\bpid=(?P<ray>\d+)(?:, ip=[\d.]+)?\) "  # Ray
     rf"|{_TIME} std(?:err|out) [FP] "  # containerd, as kubectl keeps it
+    r"|\[?\d\d:\d\d:\d\d[.,]\d{2,6}\]? "
     rf"|\[?{_TIME}\]?(?:\s+-\s+|:?[ \t]|:?$)"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?!\d{4})\S+ [\w./@-]+(?:\[\d+\])?: "  # syslog, journald
     r"|[\w.-]+[-_]\d+ +\| "  # docker compose

@@ -66,7 +66,7 @@ CAUSES = (
                 r"MissingCUDAException",
                 r"CUDA_HOME does not exist, unable to compile",
                 r"CUDAMismatchException",
-                r"Installed CUDA version .{0,60}does not match the version torch was compiled with",
+                r"Installed CUDA version .{0,60}does not match the version torch was compiled with(?!.*accepting)",
             ),
             sign(
                 r"Error building extension",
@@ -93,6 +93,7 @@ CAUSES = (
                 r"torch_extensions/\S+\.so: ",
                 r"detected CUDA version .{0,20}mismatches the version that was used to compile",
                 r"CUDA was not found on the system, please set the CUDA_HOME",
+                alone=False,
             ),
         ),
     ),

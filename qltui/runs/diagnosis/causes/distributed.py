@@ -22,7 +22,7 @@ CAUSES = (
         signs=(
             sign(r"Watchdog caught collective operation timeout", role=Role.PEER),
             sign(
-                r"watchdog got stuck for",
+                r"watchdog got stuck for|ProcessGroupNCCL watchdog hang",
                 r"heartbeat monitor(?:ing)? timed out",
                 r"Some NCCL operations have failed or timed out",
                 r"collective operation timeout",
@@ -177,16 +177,19 @@ CAUSES = (
             ),
             sign(
                 r"world[_ ]size.{0,60}(?:(?:is|must be) (?:not )?(?:divisible|equal|a multiple)|(?:!="
-                r"|doesn't match|does not match))"
+                r"|doesn't match|does not match))",
+                alone=False,
             ),
             sign(
                 r"(?:tensor|pipeline|context|sequence|expert"
                 r"|data)[-_ ](?:model[-_ ])?parallel.{0,80}(?:divisible|must (?:be|equal)|not equal"
-                r"|does not match|exceeds)"
+                r"|does not match|exceeds)",
+                alone=False,
             ),
             sign(
                 r"divisible by .{0,40}(?:tensor|pipeline|parallel|world|tp_size|num_?proc|ranks)",
                 r"(?:num_attention_|attention )heads.{0,60}divisible",
+                alone=False,
             ),
             sign(r"\d is not divisible by \d", frames=r"megatron|tensor_parallel|ensure_divisibility"),
             sign(

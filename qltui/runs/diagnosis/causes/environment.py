@@ -65,6 +65,7 @@ CAUSES = (
                 r"--tf32 requires Ampere",
                 r"[Dd]oes not support bfloat16|Type bf16 is not supported on your device",
                 r"CUBLAS_STATUS_NOT_SUPPORTED.{0,200}CUDA_R_16BF",
+                alone=False,
             ),
             sign(
                 r"your GPU has capability .{0,20}too (?:old|new)",
@@ -79,6 +80,7 @@ CAUSES = (
                 r"PTX was compiled with an unsupported toolchain",
                 r"Unsupported gpu architecture",
                 r"Value 'sm_\w+' is not defined",
+                alone=False,
             ),
         ),
     ),
@@ -101,6 +103,7 @@ CAUSES = (
                 r"Torch not compiled with CUDA enabled",
                 r"unsupported display driver / cuda driver combination",
                 r"forward compatibility was attempted on non supported HW",
+                alone=False,
             ),
             sign(
                 r"Error 80[234]: ",
@@ -112,6 +115,7 @@ CAUSES = (
                 r"Torch is not able to use GPU",
                 r"ProcessGroupNCCL is only supported with GPUs",
                 r"Distributed package doesn't have NCCL built in",
+                alone=False,
             ),
             sign(
                 r"Driver/library version mismatch",
@@ -131,11 +135,13 @@ CAUSES = (
                 r"cannot find any torch accelerator",
                 r"[Cc]annot find .{0,20}(?:torch accelerator|GPU)",
                 r"Attempting to deserialize object on a CUDA device but torch\.cuda\.is_available\(\) is False",
+                alone=False,
             ),
             sign(
                 r"libcuda\.so(?:\.1)?: cannot open",
                 r"libcudart\.so\.[\d.]+: cannot open",
                 r"lib(?:cublas|cufft|cusparse|cusolver|cudnn|nccl|nvrtc|nvJitLink)\S*:? cannot open",
+                alone=False,
             ),
         ),
     ),
@@ -151,6 +157,7 @@ CAUSES = (
             sign(
                 r"Flash ?Attention ?\d* (?:has been toggled on|is not (?:available|installed|supported))",
                 r"flash[_-]attn.{0,60}(?:not installed|seems to be not installed|is not available|not found)",
+                alone=False,
             ),
             sign(
                 r"No module named '?flash_attn",
@@ -161,11 +168,13 @@ CAUSES = (
                 r"you need flash_attn package version",
                 r"No module named '(?:rotary_emb|dropout_layer_norm|xentropy_cuda_lib|fused_dense_lib)'",
                 r"name '(?:_?flash_\w+|index_first_axis|unpad_input|pad_input)' is not defined",
+                alone=False,
             ),
-            sign(r"does not support Flash ?Attention", r"(?:install|requires?|need) .{0,20}flash[_-]attn"),
+            sign(r"does not support Flash ?Attention", r"(?:install|requires?|need) .{0,20}flash[_-]attn", alone=False),
             sign(
                 r"[Ff]lash[_ ]?[Aa]ttention.{0,60}(?:not (?:support|available|installed)|unavailable|requires)",
                 is_certain=False,
+                alone=False,
             ),
         ),
     ),
@@ -183,6 +192,7 @@ CAUSES = (
             sign(
                 r"cannot import name '?\w+'? from",
                 r"ImportError:?\s.{0,200}(?:is required|requires|>=|<=|version|incompatible)",
+                alone=False,
             ),
             sign(
                 r"got an unexpected keyword argument",
@@ -194,8 +204,14 @@ CAUSES = (
                 r"No module named '",
                 is_certain=False,
                 says="A library, or a part of one, is not installed: it is missing, or was moved in another version.",
+                alone=False,
             ),
-            sign(r"module '?[\w.]+'? has no attribute", r"type object '\w+' has no attribute", is_certain=False),
+            sign(
+                r"module '?[\w.]+'? has no attribute",
+                r"type object '\w+' has no attribute",
+                is_certain=False,
+                alone=False,
+            ),
             sign(
                 r"'\w*(?:Config|Trainer|Tokenizer\w*|TrainingArguments|Accelerator|Model|ForCausalLM|Cache"
                 r"|Plugin|Arguments|Optimizer|State|Engine|DeepSpeed\w*)' object has no attribute",
@@ -210,6 +226,7 @@ CAUSES = (
                 r"[Cc][Uu]DNN version incompatibility",
                 r"compiled with different CUDA|require users to upgrade torch",
                 r"A module that was compiled using NumPy 1\.x cannot be run",
+                alone=False,
             ),
             sign(
                 r"name '(?:Peft\w*|LoraConfig|init_empty_weights|is_\w+_available)' is not defined",
@@ -219,6 +236,7 @@ CAUSES = (
                 r"`?rope_scaling`? must be a dictionary with",
                 r"Tokenizer class \w+ does not exist or is not currently imported",
                 r"DistributionNotFound",
+                alone=False,
             ),
             sign(r"'type' object is not subscriptable", alone=False, is_certain=False),
             sign(
@@ -235,23 +253,26 @@ CAUSES = (
                 r"|tokenizers|torch)\b",
                 r"(?:requires|needs?) (?:the )?\W?(?:transformers|peft|accelerate|trl|torch|tokenizers"
                 r"|huggingface[-_]hub|datasets|numpy)\W? ?(?:[<>=!~]=?|version)",
+                alone=False,
             ),
             sign(
                 r"is required for a normal functioning of this module",
                 r"VersionConflict",
                 r"ContextualVersionConflict",
                 r"data did not match any variant of untagged enum",
+                alone=False,
             ),
+            sign(r"error: unrecognized arguments: ", is_native=True),
             sign(
                 r"Trainer\.__init__\(\) got",
                 r"__init__\(\) got an unexpected keyword",
-                r"unrecognized arguments",
                 r"Some specified arguments are not used by the HfArgumentParser",
                 is_certain=False,
             ),
             sign(
                 r"operator torchvision::nms does not exist",
                 r"Failed to import (?:transformers|trl|peft|diffusers)\.",
+                alone=False,
             ),
             sign(
                 r"(?:You passed a `PeftModel` instance together with a `peft_config`"

@@ -15,7 +15,9 @@ CAUSES = (
         ),
         signs=(
             sign(
-                r"Fatal Python error: Segmentation fault", r"Windows fatal exception: access violation", is_native=True
+                r"Fatal Python error: (?:Segmentation fault|none_dealloc|Illegal)",
+                r"Windows fatal exception: access violation",
+                is_native=True,
             ),
             sign(
                 r"\(SIGSEGV\)",
