@@ -33,8 +33,8 @@ CAUSES = (
             sign(r"is only supported when using PyTorch FSDP", r"cannot resume"),
             sign(
                 r"Weights only load failed",
-                says="torch since 2.6 loads plain tensors alone unless told otherwise, and a file of the checkpoint has "
-                "other objects in it: libraries older than torch want them, or newer ones wrote them.",
+                says="torch since 2.6 loads plain tensors alone unless told otherwise, and a file of this checkpoint "
+                "has other objects in it: libraries older than torch want them, or newer ones wrote them.",
             ),
             sign(
                 r"serious vulnerability issue in `?torch\.load",
