@@ -29,7 +29,7 @@ _PREFIX = re.compile(
     r"|\[(?:INFO|ERROR|WARNING|CRITICAL)\] \[[\w.:]+\] \[PID:\d+\](?: \[RANK:(?P<axolotl>\d+)\])? "
     r")"
 )
-_NUMBERED = re.compile(r" {0,3}(?P<rank>\d{1,4}): ?(?=\S|$| {2})|\[(?P<bracketed>\d+)\] ")
+_NUMBERED = re.compile(r" {0,3}(?P<rank>\d{1,4}):(?: |$)|\[(?P<bracketed>\d+)\] ")
 """``srun --label``, ``mpiexec -l`` and collectors that number lines; believed where most lines have it."""
 _HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=\S| )")
 """DeepSpeed's launcher over pdsh; believed likewise."""
