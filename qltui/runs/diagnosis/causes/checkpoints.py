@@ -27,7 +27,7 @@ CAUSES = (
                 r"Can't find a valid checkpoint at",
                 r"No valid checkpoint found",
                 r"[Nn]o checkpoint found",
-                r"[Cc]annot find checkpoint",
+                r"[Cc]an(?:not|'t) find checkpoint",
                 says="Where the run was to be resumed from there is no checkpoint, or none that is complete.",
             ),
             sign(r"is only supported when using PyTorch FSDP", r"cannot resume"),
@@ -116,7 +116,7 @@ CAUSES = (
                 frames=_SAVING,
             ),
             sign(
-                r"(?:PermissionError|Permission denied|Read-only file system|Errno (?:5|13|30|116)\b)",
+                r"(?:PermissionError|Permission denied|Read-only file system|Errno (?:5|13|30|116)\b|cannot be opened)",
                 frames=_SAVING,
             ),
             sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
