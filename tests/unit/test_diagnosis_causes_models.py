@@ -172,6 +172,7 @@ RAISED = [
      "attn_mask.dtype: c10::Half and  query.dtype: float instead."),
     ("dtype_mismatch_matmul", "RuntimeError", "Found dtype Float but expected BFloat16"),
     ("dtype_mismatch_matmul", "RuntimeError", "\"addmm_impl_cpu_\" not implemented for 'Half'"),
+    ("dtype_mismatch_matmul", "RuntimeError", "value cannot be converted to type at::Half without overflow"),
     # flash-attn: csrc/flash_attn/flash_api.cpp; triton: language/semantic.py
     ("dtype_mismatch_matmul", "RuntimeError", "FlashAttention only support fp16 and bf16 data type"),
     ("dtype_mismatch_matmul", "AssertionError", "Both operands must be same dtype. Got bf16 and fp32"),
@@ -184,6 +185,11 @@ RAISED = [
     ("loss_nan_or_zero", "Exception", "Current loss scale already at minimum - cannot decrease scale anymore. Exiting "
      "run."),
     ("loss_nan_or_zero", "FloatingPointError", "Minimum loss scale reached (0.0001). Your loss is probably exploding."),
+    # megatron: core/distributed/param_and_grad_buffer.py, 0.6 and 0.9
+    ("loss_nan_or_zero", "AssertionError", "Rank 3: found NaN in local grad norm in backward pass before data-parallel "
+     "communication collective. Device: 3, node: gpu1"),
+    ("loss_nan_or_zero", "RuntimeError", "Rank 0, node gpu01, device 0, iteration 1200: Unexpected result nan "
+     "(message='found NaN in local forward loss calculation')"),
     ("loss_nan_or_zero", "RuntimeError", "probability tensor contains either `inf`, `nan` or element < 0"),
     ("loss_nan_or_zero", "RuntimeError", "Function 'LogSoftmaxBackward0' returned nan values in its 0th output."),
 ]  # fmt: skip

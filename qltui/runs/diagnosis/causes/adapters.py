@@ -113,7 +113,7 @@ CAUSES = (
             Fix("see what is trained: model.print_trainable_parameters()"),
         ),
         signs=(
-            sign(r"element 0 of tensors does not require grad"),
+            sign(r"element 0 of (?:tensors|variables) does not require grad"),
             sign(
                 r"cannot perform fine-tuning on purely quantized models",
                 says="A quantised model alone can't be trained: it needs adapters, and there are none.",

@@ -64,7 +64,7 @@ CAUSES = (
             sign(
                 r"KeyError: \S",
                 frames=r"datasets/(?:arrow_dataset|dataset_dict|formatting|iterable_dataset)|data_utils|_prepare_dataset"
-                r"|aligner|datasets\.py|data_collat|tokenize"
+                r"|aligner|datasets\.py|data_collat|torch/utils/data|_map_single|tokenize"
                 r"|preprocess|format(?:ting)?_(?:func|prompt)|collat|dataset\.py|data\.py",
                 alone=False,
                 is_certain=False,
@@ -130,6 +130,13 @@ CAUSES = (
                 alone=False,
                 is_certain=False,
             ),
+            sign(
+                r"(?:Value|Index|Attribute|Assertion)Error",
+                frames=r"_map_single|_worker_loop",
+                alone=False,
+                is_certain=False,
+                says="What is done with every row failed on one that is not as it expects.",
+            ),
         ),
     ),
     Cause(
@@ -157,7 +164,7 @@ CAUSES = (
             sign(
                 r"[Dd]ataset (?:is|was|seems) (?:empty|too small)",
                 r"empty dataset",
-                r"no (?:rows|samples|examples|training data) (?:left|remain|found|to train)",
+                r"[Nn]o (?:rows|(?:training )?(?:samples|examples|data)) (?:left|remain|found|to train|after)",
                 r"[Dd]ataset has no (?:rows|samples)",
             ),
             sign(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
 
+_NO_FILE = "A file of the model or the data is not there under this path."
+
 CAUSES = (
     Cause(
         "hub_auth_gated",
@@ -125,7 +127,13 @@ CAUSES = (
             sign(
                 r"FileNotFoundError(?!.{0,200}(?:trainer_state|rng_state|tmp-checkpoint)).{0,200}"
                 r"\.(?:jsonl?|parquet|csv|txt|safetensors|bin|model)\b",
-                says="A file of the model or the data is not there under this path.",
+                says=_NO_FILE,
+            ),
+            sign(
+                r"FileNotFoundError",
+                frames=r"torch/utils/data|datasets/|__getitem__|\w*dataset\w*\.py ",
+                alone=False,
+                says=_NO_FILE,
             ),
             sign(
                 r"(?:Temporary failure in name resolution|Name or service not known|Network is unreachable"

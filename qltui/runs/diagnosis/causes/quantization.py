@@ -225,7 +225,7 @@ CAUSES = (
         ),
         signs=(
             sign(
-                r"CUDA (?:SETUP|Setup) (?:ERROR|failed)",
+                r"CUDA (?:SETUP|Setup):? (?:ERROR|failed|Setup Failed)",
                 r"CUDA VERSION MISMATCH",
                 r"No compatible (?:CUDA|ROCm) binary found",
                 r"ROCm SETUP ERROR",

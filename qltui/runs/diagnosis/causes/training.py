@@ -63,6 +63,9 @@ CAUSES = (
             sign(
                 r"expected scalar type [\w:]+ but found [\w:]+",
                 r"Found dtype \w+ but expected \w+",
+                r"expected dtype \S+ .{0,40}but got dtype",
+                r"value cannot be converted to type at::\w+ without overflow",
+                r"result type \w+ can't be cast to the desired output type",
                 r"expected both vectors to have same dtype",
                 r"source and destination dtypes match, got",
                 r"attn_mask dtype to be bool or (?:float or )?to match query dtype",
@@ -103,6 +106,8 @@ CAUSES = (
             sign(
                 r"probability tensor contains either `?inf`?, `?nan`?",
                 r"Training losses will be all 0",
+                r"[Ff]ound (?:NaN|Inf) in (?:local |the )?(?:grad|loss)",
+                r"Unexpected result (?:nan|inf)",
                 r"(?:[Ll]oss|gradients?|grad_norm) (?:is|are|was|became|contains?|turned)(?: \w+)? ?(?:NaN"
                 r"|nan|inf)\b",
             ),
