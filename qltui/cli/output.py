@@ -93,6 +93,7 @@ def describe(status: dict[str, Any]) -> str:
         ("note", _if_known(status.get("note") or None, _flat)),
         ("tags", ", ".join(status.get("tags", ()))),
         ("not known", status.get("unseen")),
+        *((("recovered" if one["by_itself"] else "changed"), _recovery(one)) for one in status["recoveries"]),
         ("progress", steps(status)),
         ("left", _if_known(status["eta_seconds"], words.duration)),
         ("loss", _if_known(status["loss"], _four_digits)),
@@ -117,6 +118,12 @@ def _answers(status: dict[str, Any]) -> list[tuple[str, str | None]]:
         rows += [("sample", _flat(sample["prompt"])), ("  wanted", _flat(sample["wanted"]))]
         rows += [("  before", _flat(sample["before"])), ("  after", _flat(sample["after"]))]
     return rows
+
+
+def _recovery(one: dict[str, Any]) -> str:
+    """What a run died of and how it went on."""
+    into = f" as {one['into']}" if one.get("into") else ""
+    return f"attempt {one['attempt']} died at step {one['step']} ({one['cause']}); it went on{into}: {one['fix']}"
 
 
 def _flat(text: Any) -> str | None:

@@ -32,7 +32,8 @@ AGAIN = frozenset({"port_in_use", "nccl_init_network", "nccl_timeout", "hub_not_
 ONCE_AGAIN = frozenset({"host_oom_sigkill", "sigsegv"})
 """Causes that may be chance the first time."""
 SAME_RESULTS = frozenset({"training.micro_batch_size", "training.gradient_accumulation_steps"})
-"""Fields that a run out of GPU memory may change by itself, if its steps keep their rows."""
+CHANGED = {"cuda_oom": SAME_RESULTS, "gpu_lost_xid": frozenset({"hardware.gpus"})}
+"""Fields that a new run may have otherwise by itself: those whose patches keep the rows of a step."""
 WAITS = {"hub_not_found_or_offline": 60.0}
 """Seconds before it is tried again."""
 POLL_SECONDS = 0.2
@@ -182,13 +183,13 @@ def wait(run: RunDirectory, begun: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def start_changed(run: RunDirectory, ended: dict[str, Any], found: Diagnosis) -> RunDirectory | None:
-    """Launch the run anew with smaller batches, if ``recovery.auto`` allows it and its GPUs' memory was not enough.
+    """Launch the run anew with smaller batches, or on other GPUs, if ``recovery.auto`` and its cause allow it.
 
-    Only with batches that keep the rows of a step, so that the results are alike. None if it stays dead.
+    Its steps keep their rows, so that the results are alike. None if it stays dead.
     """
-    if found.cause != "cuda_oom" or not _may_recover(run, ended, found):
+    if found.cause not in CHANGED or not _may_recover(run, ended, found):
         return None
-    fix = next((fix for fix in found.fixes if {path for path, _ in fix.patch} == SAME_RESULTS), None)
+    fix = next((fix for fix in found.fixes if {path for path, _ in fix.patch} == CHANGED[found.cause]), None)
     if fix is None:
         return None
     try:

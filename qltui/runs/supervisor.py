@@ -83,10 +83,10 @@ def _next_attempt(run: RunDirectory, begun: dict[str, Any], launcher_options: li
 
 
 def _start_changed(run: RunDirectory, ended: dict[str, Any]) -> None:
-    """Launch a dead run with smaller batches in its place, where ``recovery.auto`` wants that."""
+    """Launch a dead run with other settings in its place, where ``recovery.auto`` wants that."""
     attempt = run.last_attempt()
     written = read_json(attempt.diagnosis_json) if attempt else None
-    if written is None or written.get("cause") != "cuda_oom":
+    if written is None or not config_says(run, "auto", 0):
         return
     from qltui.runs import recovery
     from qltui.runs.diagnosis.diagnosis import from_json
@@ -94,6 +94,14 @@ def _start_changed(run: RunDirectory, ended: dict[str, Any]) -> None:
     found = from_json(written)
     if found is not None:
         recovery.start_changed(run, ended, found)
+
+
+def config_says(run: RunDirectory, name: str, unreadable: int) -> int:
+    """A value of the configuration's ``recovery``; ``unreadable`` where no rank can run anyway."""
+    try:
+        return int(getattr(read_file(run.run_yaml).recovery, name))
+    except ConfigError:
+        return unreadable
 
 
 class Adopted:
@@ -157,7 +165,7 @@ class Supervisor:
         kills = out_of_memory_kills()
         out_of_memory = kills is not None and kills > (self._kills_before or 0)
         ended = self._conclude(launcher, out_of_memory)
-        if ended["state"] == "failed" and self._config_says("auto", 0):
+        if ended["state"] == "failed" and config_says(self.run, "auto", 0):
             return self._recover(ended, out_of_memory)
         self._write(ended)
         if ended["state"] == "failed":
@@ -233,17 +241,10 @@ class Supervisor:
             return
         if self._stop_seen is None:
             self._stop_seen = now
-        late = now - self._stop_seen > self._config_says("stop_grace_seconds", 0) and self._state.state != "saving"
+        late = now - self._stop_seen > config_says(self.run, "stop_grace_seconds", 0) and self._state.state != "saving"
         if request.get("now") or late:
             self._terminated = True
             launcher.terminate()
-
-    def _config_says(self, name: str, unreadable: int) -> int:
-        """A value of the configuration's ``recovery``; ``unreadable`` where no rank can run anyway."""
-        try:
-            return int(getattr(read_file(self.run.run_yaml).recovery, name))
-        except ConfigError:
-            return unreadable
 
     def _wait_until_cleared(self) -> None:
         """Wait until nothing of the attempt runs: as long as the launcher or its guard lives, the run is claimed."""

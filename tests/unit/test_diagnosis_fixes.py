@@ -15,6 +15,7 @@ from engine.events import EventWriter, RunDirectory, write_json
 from qltui.advice import planner
 from qltui.advice.memory import Phase, total
 from qltui.facts import machine as machines
+from qltui.facts.gpus import Gpu
 from qltui.runs import launching, plan_file, recovery, status
 from qltui.runs.assessment import assess, find_architecture
 from qltui.runs.diagnosis.causes import BY_ID
@@ -195,6 +196,22 @@ def test_what_is_not_the_configurations_fault_is_resumed(cause: str) -> None:
     first, *_ = with_fixes(run, ended, of_cause(BY_ID[cause], "likely", [])).fixes
     assert (first.command, first.patch) == (f"qltui resume {run.id}", ())
     assert first.effect == "from the start: nothing was saved"
+
+
+def test_other_gpus_take_the_place_of_those_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answering(*uuids: str) -> machines.Machine:
+        devices = tuple(Gpu(number, uuid, "A40", 48 * GIB, (8, 6)) for number, uuid in enumerate(uuids))
+        return machines.parse(f"{len(uuids)}xA40")._replace(devices=devices)
+
+    run, ended = dead_run(llama(strategy="ddp"))
+
+    def offered(*uuids: str) -> list[Any]:
+        monkeypatch.setattr(machines, "here", lambda _folder=None: answering(*uuids))
+        found = with_fixes(run, {**ended, "gpus": ["GPU-a", "GPU-b"]}, of_cause(BY_ID["gpu_lost_xid"], "likely", []))
+        return [value for fix in found.fixes for path, value in fix.patch if path == "hardware.gpus"]
+
+    assert offered("GPU-a", "GPU-c", "GPU-d") == [["GPU-a", "GPU-c"]]
+    assert offered("GPU-a") == offered("GPU-a", "GPU-b", "GPU-c") == []
 
 
 def test_a_run_whose_file_is_torn_has_general_steps() -> None:

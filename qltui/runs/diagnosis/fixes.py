@@ -133,6 +133,8 @@ def _own(case: _Case) -> tuple[list[Fix], str]:
         return [*_steadier(case), *(fix for fix in general if not fix.patch)], ""
     if cause == "disk_full":
         return [*_room_on_disk(case), *(fix for fix in general if fix.command and "df " in fix.command)], ""
+    if cause == "gpu_lost_xid":
+        return [*_other_gpus(case), resume, *general], ""
     if cause in OUTSIDE:
         return [resume, *general], ""
     if case.ended["state"] == "finished":
@@ -184,6 +186,17 @@ def needed(ended: Mapping[str, Any], found: Diagnosis) -> dict[str, int]:
     if found.phase and asked and allocated:
         most[found.phase] = max(most.get(found.phase, 0), asked + allocated)
     return most
+
+
+def _other_gpus(case: _Case) -> Iterator[Fix]:
+    """GPUs that answer in place of those that do not, where there are as many besides the run's own."""
+    there = [gpu.uuid for gpu in case.machine.devices]
+    left = [uuid for uuid in case.ended["gpus"] if uuid in there]
+    others = [uuid for uuid in there if uuid not in left]
+    lost = len(case.ended["gpus"]) - len(left)
+    if 0 < lost <= len(others):
+        what = "another GPU" if lost == 1 else f"{lost} other GPUs"
+        yield Fix(f"{what} in place of what was lost", patch=(("hardware.gpus", [*left, *others[:lost]]),))
 
 
 def _steadier(case: _Case) -> Iterator[Fix]:
