@@ -116,7 +116,8 @@ CAUSES = (
                 frames=_SAVING,
             ),
             sign(
-                r"(?:PermissionError|Permission denied|Read-only file system|Errno (?:5|13|30|116)\b|cannot be opened)",
+                r"(?:PermissionError|Permission denied|Read-only file system|cannot be opened"
+                r"|Errno (?:5|13|17|20|21|30|116)\b)",
                 frames=_SAVING,
             ),
             sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
