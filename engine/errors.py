@@ -20,6 +20,9 @@ GATED = (
     "hf auth login"
 )
 
+_PACKAGES = {"flash": "flash_attn_missing", "bitsandbytes": "bnb_missing_or_old"}
+"""Causes of packages that a model or its options need, by a word of their names."""
+
 EXIT_BAD_INPUT = 3
 """Exit code of a rank and its launcher when the user's input is the reason."""
 
@@ -47,6 +50,8 @@ def cause_of_not_loaded(path: str, error: BaseException) -> str | None:
         return "trust_remote_code_needed"
     if _is_gated(error):
         return "hub_auth_gated"
+    if isinstance(error, ImportError):
+        return next((cause for package, cause in _PACKAGES.items() if package in str(error).lower()), None)
     return "hub_not_found_or_offline" if isinstance(error, OSError) and not Path(path).exists() else None
 
 
