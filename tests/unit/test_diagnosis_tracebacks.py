@@ -194,6 +194,13 @@ def test_lines_that_something_is_put_before(prefix: str) -> None:
     assert_out_of_memory_while_forward("".join(f"{prefix}{line}\n" for line in (STEPS + DEATH).splitlines()))
 
 
+@pytest.mark.parametrize("prefix", ["0: ", "[rank0]: "])
+def test_a_bar_whose_states_share_a_prefix(prefix: str) -> None:
+    """Only the first state of a line has what something put before it."""
+    bar = "\r".join(f" {step}%|█   | {step}/100 [00:20<00:09,  3.28it/s]" for step in range(70))
+    assert_out_of_memory_while_forward("".join(f"{prefix}{line}\n" for line in f"{bar}{DEATH}".split("\n")), rank=0)
+
+
 def test_lines_that_are_numbered() -> None:
     """By a collector, whose numbers are no ranks."""
     lines = enumerate((STEPS + DEATH).splitlines(), 80741)

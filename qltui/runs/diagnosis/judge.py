@@ -83,7 +83,7 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
     found = sorted(symptoms.found, key=lambda one: order(one, first_rank.rank))
     reports = [one.place for one in found if one.role is Role.WRAPPER and one.raised is None]
     fatal = list(islice((one for one in found if not _is_survived(one, reports, told)), OTHERS))
-    if lines > EXCERPT and all(one.is_mention and one.sign and not one.sign.is_certain for one in fatal):
+    if lines > EXCERPT and all(one.is_remark for one in fatal):
         fatal = []  # nothing shows that it died
     bad = _bad_end(told)
     worst = fatal[0] if fatal else None
@@ -102,8 +102,8 @@ def order(one: Symptom, first_rank: int | None) -> tuple[float, bool, bool, int]
     role = float(one.role)
     if one.role is Role.INTERRUPT and one.sign is not None and one.sign.is_certain:
         role = Role.PEER  # peers of who was interrupted complain afterwards, and those of who hung before
-    if one.is_mention and one.sign is not None:
-        role = Role.UNKNOWN + 0.5 if one.sign.is_certain else Role.WRAPPER + 0.5
+    if one.is_mention:
+        role = Role.WRAPPER + 0.5 if one.is_remark else Role.UNKNOWN + 0.5
     return role, is_noticed_only, is_other and one.role is not Role.ROOT, one.place
 
 

@@ -31,7 +31,7 @@ _PREFIX = re.compile(
 )
 _NUMBERED = re.compile(r" {0,3}(?P<rank>\d{1,4}):(?: |$)|\[(?P<bracketed>\d+)\] ")
 """``srun --label``, ``mpiexec -l`` and collectors that number lines; believed where most lines have it."""
-_HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=\S| )")
+_HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=\S|\s)")
 """DeepSpeed's launcher over pdsh; believed likewise."""
 _RANK = re.compile(r"rank\W{0,2}(\d+)", re.IGNORECASE)
 HEADER = "Traceback (most recent call last)"
@@ -83,12 +83,19 @@ class _Prefix(NamedTuple):
 def strip_prefixes(lines: Iterable[RawLine]) -> Iterator[Line]:
     """Lines of the log without escape sequences and prefixes."""
     raw = list(lines)
-    labels = _labels([line.text for line in raw])
-    stripped = [line for number, text in raw for line in _strip(number, text, labels)]
+    labels = _labels([line.text for before, line in zip([None, *raw], raw, strict=False) if _begins(before, line)])
+    stripped: list[Line] = []
+    for number, text in raw:
+        stripped.extend(_strip(number, text, labels, stripped[-1] if stripped else None))
     del raw
     learned = _learn(stripped)
     for line in stripped:
         yield _without(line, learned) if learned else line
+
+
+def _begins(before: RawLine | None, line: RawLine) -> bool:
+    """Whether it is the first state of its line: only that has a prefix."""
+    return before is None or before.number != line.number
 
 
 def _labels(texts: list[str]) -> _Labels:
@@ -105,8 +112,8 @@ def _labels(texts: list[str]) -> _Labels:
     return _Labels(are_numbered, 2 * len(numbers) <= numbers.total(), frozenset(hosts) if are_named else frozenset())
 
 
-def _strip(number: int, text: str, labels: _Labels) -> Iterator[Line]:
-    """The line, or the lines of a record that holds several."""
+def _strip(number: int, text: str, labels: _Labels, before: Line | None) -> Iterator[Line]:
+    """The line, or the lines of a record that holds several; ``before`` may be an earlier state of it."""
     if not text.isprintable():
         text = _ESCAPES.sub("", text).replace("\0", "").replace("\x08", "")
     rank: int | None = None
@@ -128,6 +135,8 @@ def _strip(number: int, text: str, labels: _Labels) -> Iterator[Line]:
         elif found["ray"]:
             writer = f"{writer}/{found['ray']}"
         text = text[found.end() :]
+    if not writer and before is not None and before.number == number:
+        rank, writer = before.rank, before.writer
     line = Line(number, text.rstrip(), rank, writer)
     record = _record(text) if text.startswith("{") else None
     if record is None:

@@ -59,6 +59,11 @@ class Symptom(NamedTuple):
         """Whether it is a mere line with an exception's words, as programs also print of what they get over."""
         return self.raised is None and self.role is Role.ROOT and self.sign is not None and not self.sign.is_native
 
+    @property
+    def is_remark(self) -> bool:
+        """Whether it is a mention of what runs that go on remark as well."""
+        return self.is_mention and self.sign is not None and not (self.sign.is_certain and self.sign.alone)
+
 
 def read_symptoms(parts: Iterable[Raised | Line]) -> Iterator[tuple[int, Raised | Line, Symptom | None]]:
     """(place, part, what it tells) of every part of a log; messages are whole by then, so this is done in the end."""
@@ -120,7 +125,7 @@ def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] |
     text = text[:8000]
     joined = re.sub(r" *\n *", " ", text) if "\n" in text else ""  # as it was before something wrapped its lines
     for number, (cause, sign) in enumerate(_SIGNS):
-        if not raised and not sign.alone:
+        if not raised and not sign.alone and sign.role is not Role.ROOT:
             continue
         rank = (int(sign.role), not sign.is_certain, number)
         if best is not None and best[0] <= rank:

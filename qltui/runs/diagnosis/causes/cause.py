@@ -33,7 +33,7 @@ class Sign(NamedTuple):
     """Searched in the files and functions of the traceback, one call a line; None: any, or none at all."""
     role: Role = Role.ROOT
     alone: bool = True
-    """Whether a line outside a traceback counts: programs also tell there of what they got over."""
+    """Whether a line outside a traceback counts in a whole log: programs also tell there of what they got over."""
     is_native: bool = False
     """No exception's text: kernels, drivers, schedulers and launchers print it, and such a line counts in full."""
     is_certain: bool = True

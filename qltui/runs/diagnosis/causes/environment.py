@@ -73,7 +73,7 @@ CAUSES = (
                 r"not supported in this architecture",
                 r"requires A100",
             ),
-            sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation", alone=False),
+            sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch", is_certain=False),
             sign(
                 r"(?:compute capability|[Aa]rchitecture|sm_\d+).{0,80}(?:not supported|unsupported|too old"
                 r"|is required|must be at least)",
@@ -213,7 +213,7 @@ CAUSES = (
                 alone=False,
             ),
             sign(
-                r"'\w*(?:Config|Trainer|Tokenizer\w*|TrainingArguments|Accelerator|Model|ForCausalLM|Cache"
+                r"'\w*(?:Config|Trainer|Tokenizer\w*|TrainingArguments|Accelerator|Model|ForCausalLM\w*|Cache"
                 r"|Plugin|Arguments|Optimizer|State|Engine|DeepSpeed\w*)' object has no attribute",
                 is_certain=False,
             ),
