@@ -43,6 +43,8 @@ class PostMortem(NamedTuple):
     """Bytes in use by that rank when it failed."""
     asked: int | None = None
     """Bytes it asked for then, and did not get."""
+    held: int | None = None
+    """Bytes of its GPU that were in use then beside those: by its allocator, by others."""
     capacity: int | None = None
     """Bytes of its GPU; of the host where it computes on the CPU."""
     log: Path | None = None
@@ -78,11 +80,13 @@ def of_run(run: RunDirectory) -> PostMortem:
     attempt = run.last_attempt()
     row = next((row for row in current["ranks"] if row["rank"] == found.rank), None)
     plan = sense.fitting(read_json(run.plan_json) or {}, sense.PLAN)
+    asked, capacity, free = (_whole(found.details.get(name)) for name in ("asked", "capacity", "free"))
     allocated = _whole(found.details.get("allocated")) or (row or {}).get("memory_allocated")
+    held = capacity - free - allocated if capacity and free and allocated else None
     log = attempt.log(found.rank or 0) if attempt else run.supervisor_log
     return PostMortem(
-        current, run.path, found, _elapsed(run, current), row, plan, allocated, _whole(found.details.get("asked")),
-        _whole(found.details.get("capacity")) or _capacity(run, current, found.rank, plan), log,
+        current, run.path, found, _elapsed(run, current), row, plan, allocated, asked, held,
+        capacity or _capacity(run, current, found.rank, plan), log,
     )  # fmt: skip
 
 

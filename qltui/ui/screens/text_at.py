@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 LINES = 1000
+MARGINS = 12
+"""Columns of the title that are neither path nor line."""
 
 
 class TextAt(Page):
@@ -53,8 +55,9 @@ class TextAt(Page):
         self._path, self._line = path, line
 
     def compose(self) -> ComposeResult:
-        at = f" · line {self._line:,}" if self._line else ""
-        yield TitleBar(Content(words.path(self._path)), at.removeprefix(" · "))
+        at = f"line {self._line:,}" if self._line else ""
+        room = self.app.size.width - len(at) - MARGINS
+        yield TitleBar(Content(words.fitted(words.path(self._path), room)), at)
         with VerticalScroll():
             yield Static("reading…", classes="line", id="before", markup=False)
             yield Static("", classes="line -here", id="here", markup=False)

@@ -90,7 +90,8 @@ class DiagnosisList(OptionList):
         self._rows = [len(lines) for lines in drawn]
         chosen = self.highlighted
         self.set_options([Option(Content("\n").join(lines)) for lines in drawn])
-        self.highlighted = chosen if chosen is not None and chosen < len(drawn) else None
+        if self.has_focus and drawn:
+            self.highlighted = min(chosen or 0, len(drawn) - 1)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Say which."""

@@ -13,10 +13,10 @@ from qltui.ui.widgets.phases import PhaseFacts, phases
 if TYPE_CHECKING:
     from qltui.runs.post_mortem import PostMortem
 
-NAME, SIZE = 10, 10
+NAME, SIZE = 10, 9
 LEAST_BAR = 8
-PLAN = 15
-WIDE = 50
+PLAN = 12
+WIDE = 46
 """Columns from which the plan of each phase has room beside it."""
 
 
@@ -26,10 +26,17 @@ class Bar(NamedTuple):
     name: str
     used: int | None
     """Bytes."""
+    held: int = 0
+    """Bytes beside those, of the allocator or of others."""
     asked: int = 0
     """Bytes on top, which were not to be had."""
     planned: int | None = None
     is_plan: bool = False
+
+    @property
+    def whole(self) -> int:
+        """Bytes of all of it."""
+        return (self.used or 0) + self.held + self.asked
 
 
 class DiagnosisMemory(Line):
@@ -74,8 +81,8 @@ def bars(end: PostMortem) -> list[Bar]:
 
 def _bar(one: PhaseFacts, end: PostMortem, has_failed: bool) -> Bar:
     if has_failed and end.asked and end.allocated:
-        return Bar(one.name, end.allocated, end.asked, one.planned)
-    return Bar(one.name, one.peak, 0, one.planned)
+        return Bar(one.name, end.allocated, max(end.held or 0, 0), end.asked, one.planned)
+    return Bar(one.name, one.peak, planned=one.planned)
 
 
 def memory_lines(end: PostMortem, width: int) -> list[Content]:
@@ -84,30 +91,39 @@ def memory_lines(end: PostMortem, width: int) -> list[Content]:
     if not found:
         return []
     capacity = end.capacity
-    most = max([*(sum((bar.used or 0, bar.asked)) for bar in found), capacity or 0])
+    most = max(capacity or 0, *(bar.whole for bar in found))
     planned = PLAN if width >= WIDE and any(bar.planned for bar in found) else 0
-    room = max(width - NAME - SIZE - planned - 2, LEAST_BAR)
+    room = max(width - NAME - SIZE - planned, LEAST_BAR)
     lines = [_line(bar, most, capacity, room, bool(planned)) for bar in found]
     asked = next((bar for bar in found if bar.asked), None)
     if asked is not None:
-        told = f"{words.size(asked.used)} in use and {words.size(asked.asked)} more asked for, in {asked.name}"
-        lines.append(Content.assemble(("▒ ", "$error"), told))
+        beside: list[str | tuple[str, str]] = [(" ▒ ", "$secondary"), f"{words.size(asked.held)} held"]
+        beside = beside if asked.held else []
+            [(" ▒ ", "$secondary"), f"{words.size(asked.held)} held"] if asked.held else []
+        )
+        told = (("█ ", "$error"), f"{words.size(asked.asked)} asked for ", ("▓ ", "$primary"))
+        lines.append(Content.assemble(*told, f"{words.size(asked.used)} used", *beside))
     if capacity:
         lines.append(Content.assemble(("│ ", "bold"), (f"memory ends at {words.size(capacity)}", "$muted")))
     return lines
 
 
 def _line(bar: Bar, most: int, capacity: int | None, room: int, with_plan: bool) -> Content:
-    used = min(round((bar.used or 0) / most * room), room)
-    asked = min(max(round(bar.asked / most * room), 1 if bar.asked else 0), room)
-    used = min(used, room - asked)
-    cells = [("▒" if bar.is_plan else "▓", "$muted" if bar.is_plan else "$primary")] * used
-    cells += [("▒", "$error")] * asked
-    cells += [("░", "$rule")] * (room - len(cells))
+    room -= 1 if capacity else 0  # the mark takes a column of its own
+    shade = ("▒", "$muted") if bar.is_plan else ("▓", "$primary")
+    cells: list[tuple[str, str]] = []
+    until = 0
+    for size, cell in ((bar.used or 0, shade), (bar.held, ("▒", "$secondary")), (bar.asked, ("█", "$error"))):
+        until += size
+        end = round(until / most * room)
+        cells += [cell] * max(end - len(cells), 1 if size else 0)
+    cells = cells[:room] + [("·", "$rule")] * (room - len(cells))
     if capacity:
-        cells[min(round(capacity / most * room), room - 1)] = ("│", "bold")
-    size = words.size((bar.used or 0) + bar.asked)
-    plan = f"  plan {words.size(bar.planned)}" if with_plan and bar.planned else ""
-    return Content.assemble(
-        bar.name.ljust(NAME), *cells, (size.rjust(SIZE), "$error" if bar.asked else ""), (plan, "$muted")
-    )
+        cells.insert(round(capacity / most * room), ("│", "bold"))
+    whole = words.size(bar.whole)
+    planned = words.size(bar.planned) if with_plan and bar.planned else ""
+    unit = f" {whole.partition(' ')[2]}"
+    plan = f"  plan {planned.removesuffix(unit)}" if planned else ""
+    colour = "$error" if bar.asked else ""
+    width = PLAN if with_plan else 0
+    return Content.assemble(bar.name.ljust(NAME), *cells, (whole.rjust(SIZE), colour), (plan.ljust(width), "$muted"))
