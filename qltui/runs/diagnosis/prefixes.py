@@ -31,7 +31,7 @@ _PREFIX = re.compile(
 )
 _NUMBERED = re.compile(r" {0,3}(?P<rank>\d{1,4}):(?: |$)|\[(?P<bracketed>\d+)\] ")
 """``srun --label``, ``mpiexec -l`` and collectors that number lines; believed where most lines have it."""
-_HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=\S|\s)")
+_HOST = re.compile(r"(?P<host>[A-Za-z][\w.-]*\d[\w.-]*|\d+\.\d+\.\d+\.\d+): (?=.)")
 """DeepSpeed's launcher over pdsh; believed likewise."""
 _RANK = re.compile(r"rank\W{0,2}(\d+)", re.IGNORECASE)
 HEADER = "Traceback (most recent call last)"
