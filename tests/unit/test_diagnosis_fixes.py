@@ -214,6 +214,19 @@ def test_other_gpus_take_the_place_of_those_that_do_not_answer(monkeypatch: pyte
     assert offered("GPU-a") == offered("GPU-a", "GPU-b", "GPU-c") == []
 
 
+def test_room_on_a_full_disk_is_where_another_run_has_checkpoints() -> None:
+    run, ended = dead_run(small_config(**{"training.keep_checkpoints": 3}))
+    other, _ = dead_run(small_config("other"))
+    weights = save_checkpoint(other, 5) / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(b"kept")
+    (weights.parents[1] / "trained-00000.pt").write_bytes(b"x" * 300_000)
+    first, second, *others = with_fixes(run, ended, of_cause(BY_ID["disk_full"], "certain", [])).fixes
+    assert first.command == f"qltui delete {other.id} --keep-adapters"
+    assert re.fullmatch(r"frees [23]\d\d KiB", first.effect)
+    assert second.command == f"qltui resume {run.id}"
+    assert (("training.keep_checkpoints", 1),) in [fix.patch for fix in others]
+
+
 def test_a_run_whose_file_is_torn_has_general_steps() -> None:
     run, ended = dead_run(small_config())
     run.run_yaml.write_text("model: [")

@@ -6,6 +6,7 @@ speed, where the memory plan knows that, and where the run would go on.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ from qltui.runs.assessment import find_architecture, versions_here
 from qltui.runs.diagnosis.causes.cause import Fix
 from qltui.runs.diagnosis.continuing import start_of, step_of
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes, unplanned_fixes
+from qltui.runs.removal import RemovalRefused, preview
 from qltui.runs.sense import whole
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from qltui.facts.machine import Machine
     from qltui.runs.diagnosis.diagnosis import Diagnosis
     from qltui.runs.plan_file import LaunchPlan
+    from qltui.runs.removal import Removal
 
 OUTSIDE = frozenset(
     {
@@ -50,6 +53,8 @@ SLOWER_LEARNING = 0.25
 USUAL_RATE = {Method.FULL: 2e-5}
 USUAL_ADAPTER_RATE = 2e-4
 LONG_WARMUP = 0.1
+LOOKED_AT = 10
+"""Other runs of which it is looked at what they take of the disk."""
 
 
 class _Case(NamedTuple):
@@ -96,8 +101,10 @@ def fixes_for(
     architecture = find_architecture(config.model.path, config.model.revision)
     case = _Case(run, ended, found, config, plan, _machine(plan), architecture)
     own, correction = _own(case)
-    fixes = [_finished(fix, case) for fix in own if not fix.patch or _is_patch(fix, case)]
-    return _without_doubles(fixes), correction
+    usable = [fix for fix in own if not fix.patch or _is_patch(fix, case)]
+    if not usable and ended["state"] != "finished":
+        usable = [_resume(case)]
+    return _without_doubles([_finished(fix, case) for fix in usable]), correction
 
 
 def _machine(plan: LaunchPlan | None) -> Machine:
@@ -139,8 +146,9 @@ def _own(case: _Case) -> tuple[list[Fix], str]:
         return [resume, *general], ""
     if case.ended["state"] == "finished":
         return general, ""
-    patches = [fix for fix in general if fix.patch]
-    return [*patches, *(fix for fix in general if not fix.patch), resume._replace(title="then go on with the run")], ""
+    patches, steps = [fix for fix in general if fix.patch], [fix for fix in general if not fix.patch]
+    then = [resume._replace(title="then go on with the run")] if steps else []
+    return [*patches, *steps, *then], ""
 
 
 def _ours(fix: Fix) -> Fix:
@@ -219,13 +227,11 @@ def _steadier(case: _Case) -> Iterator[Fix]:
 def _room_on_disk(case: _Case) -> Iterator[Fix]:
     """Room made by hand, then the run goes on; or checkpoints that take less."""
     kept = case.config.training.keep_checkpoints
-    others = sorted(_ended_before(case.run), key=lambda one: -one[1])
-    if others:
-        name, freed = others[0]
+    largest = max(_deletable(case.run), key=lambda one: one.frees, default=None)
+    if largest is not None:
+        command = f"qltui delete {largest.run.id} --keep-adapters"
         yield Fix(
-            "delete a run that is not needed",
-            f"qltui delete {name} --keep-adapters",
-            effect=f"frees {words.size(freed)}",
+            "delete the checkpoints of a run that is done with", command, effect=f"frees {words.size(largest.frees)}"
         )
     yield _resume(case)._replace(title="once there is room, go on with the run")
     if kept > 1:
@@ -235,12 +241,14 @@ def _room_on_disk(case: _Case) -> Iterator[Fix]:
         yield Fix("keep the newest checkpoint only", patch=(("training.keep_checkpoints", 1),), effect=effect)
 
 
-def _ended_before(run: RunDirectory) -> Iterator[tuple[str, int]]:
-    """(id, bytes of its checkpoints) of other runs that have some."""
-    for other in store.directories():
-        if other.id != run.id and (there := store.checkpoints(other)):
-            freed = sum(file.stat().st_size for folder in there for file in folder.rglob("*") if file.is_file())
-            yield other.id, freed
+def _deletable(run: RunDirectory) -> Iterator[Removal]:
+    """What deleting the newest other runs frees, but for their adapters; of those that none was made to continue."""
+    others = [one for one in store.directories() if one.id != run.id and store.checkpoints(one)]
+    for other in others[:LOOKED_AT]:
+        with suppress(RemovalRefused):
+            there = preview(other, keep_adapters=True)
+            if there.frees and not there.children:
+                yield there
 
 
 def _is_patch(fix: Fix, case: _Case) -> bool:
