@@ -99,8 +99,6 @@ def memory_lines(end: PostMortem, width: int) -> list[Content]:
     if asked is not None:
         beside: list[str | tuple[str, str]] = [(" ▒ ", "$secondary"), f"{words.size(asked.held)} held"]
         beside = beside if asked.held else []
-            [(" ▒ ", "$secondary"), f"{words.size(asked.held)} held"] if asked.held else []
-        )
         told = (("█ ", "$error"), f"{words.size(asked.asked)} asked for ", ("▓ ", "$primary"))
         lines.append(Content.assemble(*told, f"{words.size(asked.used)} used", *beside))
     if capacity:
