@@ -125,7 +125,7 @@ def _start_anew(run: RunDirectory, found: Diagnosis, fix: Fix, *, by_itself: boo
     new = launching.create(patched, plan_file.document(assessed))
     if start.checkpoint is not None and not start.is_newest:
         _take_over(start.checkpoint, new)
-    record = _Record.of(run, ended, found, fix.title, f"It {start.words}.", by_itself=by_itself)._asdict()
+    record = _Record.of(run, ended, found, fix.title, start.sentence, by_itself=by_itself)._asdict()
     write_json(new.status_json, {**status.read_written(new), "recoveries": [*ended["recoveries"], record]})
     write_json(run.status_json, {**ended, "recoveries": [*ended["recoveries"], {**record, "into": new.id}]})
     launching.start(new)

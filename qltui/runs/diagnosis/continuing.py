@@ -36,8 +36,15 @@ class Start(NamedTuple):
     """For the new run's configuration."""
     is_newest: bool
     """Whether that is the checkpoint which the engine takes by itself from the parent."""
-    words: str
-    """What goes on and what begins anew, for people."""
+    where: str
+    """In a few words."""
+    kept: str = ""
+    """What else goes on, and what is otherwise."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"It {self.where}{self.kept}."
 
 
 def start_of(run: RunDirectory, config: RunConfig, patched: RunConfig, cause: str) -> Start:
@@ -51,10 +58,10 @@ def start_of(run: RunDirectory, config: RunConfig, patched: RunConfig, cause: st
         if config.parent is not None and not there:
             return Start(None, config.parent, False, f"goes on from {config.parent}, as it did")
         return Start(None, None, False, f"begins anew: {'no good checkpoint' if there else 'nothing'} was saved")
-    words = f"goes on from step {step_of(good[0])} with weights, optimizer and schedule as they were"
+    kept = " with weights, optimizer and schedule as they were"
     if but := _otherwise(config, patched):
-        words += f"; {but}"
-    return Start(good[0], store.reference(run), good[0] == there[0], words)
+        kept += f"; {but}"
+    return Start(good[0], store.reference(run), good[0] == there[0], f"goes on from step {step_of(good[0])}", kept)
 
 
 def begins_anew(config: RunConfig, patched: RunConfig) -> str:

@@ -169,7 +169,7 @@ def _resume(case: _Case) -> Fix:
 
 def _of_gpu_memory(case: _Case) -> tuple[list[Fix], str]:
     config, found = case.config, case.diagnosis
-    commands = [fix for fix in found.fixes if fix.command]
+    commands = [fix for fix in found.fixes if fix.command] if found.details.get("kind") != "too_much" else []
     others = whole(found.details.get("others")) if found.details.get("kind") == "another_process" else 0
     correction = ""
     if case.architecture is None or not case.machine.cards or not uses_gpu(config, len(case.machine.cards)):
@@ -282,7 +282,7 @@ def _finished(fix: Fix, case: _Case) -> Fix:
             if get(patched, path) != get(case.config, path)
         )
         start = start_of(case.run, case.config, patched, case.diagnosis.cause)
-        return fix._replace(patch=patch, effect="; ".join(filter(None, (fix.effect, start.words))))
+        return fix._replace(patch=patch, effect="; ".join(filter(None, (fix.effect, start.where))))
     if fix.command == resume_command(case.run):
         there = store.checkpoints(case.run)
         from_where = f"from step {step_of(there[0])}, all as it was" if there else "from the start: nothing was saved"
