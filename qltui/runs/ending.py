@@ -33,6 +33,9 @@ def conclude(
     records: dict[int, Mapping[str, Any]] = {int(rank): record for rank, record in (exits.get("ranks") or {}).items()}
     ended = {**state.status(), "eta_seconds": None}
     if len(records) == world_size and all(record.get("code") == 0 for record in records.values()):
+        if state.outcome is None:
+            early = f"Its ranks ended with exit code 0 at step {state.step}, before the run was over."
+            return {**ended, "state": "failed", "reason": early, "exit_code": 1}
         outcome = "stopped" if state.outcome == "stopped" else "finished"
         reason = f"Stopped as asked, saved at step {state.step}." if outcome == "stopped" else None
         return {**ended, "state": outcome, "reason": reason, "exit_code": 0}
