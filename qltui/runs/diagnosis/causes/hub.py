@@ -133,6 +133,7 @@ CAUSES = (
                 r"FileNotFoundError",
                 frames=r"torch/utils/data|datasets/|__getitem__|\w*dataset\w*\.py ",
                 alone=False,
+                is_certain=False,
                 says=_NO_FILE,
             ),
             sign(
