@@ -103,6 +103,13 @@ CAUSES = (
         ),
     ),
     Cause(
+        "unknown",
+        "a quantised model without adapters",
+        says="A quantised model alone can't be trained: it needs adapters, and there are none.",
+        fixes=(Fix("give it adapters before it is trained: model = get_peft_model(model, LoraConfig(...))"),),
+        signs=(sign(r"cannot perform fine-tuning on purely quantized models"),),
+    ),
+    Cause(
         "no_grad_inputs",
         "nothing that is trained takes part in the loss",
         says="The loss depends on nothing that has gradients: adapters frozen or not in use, or "
@@ -114,10 +121,6 @@ CAUSES = (
         ),
         signs=(
             sign(r"element 0 of (?:tensors|variables) does not require grad"),
-            sign(
-                r"cannot perform fine-tuning on purely quantized models",
-                says="A quantised model alone can't be trained: it needs adapters, and there are none.",
-            ),
             sign(
                 r"(?:optimizer got an empty parameter list|No inf checks were recorded for this optimizer)",
                 r"doesn't have any parameters that require a gradient",

@@ -245,8 +245,10 @@ CAUSES = (
                 says="This transformers does not know the model's type: it is older than the model.",
             ),
             sign(r"has no attribute '\w+'$", frames=r"transformers/tokenization_\w+\.py \S+\Z", is_certain=False),
+            sign(r"KeyError: '\w+'", frames=r"models/auto/configuration_auto\.py", alone=False),
             sign(
                 r"does not recognize this architecture",
+                r"Tokenizer class \w+ does not exist or is not currently imported",
                 r"(?:Transformers|tokenizers|accelerate|peft|trl).{0,60}(?:out of date|too old|is outdated"
                 r"|upgrade)",
                 r"(?:Please|please) (?:upgrade|update|install).{0,60}(?:transformers|peft|accelerate|trl"
