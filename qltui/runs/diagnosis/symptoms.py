@@ -25,9 +25,9 @@ HINTS = (
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
     "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
     "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
-    "Unable", "unable", "alloc", "bus", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
-    "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did ", "already",
-    "neither", "double free", "corrupt", "llegal instr",
+    "Unable", "unable", "bad_alloc", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
+    "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did not receive",
+    "already", "neither", "double free", "corrupt", "llegal instr",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 SHAPES = 20_000
@@ -103,7 +103,7 @@ def _symptom(place: int, top: Raised, one: Raised, cause: Cause | None, sign: Si
 
 def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] | None]) -> Symptom | None:
     text = line.text
-    if not any(hint in text for hint in HINTS) or WARNING.search(text[:300]):
+    if not any(map(text.__contains__, HINTS)) or WARNING.search(text[:300]):
         return None
     shape = _LONG_NUMBER.sub("0", text)  # short ones are exit codes and signals, which matter
     if shape not in known:
