@@ -64,6 +64,7 @@ docs: $(VENV)/installed-dev  ## write what pages show of declarations, rules and
 	@PYTHONPATH=tests $(BIN)/python -m cells.refusals docs/strategies.md
 	@$(BIN)/python -m qltui.advice.catalogue > docs/rules.md
 	@PYTHONPATH=tests $(BIN)/python -m support.preset_page docs/presets.md
+	@PYTHONPATH=tests $(BIN)/python -m support.causes_page docs/diagnosis.md
 	@PYTHONPATH=tests $(BIN)/python -m cells.table README.md docs/verified.md
 	@PYTHONPATH=tests $(BIN)/python -m points.compare
 	@PYTHONPATH=tests $(BIN)/python -m points.table tests/points/comparison.json docs/memory.md

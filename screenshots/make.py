@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,16 +24,17 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from engine.events import EventReader, RunDirectory, identity, write_json
+from engine.events import EventReader, RunDirectory, identity, read_json, write_json
 from qltui.configs import presets
 from qltui.configs.loading import load
-from qltui.runs import store
+from qltui.runs import status, store
 from qltui.runs.rehearsal_job import RehearsalJob
-from qltui.runs.state import RunState
+from qltui.runs.state import LIVE, RunState
 from qltui.runs.status import ranks_of
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.post_mortem import PostMortem
 from qltui.ui.screens.rehearsing import Rehearsing
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 SIZES = {"120x36": (120, 36), "80x24": (80, 24)}
 HALF_WAY = 0.55
 """Share of the steps that the picture of a run at work shows."""
+KILLED_AT = 20
+"""Step after which the run of the post-mortem is killed."""
 SETTLE_SECONDS = 1.5
 """Time a screen gets to read what it shows."""
 
@@ -145,6 +149,7 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
     return {
         "monitor": (lambda: Monitor(live_dir), []),
         "finished": (lambda: Monitor(run_dir), []),
+        "post-mortem": (lambda: PostMortem(killed_run()), ["f13", "f13"]),
         "home": (None, []),
         "presets": (None, ["p"]),
         "review": (lambda: NewRun(CHOSEN, MACHINE), ["f2", *["f13"] * READS]),
@@ -173,6 +178,22 @@ def demo_run(*options: str) -> Path:
     """The directory of a run of ``demo-cpu``, done now and waited for."""
     subprocess.run([sys.executable, "-m", "qltui", "launch", "demo-cpu", "--wait", *options], check=True)
     return store.directories()[0].path
+
+
+@cache
+def killed_run() -> Path:
+    """A run of ``demo-cpu`` whose second rank is killed after some steps, as the kernel does without memory."""
+    subprocess.run([sys.executable, "-m", "qltui", "launch", "demo-cpu", "--name", "demo-killed"], check=True)
+    run = store.directories()[0]
+    while (told := status.read(run))["state"] in LIVE and told["step"] < KILLED_AT:
+        time.sleep(0.2)
+    attempt = run.last_attempt()
+    launch = read_json(attempt.launch_json) if attempt else None
+    if launch and launch["ranks"]:
+        os.kill(launch["ranks"][1]["pid"], signal.SIGKILL)
+    while status.is_live(run):
+        time.sleep(0.2)
+    return run.path
 
 
 def demos_at_other_rates() -> list[Path]:

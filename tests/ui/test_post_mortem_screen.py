@@ -28,6 +28,7 @@ from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.post_mortem import PostMortem
 from qltui.ui.screens.runs import Runs
 from qltui.ui.screens.text_at import TextAt
+from qltui.ui.widgets.diagnosis_lists import DiagnosisList
 from qltui.ui.widgets.footer import Footer
 
 
@@ -38,6 +39,13 @@ def died(home: Path) -> WrittenRun:
 
 def footer(pilot: Pilot[Any]) -> str:
     return " ".join(f"{key.shown} {key.what}" for key in pilot.app.screen.query_one(Footer).shown)
+
+
+async def until_read(pilot: Pilot[Any]) -> None:
+    """Wait until the end is shown and the cursor is on its first fix."""
+    await until_seen(pilot, "in backward")
+    fixes = pilot.app.screen.query_one("#fix-list", DiagnosisList)
+    await until(pilot, lambda: fixes.has_focus and fixes.highlighted == 0, "the cursor")
 
 
 def joined(pilot: Pilot[Any]) -> str:
@@ -128,7 +136,7 @@ async def test_evidence_and_log_open_where_it_is_told(died: WrittenRun, size: tu
     died.log("".join(f"more {number}\n" for number in range(2000)), rank=1)
     found = diagnose_run(died.run)
     async with QltuiApp(lambda: PostMortem(died.run.path)).run_test(size=size) as pilot:
-        await until_seen(pilot, "in backward")
+        await until_read(pilot)
         await pilot.press(*["down"] * len(found.fixes), "enter")
         await until_on(pilot, TextAt)
         await until_seen(pilot, f"▶ {found.evidence[0].line}")
@@ -142,7 +150,7 @@ async def test_evidence_and_log_open_where_it_is_told(died: WrittenRun, size: tu
 
 async def test_the_cursor_is_always_in_view(died: WrittenRun) -> None:
     async with QltuiApp(lambda: PostMortem(died.run.path)).run_test(size=(80, 24)) as pilot:
-        await until_seen(pilot, "in backward")
+        await until_read(pilot)
         for _ in range(20):
             await pilot.press("down")
         await until_seen(pilot, "failed phase=backward")
@@ -156,7 +164,7 @@ async def test_the_report_and_the_bundle(died: WrittenRun, monkeypatch: pytest.M
     for display in ("DISPLAY", "WAYLAND_DISPLAY", "TMUX"):
         monkeypatch.delenv(display, raising=False)
     async with QltuiApp(lambda: PostMortem(died.run.path)).run_test(size=(120, 36), notifications=True) as pilot:
-        await until_seen(pilot, "in backward")
+        await until_read(pilot)
         await pilot.press("y", "b")
         copied = copied_folder() / died.run.id / "diagnosis.txt"
         await until(pilot, copied.is_file, "the copy")
