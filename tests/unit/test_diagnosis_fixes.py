@@ -13,6 +13,7 @@ from engine.config import RunConfig, get
 from engine.config.reading import read
 from engine.events import EventWriter, RunDirectory, write_json
 from qltui.advice import planner
+from qltui.advice.lengths import of_rows
 from qltui.advice.memory import Phase, total
 from qltui.facts import machine as machines
 from qltui.facts.gpus import Gpu
@@ -22,7 +23,7 @@ from qltui.runs.diagnosis.causes import BY_ID
 from qltui.runs.diagnosis.continuing import first_bad_step, start_of
 from qltui.runs.diagnosis.diagnosis import Diagnosis, of_cause
 from qltui.runs.diagnosis.fixes import apply_patch, with_fixes
-from qltui.runs.diagnosis.memory_fixes import gpu_fixes
+from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes
 from qltui.runs.diagnosis.own_runs import diagnose_end
 from qltui.runs.diagnosis.prediction import GROWING, Correction, Predictor, correct
 
@@ -51,10 +52,8 @@ def fixes(config: RunConfig, machine: str, measured: dict[str, float], **more: A
     architecture = find_architecture(LLAMA)
     assert architecture is not None
     taken = {phase: int(size * GIB) for phase, size in measured.items()}
-    found, _ = gpu_fixes(
-        config, architecture, machines.parse(machine), None, taken, next(iter(measured)), more.get("others", 0),
-        more.get("allowed", lambda _config: True),
-    )  # fmt: skip
+    plain = Predictor(architecture, machines.parse(machine), more.get("lengths"), others=more.get("others", 0))
+    found, _ = gpu_fixes(config, plain, taken, next(iter(measured)), more.get("allowed", lambda _config: True))
     return found
 
 
@@ -119,6 +118,25 @@ def test_what_others_hold_of_the_card_is_no_room() -> None:
         return max(one.get("training.micro_batch_size", 0) for one in found if one.keys() == recovery.SAME_RESULTS)
 
     assert most_rows(others=40 * GIB) < most_rows()
+
+
+def test_shorter_rows_say_how_many_are_cut() -> None:
+    lengths = of_rows(range(1, 1025), 1024, shortest=1, longest=1024, measured=True)
+    config = llama(micro_batch_size=4)
+    found = fixes(config, "1xRTX 4090", {"backward": 36}, lengths=lengths)
+    (effect,) = [fix.effect for fix in found if fix.patch == (("data.max_length", 512),)]
+    assert "; 50 % of the rows are cut (0 % were)" in effect
+
+
+def test_offload_is_left_out_only_where_the_gpus_have_room() -> None:
+    def patches(machine: str) -> list[Any]:
+        config = llama(strategy="fsdp2", **{"strategy.offload_parameters": True, "strategy.offload_optimizer": True})
+        architecture = find_architecture(LLAMA)
+        assert architecture is not None
+        return [fix.patch for fix in host_fixes(config, Predictor(architecture, machines.parse(machine), None))]
+
+    assert len(patches("2xH100-80")) == 1
+    assert patches("2x6G") == []
 
 
 def test_what_may_not_be_is_not_offered() -> None:

@@ -27,6 +27,8 @@ from qltui.runs.assessment import find_architecture, versions_here
 from qltui.runs.diagnosis.causes.cause import Fix
 from qltui.runs.diagnosis.continuing import start_of, step_of
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes, unplanned_fixes
+from qltui.runs.diagnosis.prediction import Predictor
+from qltui.runs.diagnosis.prediction import Predictor
 from qltui.runs.removal import RemovalRefused, preview
 from qltui.runs.sense import whole
 
@@ -75,6 +77,13 @@ class _Case(NamedTuple):
         here = versions_here()
         stops = set(blocks(patched, self.machine, self.architecture, here))
         return stops <= set(blocks(self.config, self.machine, self.architecture, here))
+
+    def predictor(self) -> Predictor | None:
+        """Of what it would take of GPUs; None on CPU ranks, and for a model that is not known."""
+        cards = self.machine.cards
+        if self.architecture is None or not cards or not uses_gpu(self.config, len(cards)):
+            return None
+        return Predictor(self.architecture, self.machine, row_lengths.estimated(self.config))
 
 
 def with_fixes(run: RunDirectory, ended: Mapping[str, Any], found: Diagnosis) -> Diagnosis:
@@ -133,7 +142,7 @@ def _own(case: _Case) -> tuple[list[Fix], str]:
     if cause == "cuda_oom":
         return _of_gpu_memory(case)
     if cause == "host_oom_sigkill":
-        commands, left_out = [fix for fix in general if fix.command], host_fixes(case.config)
+        commands, left_out = [fix for fix in general if fix.command], host_fixes(case.config, case.predictor())
         is_sure = case.diagnosis.confidence == "certain"
         return ([*left_out, resume, *commands] if is_sure else [resume, *left_out, *commands]), ""
     if cause == "loss_nan_or_zero":
@@ -172,13 +181,13 @@ def _of_gpu_memory(case: _Case) -> tuple[list[Fix], str]:
     commands = [fix for fix in found.fixes if fix.command] if found.details.get("kind") != "too_much" else []
     others = whole(found.details.get("others")) if found.details.get("kind") == "another_process" else 0
     correction = ""
-    if case.architecture is None or not case.machine.cards or not uses_gpu(config, len(case.machine.cards)):
+    predictor = case.predictor()
+    if predictor is None:
         patches = unplanned_fixes(config)
     else:
-        patches, correction = gpu_fixes(
-            config, case.architecture, case.machine, row_lengths.estimated(config), needed(case.ended, found),
-            found.phase, others or 0, case.allows,
-        )  # fmt: skip
+        predictor.others = others or 0
+        measured = needed(case.ended, found)
+        patches, correction = gpu_fixes(config, predictor, measured, found.phase, case.allows)
     if others:
         return [*commands, _resume(case)._replace(title="go on once the GPU is free"), *patches], correction
     return [*patches, *commands], correction

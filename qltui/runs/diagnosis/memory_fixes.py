@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from qltui.advice.lengths import Lengths
-    from qltui.facts.architecture import Architecture
     from qltui.facts.machine import Machine
     from qltui.runs.diagnosis.prediction import Prediction
 
@@ -47,20 +46,19 @@ class _Judged(NamedTuple):
 
 
 def gpu_fixes(
-    config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths | None,
-    measured: Mapping[str, int], died_in: str | None, others: int, allowed: Allowed,
-) -> tuple[list[Fix], str]:  # fmt: skip
-    """(ways to take less of the GPUs of ``machine``, the best first; how the plan was corrected).
+    config: RunConfig, plain: Predictor, measured: Mapping[str, int], died_in: str | None, allowed: Allowed
+) -> tuple[list[Fix], str]:
+    """(ways to take less of the GPUs, the best first; how the plan was corrected).
 
     Those that then fit come before those that may; what does not fit is left out unless nothing does.
 
     Args:
+        plain: predicts without correction.
         measured: bytes by phase that torch's allocator had to hold, or would have had to.
         died_in: the phase in which there was no room.
-        others: bytes that other programs hold on the GPU.
         allowed: whether a configuration may be launched.
     """
-    predictor = _corrected(config, Predictor(architecture, machine, lengths, others=others), measured, died_in)
+    predictor = _corrected(config, plain, measured, died_in)
     before = predictor.predict(config)
     judged = []
     for way in _ways(config, predictor, allowed):
@@ -72,7 +70,7 @@ def gpu_fixes(
     judged.sort(key=lambda one: (one.predicted.order, one.cost))
     fitting = [one for one in judged if one.predicted.order < 2]
     best = fitting or sorted(judged, key=lambda one: one.predicted.total)
-    return [_fix(one, before, config, lengths) for one in best[:MOST_WAYS]], str(predictor.correction)
+    return [_fix(one, before, config, plain.lengths) for one in best[:MOST_WAYS]], str(predictor.correction)
 
 
 def _corrected(
@@ -258,12 +256,18 @@ def unplanned_fixes(config: RunConfig) -> list[Fix]:
     return [Fix(way.title, patch=tuple(way.patch.items()), effect=told.get(next(iter(way.patch)), "")) for way in ways]
 
 
-def host_fixes(config: RunConfig) -> list[Fix]:
-    """What of a run takes host memory and can be left out."""
+def host_fixes(config: RunConfig, predictor: Predictor | None) -> list[Fix]:
+    """What of a run takes host memory and can be left out; offload only where the GPUs have room without it.
+
+    ``predictor``: None where nothing can be predicted, as on CPU ranks.
+    """
     found = []
-    if config.strategy.offload_parameters or config.strategy.offload_optimizer:
-        patch = (("strategy.offload_parameters", False), ("strategy.offload_optimizer", False))
-        found.append(Fix("nothing offloaded to host memory", patch=patch))
+    places = {"strategy.offload_parameters": False, "strategy.offload_optimizer": False}
+    without = predictor.predict(planner.with_values(config, places)) if predictor else None
+    is_offloaded = config.strategy.offload_parameters or config.strategy.offload_optimizer
+    if is_offloaded and (without is None or without.order < 2):
+        effect = f"{words.size(without.total)} per GPU of {words.size(without.capacity)}" if without else ""
+        found.append(Fix("nothing offloaded to host memory", patch=tuple(places.items()), effect=effect))
     if config.data.num_workers:
         effect = f"{config.data.num_workers} processes fewer on each rank"
         found.append(Fix("data loaded by the ranks themselves", patch=(("data.num_workers", 0),), effect=effect))
