@@ -28,7 +28,6 @@ from qltui.runs.diagnosis.causes.cause import Fix
 from qltui.runs.diagnosis.continuing import start_of, step_of
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes, unplanned_fixes
 from qltui.runs.diagnosis.prediction import Predictor
-from qltui.runs.diagnosis.prediction import Predictor
 from qltui.runs.removal import RemovalRefused, preview
 from qltui.runs.sense import whole
 
