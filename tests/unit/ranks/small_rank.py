@@ -1,7 +1,7 @@
 """A rank without torch, for tests of the launcher and the supervisor: ``python -m small_rank RUN_DIR --attempt N``.
 
-What each rank does is in ``plan.txt`` of the run directory, a line a rank; the last line is for all further ranks. What an
-attempt does otherwise is in ``plan-N.txt``:
+What each rank does is in ``plan.txt`` of the run directory, a line a rank; the last line is for all further ranks.
+``plan-N.txt`` is the plan of attempt N alone:
 
 finish            ten steps, then a `finished` event and exit code 0
 exit CODE         leave with a code and a last word in the log, no event
