@@ -116,7 +116,7 @@ RAISED = [
     ("host_oom_sigkill", "ray.exceptions.ActorDiedError", "The actor died unexpectedly before finishing this task.\n"
      "\tclass_name: CriticModelRayActor\nThe actor is dead because its worker process has died. Worker exit type: "
      "SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file."),
-    # lightning: pytorch/utilities/exceptions.py, of an excerpt that lost the rest
+    # a program's own; triton: runtime/errors.py; torch: c10/cuda/CUDAException.cpp
     ("unknown", "ValueError", "the last batch is odd"),
     ("unknown", "triton.runtime.errors.OutOfResources", "out of resource: shared memory, Required: 147456, Hardware "
      "limit: 101376. Reducing block sizes or `num_stages` may help."),
@@ -125,7 +125,7 @@ RAISED = [
 """(cause, exception, message)."""
 
 IN_CALLS = [
-    # torch: gloo, in a collective of a rank that lost its peer
+    # CPython: socket.py under a download; multiprocessing, whose arenas lie in /dev/shm
     ("hub_not_found_or_offline", "socket.gaierror", "[Errno -2] Name or service not known",
      ("/x/urllib3/connection.py", "_new_conn")),
     ("shm_bus_error", "OSError", "[Errno 28] No space left on device",
