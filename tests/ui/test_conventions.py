@@ -21,6 +21,7 @@ from qltui.ui.screens.help import Help
 from qltui.ui.screens.home import Home
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.post_mortem import PostMortem
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.runs import Runs
 from qltui.ui.theme import CONTRAST, TEXT, contrast
@@ -40,7 +41,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def screens(run: WrittenRun) -> list[Screen[Any]]:
     """One of each kind."""
     return [
-        Home(), Presets(), Runs(), Doctor(), NewRun({}), Monitor(run.run.path), Confirm("Stop?", "It saves.", "Stop"),
+        Home(), Presets(), Runs(), Doctor(), NewRun({}), Monitor(run.run.path), PostMortem(run.run.path),
+        Confirm("Stop?", "It saves.", "Stop"),
     ]  # fmt: skip
 
 

@@ -70,13 +70,11 @@ async def test_it_shows_cause_memory_fixes_and_evidence(died: WrittenRun) -> Non
             assert f"{one.file}:{one.line}" in seen
 
 
-async def test_a_dead_run_opens_with_it_from_the_list_others_with_their_monitor(
-    home: Path, size: tuple[int, int]
-) -> None:
+async def test_a_dead_run_opens_with_it_from_the_list_others_with_their_monitor(home: Path) -> None:
     finished = WrittenRun(home, "well")
     finished.write_status(state="finished", exit_code=0)
     out_of_memory(home, "ill")
-    async with QltuiApp(Runs).run_test(size=size) as pilot:
+    async with QltuiApp(Runs).run_test(size=(120, 36)) as pilot:
         await until_seen(pilot, "2 runs")
         for name, screen in (("name:ill", PostMortem), ("name:well", Monitor)):
             await pilot.press("slash", *name.partition(":")[2], "enter")
@@ -151,10 +149,10 @@ async def test_evidence_and_log_open_where_it_is_told(died: WrittenRun, size: tu
 async def test_the_cursor_is_always_in_view(died: WrittenRun) -> None:
     async with QltuiApp(lambda: PostMortem(died.run.path)).run_test(size=(80, 24)) as pilot:
         await until_read(pilot)
-        for _ in range(20):
+        for _ in range(9):
             await pilot.press("down")
         await until_seen(pilot, "failed phase=backward")
-        for _ in range(30):
+        for _ in range(9):
             await pilot.press("up")
         await until_seen(pilot, "failed at step 12")
         await until_seen(pilot, "in backward")
