@@ -90,6 +90,21 @@ def test_a_missing_peer_is_named(run: RunDirectory, record: dict[str, Any]) -> N
     assert (found.cause, found.rank, found.phase, found.confidence) == ("nccl_timeout", 1, "eval", "certain")
 
 
+def test_a_crash_says_by_its_stack_where_it_was(run: RunDirectory) -> None:
+    says(run, 0, "step", loss=1.0)
+    attempt = run.last_attempt()
+    assert attempt is not None
+    calls = ["torch/autograd/graph.py", "_engine_run_backward", "torch/autograd/__init__.py", "backward",
+             "engine/loop.py", "_steps", "engine/train.py", "main"]  # fmt: skip
+    stack = [f'  File "/{file}", line 7 in {name}' for file, name in zip(calls[::2], calls[1::2], strict=True)]
+    crash = ["Fatal Python error: Segmentation fault", "", "Current thread 0x00007f (most recent call first):", *stack]
+    attempt.log(0).write_text("\n".join(["reading rows", *crash, "", "Extension modules: numpy (total: 1)"]))
+    ends(run, NORMAL | {"signal": 11}, first=0)
+    found = diagnose_run(run)
+    assert (found.cause, found.rank, found.phase, found.confidence) == ("sigsegv", 0, "backward", "certain")
+    assert ("attempts/1/logs/rank0.log", 2) in [(one.file, one.line) for one in found.evidence]
+
+
 def test_a_rank_that_finished_is_not_missing(run: RunDirectory) -> None:
     says(run, 0, phase="save", error="RuntimeError", message="Connection closed", traceback=LOST_PEER)
     says(run, 1, "finished", outcome="finished", adapter=None)

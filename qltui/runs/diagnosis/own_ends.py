@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.events import number, read_json
@@ -34,6 +35,7 @@ MEANS = {
 NO_MEMORY = "The kernel ended a process for want of memory at that time."
 LAST = 1024 * 1024
 """Bytes of a file's end in which its last lines are looked for."""
+_CRASH_CALL = re.compile(r'^  File "(.+)", line \d+ in (.+)$')
 AROUND = 1.5
 """Seconds by which a sample may be away from a death that it tells of."""
 
@@ -104,6 +106,23 @@ def kernel_killed(run: RunDirectory, died: float) -> Evidence | None:
             if wall < died - 2 * AROUND:
                 break
     return None
+
+
+def crash_calls(log: Path) -> str:
+    """Files and functions of the crashed thread as Python's fault handler printed them, the newest last; '' if none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST))
+            text = file.read(LAST).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    calls = []
+    for line in text.rpartition("Fatal Python error: ")[2].partition("Current thread ")[2].split("\n")[1:]:
+        found = _CRASH_CALL.match(line)
+        if found is None:
+            break
+        calls.append(f"{found[1]} {found[2]}".replace("\\", "/"))
+    return "\n".join(reversed(calls))
 
 
 def line_of(path: Path, *words: str) -> tuple[int, str]:

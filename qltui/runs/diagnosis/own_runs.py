@@ -35,12 +35,14 @@ from qltui.runs.diagnosis.own_ends import (
     MEANS,
     NO_MEMORY,
     Exits,
+    crash_calls,
     kernel_killed,
     last_event,
     line_of,
     numbered_end,
     of_signal,
 )
+from qltui.runs.diagnosis.phases import phase_of_calls
 from qltui.runs.diagnosis.prefixes import strip_prefixes
 from qltui.runs.diagnosis.tracebacks import read_tracebacks
 from qltui.runs.state import FINAL
@@ -198,7 +200,8 @@ def _of_rank(end: _End, exits: Exits, rank: int) -> _Account | None:
     found = diagnose_symptom(verdict.symptom, verdict, end.name(log))._replace(rank=rank)
     if by_signal is not None and found.cause == by_signal.diagnosis.cause:
         evidence = [*by_signal.diagnosis.evidence, *found.evidence]
-        return by_signal._replace(diagnosis=by_signal.diagnosis._replace(evidence=evidence))
+        phase = by_signal.diagnosis.phase or phase_of_calls(crash_calls(log))
+        return by_signal._replace(diagnosis=by_signal.diagnosis._replace(evidence=evidence, phase=phase))
     role = order(verdict.symptom, None)[0]
     if by_signal is not None and by_signal.role < role:
         return by_signal

@@ -95,7 +95,7 @@ _USUAL = {
 def phase_of(symptom: Symptom) -> str | None:
     """load, prepare, data, forward, backward, optimizer, eval or save; None if nothing tells."""
     calls = "\n".join(one.calls for one in symptom.top.chain()) if symptom.top is not None else ""
-    if calls and (found := _by_calls(calls)):
+    if calls and (found := phase_of_calls(calls)):
         return found
     if said := _SAID.search(symptom.text):
         return said[1] or said[2]
@@ -107,7 +107,8 @@ def usual_phase(cause: str) -> str | None:
     return next((phase for phase, causes in _USUAL.items() if cause in causes), None)
 
 
-def _by_calls(calls: str) -> str | None:
+def phase_of_calls(calls: str) -> str | None:
+    """The phase by files and functions, a call a line, the newest last; None if none of them tells."""
     for phase, pattern in _ENCLOSING:
         if pattern.search(calls):
             return phase
