@@ -30,8 +30,26 @@ HINTS = (
     "already", "neither", "double free", "corrupt", "llegal instr",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
-SHAPES = 20_000
-"""Lines, but for their long numbers, whose signs are remembered."""
+LONGEST = 8000
+"""Characters of a text that are searched."""
+STRONG = (
+    "rror",
+    "xcept",
+    "xit",
+    "ignal",
+    "SIG",
+    "illed",
+    "oom",
+    "of memory",
+    "Watchdog",
+    "ssert",
+    "Xid",
+    "fault",
+    "NCCL",
+)
+TEXTS, SHAPES = 3_000, 20_000
+"""Unlike lines, but for their long numbers, that are searched for signs: a log with more of them prints texts, of which
+from the first number on only those with a strong hint are searched, and from the second on none."""
 _LONG_NUMBER = re.compile(r"\d{4,}")
 
 
@@ -107,8 +125,8 @@ def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] 
         return None
     shape = _LONG_NUMBER.sub("0", text)  # short ones are exit codes and signals, which matter
     if shape not in known:
-        if len(known) > SHAPES:
-            known.clear()
+        if len(known) > SHAPES or (len(known) > TEXTS and not any(map(text.__contains__, STRONG))):
+            return None
         known[shape] = _find(text, "", raised=False)
     found = known[shape]
     if found is None:
@@ -121,23 +139,26 @@ def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] 
 
 def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] | None:
     """The best sign in a text: of the most telling role, certain before likely, then in the order of causes."""
-    best: tuple[tuple[int, bool, int], Cause | None, Sign] | None = None
-    text = text[:8000]
+    text = text[:LONGEST]
     joined = re.sub(r" *\n *", " ", text) if "\n" in text else ""  # as it was before something wrapped its lines
-    for number, (cause, sign) in enumerate(_SIGNS):
-        if not raised and not sign.alone and sign.role is not Role.ROOT:
+    for cause, sign in _OF_RAISED if raised else _OF_LINES:
+        if sign.words and not any(map(text.__contains__, sign.words)) and not any(map(joined.__contains__, sign.words)):
             continue
-        rank = (int(sign.role), not sign.is_certain, number)
-        if best is not None and best[0] <= rank:
-            continue
-        if sign.frames is not None and not (raised and sign.frames.search(calls)):
+        if sign.frames is not None and not sign.frames.search(calls):
             continue
         if sign.pattern.search(text) or (joined and sign.pattern.search(joined)):
-            best = (rank, cause, sign)
-    return None if best is None else (best[1], best[2])
+            return cause, sign
+    return None
 
 
-_SIGNS: tuple[tuple[Cause | None, Sign], ...] = (
-    *((cause, sign) for cause in CAUSES for sign in cause.signs),
-    *((None, sign) for sign in WRAPPERS),
+_OF_RAISED: tuple[tuple[Cause | None, Sign], ...] = tuple(
+    sorted(
+        [*((cause, sign) for cause in CAUSES for sign in cause.signs), *((None, sign) for sign in WRAPPERS)],
+        key=lambda item: (item[1].role, not item[1].is_certain),
+    )
 )
+"""All signs, the most telling first."""
+_OF_LINES = tuple(
+    (cause, sign) for cause, sign in _OF_RAISED if sign.frames is None and (sign.alone or sign.role is Role.ROOT)
+)
+"""Those that a line outside a traceback may have."""

@@ -6,6 +6,8 @@ import re
 from enum import IntEnum
 from typing import NamedTuple
 
+from qltui.runs.diagnosis.causes.literal import literals
+
 
 class Role(IntEnum):
     """What a sign says of the order of events; of several signs in a log the lowest role tells the cause."""
@@ -39,7 +41,9 @@ class Sign(NamedTuple):
     is_certain: bool = True
     """Whether it can hardly mean anything else."""
     says: str = ""
-    """What happened, in place of the cause's own sentence; groups of the pattern by name in braces."""
+    """What happened, in place of the cause's own sentence."""
+    words: tuple[str, ...] = ()
+    """One of them is in every text that has the pattern; none where that is not known."""
 
 
 class Fix(NamedTuple):
@@ -77,7 +81,8 @@ def sign(
     says: str = "",
 ) -> Sign:
     """A sign of words: regular expressions of which one is to be found, ``.`` in them matches line ends too."""
+    pattern = "|".join(patterns)
     return Sign(
-        re.compile("|".join(patterns), re.DOTALL), re.compile(frames) if frames else None,
-        role, alone, is_native, is_certain, says,
+        re.compile(pattern, re.DOTALL), re.compile(frames) if frames else None,
+        role, alone, is_native, is_certain, says, literals(pattern),
     )  # fmt: skip
