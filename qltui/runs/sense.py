@@ -128,8 +128,9 @@ EXITS: dict[str, Fits] = {
 }  # fmt: skip
 """Fields of ``exits.json``."""
 PLAN: dict[str, Fits] = {
-    "memory": lambda value: value is None
-    or _object({"total_bytes": _is_count_or_none, "phases": _all(_all(_is_count))})(value),
+    "memory": lambda value: (
+        value is None or _object({"total_bytes": _is_count_or_none, "phases": _all(_all(_is_count))})(value)
+    ),
     "machine": _is_dict_or_none,
 }
 """Fields of ``plan.json`` that are shown beside what was measured."""

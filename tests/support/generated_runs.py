@@ -193,7 +193,7 @@ class GeneratedRun:
 
     def write_status(self, **changed: Any) -> None:
         """Write ``status.json`` as of now, by the levels and what came after them."""
-        reduction = Reduction(self.run, self._identity())
+        reduction = self._reduction or Reduction(self.run, self._identity())
         reduction.read()
         write_json(self.run.status_json, {**reduction.state.status(), **changed})
 
