@@ -123,7 +123,7 @@ async def test_a_run_whose_supervisor_alone_is_gone_goes_on(written_run: Written
     async with watching(written_run) as pilot:
         await until_seen(pilot, "✗ its supervisor is gone, its ranks are not")
         assert "● training" in text_of(pilot)
-        assert "the run may go on" in " ".join(text_of(pilot).split())
+        assert "Give it another supervisor (u)" in " ".join(text_of(pilot).split())
 
 
 async def test_a_verdict_is_told_and_taken_back(written_run: WrittenRun) -> None:

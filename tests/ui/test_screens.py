@@ -83,7 +83,7 @@ async def test_runs_are_listed_live_first_and_opened(home: Path, size: tuple[int
 
 
 async def test_keys_that_come_together_open_the_run_they_lead_to(home: Path) -> None:
-    WrittenRun(home, "older").write_status(state="failed")
+    WrittenRun(home, "older").write_status(state="finished")
     WrittenRun(home, "newer").step(5, 0.5)
     async with QltuiApp(Runs).run_test(size=(80, 24)) as pilot:
         await until_seen(pilot, "older")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 def run_rehearse(arguments: argparse.Namespace) -> int:
     """Rehearse; progress goes to stderr, what was proven and what was not to stdout."""
+    # The app cancels a rehearsal so, also an app that was started where interrupts are ignored, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config = loading.load(arguments.target, arguments.assignments)
         usage = _usage(config, arguments.ranks)

@@ -120,6 +120,8 @@ class ChartScreen(Page):
         return chart
 
     def _follow(self, lines: dict[str, list[Line]]) -> None:
+        if not self.query(LineChart):  # it is being left: its widgets go first
+            return
         name = str(self._small.id).removeprefix("chart-")
         if name in lines:
             self.chart.show(lines[name])
