@@ -158,6 +158,10 @@ def test_nothing_of_a_log_reaches_the_terminal_but_text(training: Training, moni
     monitor.sees("not found yet")  # of a line that long only the beginning is kept
     text = OWN.sub("", monitor.output.decode("utf-8", "replace"))
     assert not [sent for sent in NEVER_SENT if sent in text]
+    monitor.send("\x1b")
+    monitor.sees("not found yet", is_there=False)
+    monitor.send("\x1b[F")  # the letters on the way to it may have been found in a line further up
+    monitor.sees("held still", is_there=False)
 
 
 def test_a_log_of_a_gigabyte_and_one_put_in_its_place(training: Training, monitor: Screen) -> None:
