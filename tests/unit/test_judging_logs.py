@@ -129,7 +129,7 @@ def test_of_a_large_log_what_stands_out_and_the_end_are_read(monkeypatch: pytest
         monkeypatch.setattr(excerpt, name, value)
     log = steps(0, 5000) + OUT_OF_MEMORY + PEER * 5000
     found = diagnose(log)
-    assert (found.cause, found.evidence[0].line) == ("cuda_oom", 5006)
+    assert (found.cause, found.phase, found.evidence[0].line) == ("cuda_oom", "backward", 5006)
     lines = list(excerpt.read_lines(io.BytesIO(log.encode())))
     assert sum(len(line.text) for line in lines) < 100_000 < len(log)
     numbered = log.split("\n")
@@ -154,3 +154,10 @@ def test_the_command_reads_files_and_pipes(cli: Cli) -> None:
     log.write_text(steps(0, 9))
     done = cli("diagnose", str(log))
     assert (done.returncode, done.stdout) == (0, "The log tells of no error that ended the run.\n")
+
+
+def test_the_command_refuses_what_is_no_text(cli: Cli) -> None:
+    weights = cli.home.parent / "model.safetensors"
+    weights.write_bytes(bytes(range(256)) * 400)
+    done = cli("diagnose", str(weights), check=False)
+    assert done.returncode == 1 and "is no log" in done.stderr

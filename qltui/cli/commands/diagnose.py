@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.config.schema import as_text
 from qltui.cli import exits, output
 from qltui.runs.diagnosis.diagnosis import diagnose_log
+from qltui.runs.diagnosis.excerpt import is_text
 from qltui.runs.sanitise import clean
 from qltui.words import size
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from qltui.runs.diagnosis.causes.cause import Fix
     from qltui.runs.diagnosis.diagnosis import Diagnosis
 
+LOOKED_AT = 64 * 1024
+"""Bytes by which a file is told from one that is no text."""
 FIXES_SHOWN = 8
 
 
@@ -43,6 +46,11 @@ def _diagnose(target: str) -> Diagnosis:
     if os.path.isfile(target):
         try:
             with open(target, "rb") as file:
+                if not is_text(file.read(LOOKED_AT)):
+                    raise exits.Refused(
+                        f"{target} is no log: most of it is no text. Give the file that was printed into."
+                    )
+                file.seek(0)
                 return diagnose_log(file, target)
         except OSError as error:
             raise exits.Refused(f"{target} cannot be read: {error.strerror}.") from None

@@ -29,6 +29,8 @@ LONGEST = 64 * 1024
 """Bytes of a line that are kept: of a longer one its beginning and its end."""
 SHAPES = 200_000
 """Shapes that are remembered."""
+STRANGE = 0.2
+"""Of the bytes: with more of them that are no text's, a file is weights or an archive and no log."""
 REPEATS = 20
 """Times that a suspicious shape is kept with its surroundings."""
 
@@ -46,6 +48,14 @@ class RawLine(NamedTuple):
     number: int
     """From 1, as editors count: by line feeds."""
     text: str
+
+
+def is_text(beginning: bytes) -> bool:
+    """Whether what begins so can be a log: some bytes in it may be none of a text's, not most."""
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    strange = beginning.decode("utf-8", "replace").count("\ufffd") + beginning.count(b"\0")
+    return strange <= STRANGE * len(beginning)
 
 
 def read_lines(file: BinaryIO) -> Iterator[RawLine]:
