@@ -37,7 +37,8 @@ async def watching(run: WrittenRun, size: tuple[int, int] = (120, 36)) -> AsyncI
 
 def loss_of(pilot: Pilot[Any]) -> list[float]:
     charts = next(screen for screen in pilot.app.screen_stack if isinstance(screen, Monitor)).query_one(Charts)
-    return charts.chart("loss").followed[0].curve.y
+    followed = charts.chart("loss").followed
+    return followed[0].curve.y if followed else []
 
 
 def large(pilot: Pilot[Any]) -> LineChart:
