@@ -81,7 +81,8 @@ class Meter:
     def _with_peaks(self, held: list[OfGpu], peaks: list[int]) -> Usage:
         held = [one._replace(memory_peak=peak) for one, peak in zip(held, peaks, strict=True)]
         allocated, reserved, peak = (sum(column) for column in zip(*held, strict=True))
-        return Usage(allocated, reserved, peak, _resident(), tuple(held) if len(held) > 1 else ())
+        resident = _resident() if self._gpus else allocated  # on CPU it has just been read
+        return Usage(allocated, reserved, peak, resident, tuple(held) if len(held) > 1 else ())
 
 
 def own_gpus(device: torch.device) -> list[torch.device]:
@@ -101,16 +102,18 @@ def _of_gpu(gpu: torch.device) -> OfGpu:
 
 
 def _of_process() -> OfGpu:
-    resident = _resident()
-    return OfGpu(resident, resident, max(resident, _highest_resident()))
+    status = _proc("status")
+    resident = _bytes_of(status, b"VmRSS:") or _resident()
+    return OfGpu(resident, resident, max(resident, _bytes_of(status, b"VmHWM:")))
 
 
 def _resident() -> int:
     return int(_proc("statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _highest_resident() -> int:
-    _, _, after = _proc("status").partition(b"VmHWM:")
+def _bytes_of(status: bytes, name: bytes) -> int:
+    """A size that /proc/self/status tells in KiB; 0 where this kernel doesn't."""
+    _, _, after = status.partition(name)
     return int(after.split(maxsplit=1)[0]) * 1024 if after else 0
 
 

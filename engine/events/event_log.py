@@ -103,6 +103,9 @@ KINDS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 class EventWriter:
     """Appends events of one rank to its file; every line is written whole and at once."""
 
@@ -127,7 +130,7 @@ class EventWriter:
         event = {"kind": kind, **self._common, "step": self.step}
         event |= {"wall": time.time(), "monotonic": time.monotonic(), **fields}
         # JSON has no NaN; a loss that is not a number is worth knowing, so it travels as a string.
-        line = json.dumps(_finite(event), ensure_ascii=False, allow_nan=False) + "\n"
+        line = _ENCODER.encode(_finite(event)) + "\n"
         os.write(self._file, line.encode("utf-8", "replace"))
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
 """What being monitored costs training: events, and the supervisor beside it, on and off by turns within one run.
 
-    python tests/benchmarks/monitoring_cost.py [--blocks 60] [--steps 20]
+    python tests/benchmarks/monitoring_cost.py [--blocks 600]
 
-A small transformer layer is trained on one CPU thread. In every other block of steps no events are written, as
-``engine.reporter`` writes them otherwise; in every other pair of blocks a supervisor's reading, levels, status and
-samples of this run stand still (SIGSTOP). What a step takes is the time of its block over its steps; neighbours are
-compared, the median difference is told with its 95 % interval (bootstrap). Beside that, the processor's time that
-the step event itself takes, from which follows how short steps may be for it to stay under 0.5 %.
+A small transformer layer is trained on one CPU thread, in blocks of four steps: with and without a step event, as
+``engine.reporter`` writes it, each with and without a supervisor's reading, levels, status and samples of this run
+beside it (stopped by SIGSTOP; what it has missed it does when it goes on), in an order drawn by chance. Steps of a
+block are compared; the median difference is told with its 95 % interval (bootstrap). Beside that, the processor's
+time that the event and the supervisor take, which other work of the machine changes less.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ while True:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=120, help="blocks of steps (120)")
-    parser.add_argument("--steps", type=int, default=20, help="steps in each (20)")
+    parser.add_argument("--blocks", type=int, default=600, help="blocks of four steps (600)")
     arguments = parser.parse_args()
     priority = "real time" if go_first() else "that of all"  # of both: they share the cores
     print(
@@ -66,11 +65,11 @@ def main() -> int:
         f"priority {priority}, python -c pass: {statistics.median(interpreter()):.0f} ms"
     )
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder) / "run", arguments.blocks, arguments.steps)
+        measure(Path(folder) / "run", arguments.blocks)
     return 0
 
 
-def measure(folder: Path, blocks: int, steps: int) -> None:
+def measure(folder: Path, blocks: int) -> None:
     """Train and print."""
     import torch
 
@@ -85,40 +84,64 @@ def measure(folder: Path, blocks: int, steps: int) -> None:
     attempt = run.new_attempt()
     events = EventWriter(attempt.events(0), attempt=attempt.number, node=0, rank=0, local_rank=0)
     reporter = Reporter(events, 0, torch.device("cpu"))
-    reporter.emit("started", world_size=1, device="cpu", pid=os.getpid(), total_steps=blocks * steps)
-    layer = torch.nn.TransformerEncoderLayer(256, 4, 1024, batch_first=True)
+    reporter.emit("started", world_size=1, device="cpu", pid=os.getpid(), total_steps=blocks * 2)
+    layer = torch.nn.TransformerEncoderLayer(512, 8, 2048, batch_first=True)
     optimizer = torch.optim.AdamW(layer.parameters())
-    rows = torch.randn(4, 64, 256)
+    rows = torch.randn(2, 128, 512)
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(run.path), str(os.getpid())], cwd=ROOT)
-    taken: dict[tuple[bool, bool], list[float]] = {}
+    chance = random.Random(1)
     told: list[float] = []
+
+    def step(with_event: bool, supervised: bool) -> float:
+        supervisor.send_signal(signal.SIGCONT if supervised else signal.SIGSTOP)
+        begin = time.perf_counter()
+        layer(rows).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if with_event:
+            told.append(tell(reporter, time.perf_counter() - begin))
+        return time.perf_counter() - begin
+
+    kinds = [(with_event, supervised) for with_event in (True, False) for supervised in (True, False)]
     try:
-        for block in range(-4, blocks):
-            with_events, supervised = block % 2 == 0, block // 2 % 2 == 0
-            supervisor.send_signal(signal.SIGCONT if supervised else signal.SIGSTOP)
-            begin = time.perf_counter()
-            for _ in range(steps):
-                one = time.perf_counter()
-                layer(rows).square().mean().backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                if with_events:
-                    told.append(tell(reporter, time.perf_counter() - one))
-            if block >= 0:  # the first ones warm up
-                taken.setdefault((with_events, supervised), []).append((time.perf_counter() - begin) / steps)
+        taken = [{kind: step(*kind) for kind in chance.sample(kinds, k=4)} for _ in range(blocks + 10)]
+        share = processor_share(supervisor.pid)
     finally:
         supervisor.kill()
         supervisor.wait()
-    step = statistics.median(taken[False, False])
-    print(f"a step without either takes {step * 1e3:.1f} ms ({len(taken[False, False])} blocks of {steps})")
-    compare("events, on against off", taken[True, False], taken[False, False])
-    compare("supervisor, on against off", taken[False, True], taken[False, False])
-    compare("both, on against off", taken[True, True], taken[False, False])
+    taken = taken[10:]  # the first ones warm up
+    neither = [block[False, False] for block in taken]
+    usual = statistics.median(neither)
+    print(f"a step without either takes {usual * 1e3:.0f} ms ({len(neither)} of them)")
+    compare("events, on against off", *halves(taken, 0))
+    compare("supervisor, on against off", *halves(taken, 1))
+    compare("both, on against off", [block[True, True] for block in taken], neither)
     own = statistics.median(told)
     print(f"a step event takes {own * 1e6:.0f} us of its rank's processor (median of {len(told):,}):")
-    print(
-        f"  {own / step:.2%} of such a step; less than {SHARE:.1%} of every step longer than {own / SHARE * 1e3:.0f} ms"
+    print(f"  {own / usual:.2%} of such a step; less than {SHARE:.1%} of one longer than {own / SHARE * 1e3:.0f} ms")
+    print(f"the supervisor takes {share:.1%} of a core while it runs")
+
+
+def halves(taken: list[dict[tuple[bool, bool], float]], switch: int) -> tuple[list[float], list[float]]:
+    """What the steps of each block took with one of the two switches on, and with it off, whatever the other one."""
+    on, off = (
+        [sum(seconds for kind, seconds in block.items() if kind[switch] is value) for block in taken]
+        for value in (True, False)
     )
+    return on, off
+
+
+def processor_share(pid: int, seconds: float = 20) -> float:
+    """The share of a core that a process uses from now on."""
+    os.kill(pid, signal.SIGCONT)
+    before = processor_seconds(pid)
+    time.sleep(seconds)
+    return (processor_seconds(pid) - before) / seconds
+
+
+def processor_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def tell(reporter, seconds: float) -> float:  # type: ignore[no-untyped-def]
@@ -133,13 +156,13 @@ def tell(reporter, seconds: float) -> float:  # type: ignore[no-untyped-def]
 
 
 def compare(name: str, on: list[float], off: list[float]) -> None:
-    """The median difference of blocks beside each other, as a share, with its interval."""
+    """The median difference within a block, as a share, with its interval."""
     shares = [one / other - 1 for one, other in zip(on, off, strict=False)]
     chance = random.Random(1)
     medians = sorted(statistics.median(chance.choices(shares, k=len(shares))) for _ in range(2000))
     print(
         f"{name:28} {statistics.median(shares):+.2%} "
-        f"(95 %: {medians[50]:+.2%} to {medians[-51]:+.2%}, {len(shares)} pairs)"
+        f"(95 %: {medians[50]:+.2%} to {medians[-51]:+.2%}, {len(shares)} blocks)"
     )
 
 
