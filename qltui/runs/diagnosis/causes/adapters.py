@@ -23,6 +23,7 @@ CAUSES = (
                 r"Please specify `?target_modules",
                 r"Only instances of PreTrainedModel support `target_modules",
                 r"target_modules should (?:be|not)",
+                r"Currently,? only (?:the following modules are supported: )?`torch\.nn\.Linear`",
                 r"No layer keys? .{0,80}target_modules",
                 r"[Cc]annot find .{0,40}(?:target_modules|LoRA modules|lora modules)",
             ),
@@ -95,8 +96,10 @@ CAUSES = (
             ),
             sign(
                 r"The size of tensor a \([1-9]\d*\) must match the size of tensor b \([1-9]\d*\)",
-                frames=r"peft/\S+ (?:merge\w*|_unload\w*|unload|load_adapter|get_delta_weight)\b",
+                frames=r"peft/\S+ (?:merge\w*|_unload\w*|unload|load_adapter|get_delta_weight)\b"
+                r"|(?:merge|add|apply)_\w*lora",
             ),
+            sign(r"vocab size .{0,80}does not match .{0,60}(?:LoRA|adapter) weight"),
             sign(r"[Ss]ize mismatch .{0,80}(?:adapter|lora_[AB])"),
             sign(r"(?:shape mismatch|ignore_mismatched_sizes).{0,300}(?:checkpoint|instantiated)", is_certain=False),
             sign(r"mismatched sizes? .{0,80}(?:adapter|lora)", is_certain=False),

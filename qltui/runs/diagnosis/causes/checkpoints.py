@@ -70,7 +70,22 @@ CAUSES = (
                 r"KeyError: '(?:exp_avg(?:_sq)?|param_groups|optimizer_state_dict|lr_scheduler)'",
                 alone=False,
             ),
-            sign(r"CheckpointException", r"Missing key in checkpoint state_dict", r"Size mismatch between saved"),
+            sign(
+                r"CheckpointException",
+                r"Missing key in checkpoint state_dict",
+                r"Size mismatch between saved",
+                r"param 'initial_lr' is not specified in param_groups",
+                r"The state of _OptimStateKey\(.*\) is empty",
+                r"Missing LoRA keys? .{0,200}from adapter state dict",
+            ),
+            sign(
+                r"KeyError: '(?:optimizer(?:_states?)?|(?:lr_)?schedulers?(?:_state_dict)?|(?:model_)?state_dict"
+                r"|grad_scaler|global_step|pytorch-lightning_version)'",
+                alone=False,
+                is_certain=False,
+                says="The checkpoint lacks a part that the run goes on from: another program wrote it, or it holds "
+                "weights alone.",
+            ),
             sign(
                 r"Module.{0,60}(?:global_step|checkpoint).{0,80}(?:does not exist|not found)",
                 r"Client provided checkpoint load path",
@@ -120,7 +135,17 @@ CAUSES = (
                 r"|Errno (?:5|13|17|20|21|30|116)\b)",
                 frames=_SAVING,
             ),
-            sign(r"Read-only file system", r"(?:Permission denied|PermissionError).{0,200}(?:checkpoint|output|save)"),
+            sign(
+                r"Read-only file system",
+                r"(?:Permission denied|PermissionError|Invalid cross-device link|Stale file handle|Input/output error)"
+                r".{0,200}(?:checkpoint|output|save|\.ckpt)",
+            ),
+            sign(
+                r"^FileNotFoundError",
+                frames=r" (?:save\w*|rename|replace|_replace|rotate\w*|move|copytree)\Z",
+                alone=False,
+                is_certain=False,
+            ),
             sign(
                 r"tmp-checkpoint-\d+.{0,80}(?:No such file|not found|does not exist)",
                 r"No such file or directory: '[^']*tmp-checkpoint",

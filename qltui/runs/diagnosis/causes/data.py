@@ -17,6 +17,7 @@ CAUSES = (
                 r"tokenizer .{0,60}(?:does not|doesn't) have a pad(?:ding)?[ _]token",
                 r"no padding token is defined",
                 r"Cannot handle batch sizes > 1 if no padding token",
+                r"attempting to pad samples but the tokenizer you are using .{0,80}does not have one",
             ),
             sign(
                 r"(?:[Pp]ad_token(?:_id)?|[Pp]adding[ _]token)\b.{0,60}(?:is None|=None|not set|is not (?:defined|set)"
@@ -48,6 +49,7 @@ CAUSES = (
                 r"JSON parse error",
                 r"ParserError: Error tokenizing data",
                 r"Failed to (?:read|load JSON from) file '.*' with error",
+                r"Not able to read records in the JSON file",
                 says=_UNREADABLE,
             ),
             sign(
@@ -155,6 +157,7 @@ CAUSES = (
                 r'Instruction "\w+" corresponds to no data',
                 r"should be either positive and smaller than the number of samples",
                 r"the number of shards exceeds the number of samples",
+                r"enough samples to at least yield one packed sequence",
                 r"Index -?\d+ out of range for dataset of size \d+",
             ),
             sign(

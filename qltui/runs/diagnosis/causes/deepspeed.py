@@ -155,6 +155,7 @@ CAUSES = (
                 r"mat2 must be a matrix, got 1-D tensor",
                 r"size mismatch, got .{0,60}\(0\)",
             ),
+            sign(r"layer kernel must have \d dimensions, not 1\b"),
             sign(r"(?:tensor|weight|shape).{0,60}torch\.Size\(\[0\]\)", is_certain=False),
             sign(
                 r"The size of tensor [ab] \(0\) must match",

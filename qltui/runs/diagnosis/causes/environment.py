@@ -215,6 +215,7 @@ CAUSES = (
             sign(
                 r"'\w*(?:Config|Trainer|Tokenizer\w*|TrainingArguments|Accelerator|Model|ForCausalLM\w*|Cache"
                 r"|Plugin|Arguments|Optimizer|State|Engine|DeepSpeed\w*)' object has no attribute",
+                r"'(?:Adam\w*|SGD|Adafactor|Paged\w+|Lion\w*)' object has no attribute '(?:train|eval)'",
                 is_certain=False,
             ),
             sign(
@@ -274,6 +275,7 @@ CAUSES = (
             sign(
                 r"operator torchvision::nms does not exist",
                 r"Failed to import (?:transformers|trl|peft|diffusers)\.",
+                r"Failed to import [\w.]+ because of the following",
                 alone=False,
             ),
             sign(

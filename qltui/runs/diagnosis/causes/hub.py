@@ -101,6 +101,11 @@ CAUSES = (
             ),
             sign(r"offline mode", r"HF_HUB_OFFLINE", r"TRANSFORMERS_OFFLINE", alone=False),
             sign(
+                r"(?:unreachable|resolution|not known|timed out|refused).{0,20}thrown while requesting",
+                is_certain=False,
+                says="The hub could not be reached, and what was asked of it is not cached.",
+            ),
+            sign(
                 r"Can't find '?[\w.]+'? (?:at|in) '",
                 r"Can't find weights for .{0,200}in the Hugging Face Hub",
                 r"(?:request|requested) model: .{0,120}(?:does not|not) exist",

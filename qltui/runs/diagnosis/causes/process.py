@@ -121,6 +121,7 @@ WRAPPERS = (
     sign(r"DatasetGenerationError: An error occurred while generating the dataset", role=Role.WRAPPER),
     sign(r"DataLoader worker \(pid\(s\) [\d, ]+\) exited unexpectedly", role=Role.WRAPPER),
     sign(r"process \d+ terminated with exit code [1-9]", r"ProcessExitedException", role=Role.WRAPPER),
+    sign(r"MPI_ABORT was invoked on rank", r"^with errorcode -?[1-9]", role=Role.WRAPPER),
     sign(
         r"exits with return code = [1-9]\d*\b",
         r"\(?exitcode\s*:? ?[1-9]\d*\b",

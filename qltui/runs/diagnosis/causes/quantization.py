@@ -43,7 +43,7 @@ CAUSES = (
             sign(
                 r"quant_state is None",
                 r"quant_state.*(?:not initialized|missing|is not set)",
-                r"FP4 quantization state not initialized",
+                r"FP4 quantization state not",
                 r"assert .*quant_state",
                 r"quant_state is required",
                 r"requires (?:either|both) (?:quant_state|absmax)",
@@ -211,6 +211,7 @@ CAUSES = (
             sign(
                 r"(?:Pointer argument|pointer argument) .{0,40}cannot be accessed from Triton",
                 r"indices should be either on cpu or on the same device",
+                r"argument should be a 1D CPU int64 tensor, but got 1D cuda",
             ),
         ),
     ),

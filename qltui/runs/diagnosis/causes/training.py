@@ -70,6 +70,7 @@ CAUSES = (
                 r"source and destination dtypes match, got",
                 r"attn_mask dtype to be bool or (?:float or )?to match query dtype",
                 r"Invalid dtype for bias - should match query",
+                r"mixed dtype \(CPU\): ",
             ),
             sign(
                 r"Input type \(?(?:float|c10::|torch\.|CUDA)?\w*\)? and (?:bias"
