@@ -122,6 +122,8 @@ def diagnose_symptom(symptom: Symptom, verdict: Verdict, name: str) -> Diagnosis
 
 def _root(symptom: Symptom) -> str:
     first = clean(symptom.text.split("\n")[0])[:SHOWN]
+    if symptom.raised is not None and symptom.raised.is_cut:
+        return "The log ends within a traceback, before it tells what was raised."
     if symptom.role is Role.WRAPPER:
         return f"A launcher reports that what it started has failed, and the log does not show how: {first}"
     return f"It ended with an error for which no cause is known here: {first}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qltui.runs.diagnosis.causes import CAUSES
 from qltui.runs.diagnosis.causes.cause import Role
 from qltui.runs.diagnosis.progress import Figures
-from qltui.runs.diagnosis.symptoms import read_symptoms
+from qltui.runs.diagnosis.symptoms import Symptom, read_symptoms
 from qltui.runs.diagnosis.tracebacks import Raised
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from qltui.runs.diagnosis.causes.cause import Sign
     from qltui.runs.diagnosis.prefixes import Line
     from qltui.runs.diagnosis.progress import Progress
-    from qltui.runs.diagnosis.symptoms import Symptom
 
 BUFFER = 80
 """Lines of figures that may be printed after what came after them: a buffer of 8 KiB holds about as many."""
@@ -38,11 +37,16 @@ OTHERS = 20
 EXCERPT = 5
 """Lines up to which a log is taken for what somebody cut out: the error itself."""
 BAD_AT_END = 3
-"""Losses of zero in a row that are no chance."""
+"""Losses of zero, or gradients without a number, in a row that are no chance."""
 LOSS = next(cause for cause in CAUSES if cause.id == "loss_nan_or_zero")
 _SURVIVED = re.compile(
-    r"(?i)\b(?:warn(?:ing)?|info|skip(?:ping|ped)?|retry(?:ing)?|ignor(?:ed|ing)|fall(?:ing)? ?back|continu(?:e|ing))\b"
+    r"(?i)\b(?:\w*warn(?:ing)?|info|skip(?:ping|ped)?|retry(?:ing)?|ignor(?:ed|ing)|fall(?:ing)? ?back"
+    r"|continu(?:e|ing))\b"
 )
+
+
+_MENTIONED = re.compile(r"(?i)\b[a-z_.]*(?:error|exception): ?\S")
+"""An exception somewhere in a sentence."""
 
 
 class Verdict(NamedTuple):
@@ -68,6 +72,7 @@ class _Told(NamedTuple):
 def judge(parts: Iterable[Raised | Line]) -> Verdict:
     """The verdict on a log."""
     symptoms = _Symptoms()
+    cut_out: list[Symptom] = []
     told: list[_Told] = []
     first_rank = _FirstRank()
     figures = Figures()
@@ -78,6 +83,8 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
             symptoms.take(symptom)
         if not isinstance(part, Raised):
             first_rank.see(part)
+            if lines <= EXCERPT and _MENTIONED.search(part.text) and not _SURVIVED.search(part.text):
+                cut_out.append(_mention(place, part))
             if progress := figures.read(part.text):
                 told.append(_Told(place, part.number, part.text, progress))
     found = sorted(symptoms.found, key=lambda one: order(one, first_rank.rank))
@@ -85,11 +92,18 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
     fatal = list(islice((one for one in found if not _is_survived(one, reports, told)), OTHERS))
     if lines > EXCERPT and all(one.is_remark for one in fatal):
         fatal = []  # nothing shows that it died
+    if lines <= EXCERPT and not fatal and not told:
+        fatal = cut_out
     bad = _bad_end(told)
     worst = fatal[0] if fatal else None
     if bad and (worst is None or worst.role >= Role.INTERRUPT):
         return Verdict(None, fatal, bad, None)
     return Verdict(worst, fatal[1:], [], first_rank.rank)
+
+
+def _mention(place: int, line: Line) -> Symptom:
+    """An exception without a known cause in the middle of a line, as people write it who ask about it."""
+    return Symptom(place, line.number, line.rank, line.writer, line.text, None, None, Role.UNKNOWN, None, None)
 
 
 def order(one: Symptom, first_rank: int | None) -> tuple[float, bool, bool, int]:
@@ -155,8 +169,9 @@ def _is_timed(before: list[_Told]) -> bool:
 
 
 def _bad_end(told: list[_Told]) -> list[tuple[int, str]]:
-    """Losses at the end that are no number, or zero."""
+    """Losses at the end that are no number, or zero; of a log without losses gradients that are no number."""
     losses = [item for item in told if item.progress.loss is not None]
+    losses = losses or [item for item in told if item.progress.grad_norm is not None]
     bad: list[_Told] = []
     for item in reversed(losses):
         if not item.progress.is_bad:

@@ -11,6 +11,7 @@ _LOSS = re.compile(
     r"(?<![\w/-])(?:(?P<kind>[A-Za-z_]+)[_/ ])?['\"]?[Ll]oss['\"]?(?:\s*[:=]\s*|\s+)['\"]?(?:tensor\()?"
     rf"(?P<loss>{_NUMBER})\b"
 )
+_BARE = re.compile(rf"tensor\((?P<loss>{_NUMBER})(?:, \w+=[^,()]+)*\)")
 _TRAINED = frozenset(
     ("train", "training", "lm", "avr", "avg", "average", "mean", "running", "total", "current", "step", "batch", "ce")
 )
@@ -49,9 +50,9 @@ class Progress(NamedTuple):
 
     @property
     def is_nan(self) -> bool:
-        """The loss is no number, or zero, as which some print that, while the gradient's norm is no number."""
-        if self.loss is None or self.loss != 0:
-            return self.loss is not None and not math.isfinite(self.loss)
+        """The loss is no number; or it is zero, as which some print that, or not told, and the norm is no number."""
+        if self.loss:
+            return not math.isfinite(self.loss)
         return self.grad_norm is not None and not math.isfinite(self.grad_norm)
 
 
@@ -87,18 +88,22 @@ class Figures:
 def progress_of(text: str) -> Progress | None:
     """What a line tells by itself; None for most."""
     loss = norm = bar = None
-    if "oss" in text and (loss := _loss(text)) is not None and (norms := _NORM.search(text)):
+    if "oss" in text or "tensor(" in text:
+        loss = _loss(text)
+    if "norm" in text and (norms := _NORM.search(text)):
         norm = _number(norms["norm"])
     if "%|" in text and (found := _BAR.search(text)):
         bar = int(found["done"]), int(found["total"])
     well = bool(_WELL.search(text)) if ("rain" in text or "aved" in text or "Run finished" in text) else False
-    if loss is None and bar is None and not well:
+    if loss is None and norm is None and bar is None and not well:
         return None
     return Progress(loss, norm, bar, well)
 
 
 def _loss(text: str) -> float | None:
-    """The first loss that is trained on."""
+    """The first loss that is trained on; also a line that is one tensor's number and nothing else, if not zero."""
+    if bare := _BARE.fullmatch(text):
+        return _number(bare["loss"]) or None
     for found in _LOSS.finditer(text):
         if found["kind"] is None or found["kind"].lower() in _TRAINED:
             loss = _number(found["loss"])

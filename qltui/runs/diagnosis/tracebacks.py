@@ -31,8 +31,12 @@ _FRAME = re.compile(
 _BOXED_PATH = re.compile(r"[│|] (?:/|~|[A-Za-z]:\\)")
 _HEADLESS = re.compile(r'\s+File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
 """A call that no header came before: the log was cut, or a program printed calls alone."""
+_BOXED_CALL = re.compile(r"[│|]\s+\S+\.py:\d+ in [\w.<>]+")
+"""The same in a box."""
+_RAISE = re.compile(r"raise (?:\w+\.)*(?P<type>\w+)\((?P<quote>[\"'])(?P<message>.*)(?P=quote)")
+"""Source that raises an exception with these very words."""
 _EXCEPTION = re.compile(
-    r"(?:\s*[+|] *)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?|socket\.\w+|\w+\.error)"
+    r"(?:\s*[+|] *|> ?|`)*(?P<type>(?:[a-zA-Z_]\w*\.+)*[A-Z]\w*(?:\(\w+\))?|socket\.\w+|\w+\.error)"
     r"(?:: ?(?P<message>.*)|\s*$)"
 )
 _EXCEPTION_NAME = re.compile(
@@ -84,6 +88,8 @@ class Raised:
         """It was caught by the interpreter: at exit, in a destructor, in a thread."""
         self.said_before = ""
         """The line before its traceback."""
+        self.is_cut = False
+        """The log ends with its calls: what was raised is not known."""
 
     @property
     def text(self) -> str:
@@ -123,7 +129,11 @@ class _Writer:
         self.boxed = ""
         """A call that a box is too narrow for: the next line goes on with it."""
         self.is_headless = False
-        self.kind = ""
+        self.margin = ""
+        """What the whole of a traceback without a header is indented by."""
+        self.source = ""
+        """The newest line of source that was shown."""
+        self.newest_line: Line | None = None
         self.said = ""
         self.said_before = ""
 
@@ -134,6 +144,9 @@ def read_tracebacks(lines: Iterable[Line]) -> Iterator[Raised | Line]:
     for line in lines:
         for part in _unfolded(line):
             yield from _take(writers.setdefault(part.writer, _Writer()), part)
+    for writer in writers.values():
+        if cut := _cut_off(writer):
+            yield cut
 
 
 def _unfolded(line: Line) -> Iterator[Line]:
@@ -150,11 +163,13 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     if HEADER in text or (writer.in_box and "Traceback" in text):
         _begin(writer, line)
         return
-    if not writer.open and _HEADLESS.match(text):
+    if not writer.open and (_HEADLESS.match(text) or _BOXED_CALL.match(text)):
         _begin(writer, line)
-        writer.is_headless = True
+        writer.is_headless, writer.in_box = True, bool(_BOXED_CALL.match(text))
+        writer.margin = text[: len(text) - len(text.lstrip()) - 2]
     if writer.open:
         writer.lines += 1
+        writer.newest_line = line
         text = _boxed(writer, text) if writer.in_box else text
         if found := _FRAME.match(text):
             writer.idle = 0
@@ -166,6 +181,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
             yield raised
             return
         if text[:1].isspace() or text[:1] in "-│|╰":  # the calls' source, or its marks
+            writer.source = text.strip()
             return
         writer.idle += 1
         if writer.lines > PATIENCE or writer.idle > IDLE or writer.is_headless:
@@ -217,6 +233,7 @@ def _begin(writer: _Writer, line: Line) -> None:
         writer.open += 1  # of another rank that writes here too
         return
     writer.open, writer.header, writer.frames, writer.lines, writer.idle = 1, line.number, [], 0, 0
+    writer.margin = writer.source = ""
     writer.in_box = "─" in before or "--" in before[:4]
     writer.said_before = before.strip(" ─╭+|") or writer.said
     if before.strip().startswith(_NOT_FATAL):
@@ -238,13 +255,14 @@ def _add_frame(writer: _Writer, found: re.Match[str]) -> None:
 
 def _exception(writer: _Writer, line: Line) -> Raised | None:
     """The exception a traceback ends with, if this line names it."""
-    text = line.text.lstrip("╰─╯ ") if writer.in_box else line.text
+    text = line.text.lstrip("╰─╯ ") if writer.in_box else line.text.removeprefix(writer.margin)
     found = _EXCEPTION.match(text)
     if found is None or not (writer.frames or _EXCEPTION_NAME.search(found["type"])):
         return None
     if not (_EXCEPTION_NAME.search(found["type"]) or _CLASS.search(found["type"])) or "%|" in text:
         return None
-    raised = Raised(line, found["type"], found["message"] or "", writer.frames, writer.header)
+    message = _whole(found["type"], found["message"] or "", writer.source)
+    raised = Raised(line, found["type"], message, writer.frames, writer.header)
     raised.is_noticed_only, raised.said_before = writer.is_noticed_only, writer.said_before
     if writer.is_chained:
         raised.before = writer.newest
@@ -252,6 +270,29 @@ def _exception(writer: _Writer, line: Line) -> Raised | None:
     if not writer.open:
         writer.is_chained = writer.is_noticed_only = writer.in_box = writer.is_headless = False
     writer.last = writer.newest = raised
+    return raised
+
+
+def _whole(kind: str, message: str, source: str) -> str:
+    """The message, or the one in the source that raised it, if that goes on where the log was cut."""
+    found = _RAISE.search(source)
+    is_same = found is not None and kind.endswith(found["type"]) and found["message"].startswith(message)
+    return found["message"] if found and is_same else message
+
+
+def _cut_off(writer: _Writer) -> Raised | None:
+    """What a traceback that the log ends in would have ended with, as far as its source tells."""
+    line = writer.newest_line
+    if not writer.open or not writer.frames or line is None or (writer.is_headless and writer.idle):
+        return None
+    found = _RAISE.search(writer.source)
+    kind, message = (found["type"], found["message"]) if found else ("Traceback", "cut off before its exception")
+    raised = Raised(line, kind, message, writer.frames, writer.header)
+    raised.is_noticed_only, raised.said_before, raised.is_cut = (
+        writer.is_noticed_only,
+        writer.said_before,
+        found is None,
+    )
     return raised
 
 

@@ -171,6 +171,12 @@ CAUSES = (
                 r"[Dd]ataset has no (?:rows|samples)",
             ),
             sign(
+                r"Unsupported types \(<class 'NoneType'>\) passed to `_gpu_broadcast_one`",
+                alone=False,
+                is_certain=False,
+                says="The first rank had no rows to send to the others.",
+            ),
+            sign(
                 r"args\.max_steps must be set to a positive value if dataloader does not have a length",
                 r"There seems (?:to be )?not (?:to be )?a single sample in your epoch_iterator",
             ),

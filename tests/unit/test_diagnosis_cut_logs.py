@@ -1,0 +1,99 @@
+"""Logs that are cut in the middle of a traceback, quoted, indented, or no more than a sentence about an error."""
+
+from __future__ import annotations
+
+import pytest
+from support.short_logs import STEPS, diagnosed, traceback
+
+CALLS = [
+    ("/x/transformers/trainer.py", "_inner_training_loop"),
+    ("/x/accelerate/accelerator.py", "unscale_gradients"),
+]
+_OPEN = traceback("ValueError", "x", *CALLS).rsplit("\n", 2)[0]
+
+
+def test_a_log_that_ends_within_a_traceback_did_not_end_well() -> None:
+    cut = diagnosed(f"{STEPS}{_OPEN}\n")
+    assert cut.cause == "unknown"
+    assert cut.explanation == "The log ends within a traceback, before it tells what was raised."
+    assert "unscale_gradients" in cut.evidence[1].text
+
+
+def test_calls_that_a_program_prints_on_its_way_are_no_end() -> None:
+    assert diagnosed(f"{_OPEN.split(chr(10), 1)[1]}\n{STEPS}").cause == "none"
+    assert diagnosed(f"{_OPEN}\n{STEPS}").cause == "none"
+
+
+@pytest.mark.parametrize("end", ["", "ValueError: Attemptin", "ValueError"])
+def test_the_source_tells_what_the_cut_message_does_not(end: str) -> None:
+    # torch: amp/grad_scaler.py
+    raising = (
+        '  File "/x/torch/amp/grad_scaler.py", line 260, in _unscale_grads_\n'
+        '    raise ValueError("Attempting to unscale FP16 gradients.")\n'
+    )
+    assert diagnosed(f"{STEPS}{_OPEN}\n{raising}{end}").cause == "fp16_unscale"
+
+
+def test_another_message_is_not_replaced_by_the_source() -> None:
+    raising = (
+        '  File "/x/torch/amp/grad_scaler.py", line 260, in f\n    raise ValueError("Attempting to unscale FP16")\n'
+    )
+    assert diagnosed(f"{_OPEN}\n{raising}ValueError: something else").cause == "unknown"
+
+
+@pytest.mark.parametrize("before", ["    ", "  ", "> "])
+def test_of_a_quoted_traceback_whose_header_is_cut_off(before: str) -> None:
+    told = traceback("RuntimeError", "expected scalar type Float but found Half", *CALLS).split("\n")[1:]
+    log = diagnosed("".join(f"{before}{line}\n" for line in told))
+    assert log.cause == "dtype_mismatch_matmul"
+
+
+def test_of_a_box_whose_header_is_cut_off() -> None:
+    # rich: traceback.py
+    box = (
+        "│ /x/dist-packages/datasets/arrow_dataset.py:2095 in map              │\n"
+        "│                                                                     │\n"
+        "│ ❱ 2095 │   │   │   return self._map_single(                         │\n"
+        "╰─────────────────────────────────────────────────────────────────────╯\n"
+    )
+    assert diagnosed(f"{box}KeyError: 'zu'\n").cause == "dataset_column_error"
+    assert diagnosed("KeyError: 'zu'\n").cause == "unknown"
+
+
+SENTENCES = [
+    ("unknown", "Paged optimizer, from a checkpoint - attributeError: 'int' object has no attribute 'cpu'"),
+    ("unknown", "I get `SomethingError: 12` when I train"),
+    ("no_grad_inputs", "I get `RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn`"),
+    ("dataset_too_small", "> TypeError: Unsupported types (<class 'NoneType'>) passed to `_gpu_broadcast_one`. Only "
+     "nested list/tuple/dicts of objects that are valid for `is_torch_tensor` should be passed."),
+    ("none", "UserWarning: caught ValueError: 12 in the logger"),
+    ("none", "Retrying after ConnectionError: 12"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cause", "text"), SENTENCES)
+def test_of_a_sentence(cause: str, text: str) -> None:
+    assert diagnosed(text).cause == cause
+
+
+def test_a_sentence_in_a_whole_log_is_none() -> None:
+    assert diagnosed(f"the rows are questions about a SomethingError: 12\n{STEPS}").cause == "none"
+
+
+MEGATRON = " iteration {} / 250000 | learning rate: 2.999E-04 | loss scale: 1.0 | grad norm: {} | number of nan: 0 |\n"
+
+
+@pytest.mark.parametrize(
+    ("cause", "lines"),
+    [
+        # Megatron: training.py, which leaves out a loss that is no number
+        ("loss_nan_or_zero", [MEGATRON.format(step, "nan") for step in range(4)]),
+        ("none", [MEGATRON.format(step, "nan" if step < 3 else "2.1") for step in range(6)]),
+        # a loop of one's own, that prints the loss as it is
+        ("loss_nan_or_zero", ["tensor(3.2207, device='cuda:0')\n", *["tensor(nan, device='cuda:0')\n"] * 3]),
+        ("none", ["tensor(3.2207)\n", *["tensor(0.)\n"] * 4]),
+        ("none", ["tensor(3.2207)\n", "tensor(3.1, grad_fn=<NllLossBackward0>)\n"]),
+    ],
+)
+def test_of_figures_without_the_word_loss(cause: str, lines: list[str]) -> None:
+    assert diagnosed("".join(lines)).cause == cause
