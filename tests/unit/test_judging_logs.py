@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 
 import pytest
 from support.runs import Cli
@@ -124,16 +125,27 @@ Root Cause (first observed failure):
     assert (found.cause, found.rank, found.confidence) == ("host_oom_sigkill", 3, "likely")
 
 
-def test_of_a_large_log_what_stands_out_and_the_end_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("BLOCK", 10_000), ("WHOLE", 50_000), ("END", 20_000), ("KEPT", 50_000)):
+def texts(first: int, last: int) -> str:
+    """Lines of which no two are alike, not even without their digits."""
+    return "".join(
+        f"{format(number, 'b').translate({48: 'a', 49: 'b'})} is what the model wrote\n"
+        for number in range(first, last)
+    )
+
+
+@pytest.mark.parametrize("lines", [steps, texts])
+def test_of_a_large_log_what_stands_out_and_the_end_are_read(
+    monkeypatch: pytest.MonkeyPatch, lines: Callable[[int, int], str]
+) -> None:
+    for name, value in (("BLOCK", 10_000), ("WHOLE", 50_000), ("END", 20_000), ("KEPT", 50_000), ("MANY", 50)):
         monkeypatch.setattr(excerpt, name, value)
-    log = steps(0, 5000) + OUT_OF_MEMORY + PEER * 5000
+    log = lines(0, 5000) + OUT_OF_MEMORY + PEER * 5000
     found = diagnose(log)
     assert (found.cause, found.phase, found.evidence[0].line) == ("cuda_oom", "backward", 5006)
-    lines = list(excerpt.read_lines(io.BytesIO(log.encode())))
-    assert sum(len(line.text) for line in lines) < 100_000 < len(log)
+    kept = list(excerpt.read_lines(io.BytesIO(log.encode())))
+    assert sum(len(line.text) for line in kept) < 100_000 < len(log)
     numbered = log.split("\n")
-    assert all(numbered[line.number - 1] == line.text for line in lines)
+    assert all(numbered[line.number - 1] == line.text for line in kept)
 
 
 def test_a_log_in_utf_16_is_read() -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 BLOCK = 4 * 1024 * 1024
@@ -28,7 +28,9 @@ KEPT = 8 * 1024 * 1024
 LONGEST = 64 * 1024
 """Bytes of a line that are kept: of a longer one its beginning and its end."""
 SHAPES = 200_000
-"""Shapes that are remembered."""
+"""Suspicious shapes that are counted."""
+MANY = 5_000
+"""Shapes in a block; with more of them its lines are likely all unlike each other, and so are the next block's."""
 STRANGE = 0.2
 """Of the bytes: with more of them that are no text's, a file is weights or an archive and no log."""
 REPEATS = 20
@@ -127,35 +129,36 @@ def _parts(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 class _Shapes:
-    """Which shapes were seen."""
+    """How often which suspicious shapes were seen."""
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
-        self._suspicious: dict[bytes, int] = {}
+        self._times: dict[bytes, int] = {}
+        self._are_unlike = False
+        """Whether the block before had many shapes."""
 
     def suspicious(self, first: int, block: bytes) -> Iterator[tuple[int, bytes]]:
         """(number of the first line, text) around each line of a suspicious shape, where it is not an old story."""
-        shapes = set(block.translate(None, _DIGITS).split(b"\n"))
-        again = [shape for shape in self._suspicious if shape in shapes and self._suspicious[shape] < REPEATS]
-        new = shapes - self._seen
-        if len(self._seen) > SHAPES:
-            self._seen.clear()
-        self._seen |= new
-        wanted = set(again)
-        joined = b"\n".join(new)
-        if any(word in joined for word in SUSPICIOUS):
-            wanted.update(shape for shape in new if any(word in shape for word in SUSPICIOUS))
+        words: Sequence[bytes] = SUSPICIOUS
+        if self._are_unlike and not (words := _found(words, block)):  # quicker than to make shapes
+            return
+        shapes = block.translate(None, _DIGITS).split(b"\n")
+        unlike = set(shapes)
+        self._are_unlike = len(unlike) > MANY
+        words = _found(words, b"\n".join(unlike))
+        fresh = [shape for shape in unlike if self._times.get(shape, 0) < REPEATS]
+        wanted = {shape for word in words for shape in fresh if word in shape}
         if wanted:
-            yield from self._around(first, block.split(b"\n"), wanted)
+            yield from self._around(first, block.split(b"\n"), shapes, wanted)
 
-    def _around(self, first: int, lines: list[bytes], wanted: set[bytes]) -> Iterator[tuple[int, bytes]]:
+    def _around(
+        self, first: int, lines: list[bytes], shapes: list[bytes], wanted: set[bytes]
+    ) -> Iterator[tuple[int, bytes]]:
         start = stop = 0
-        for place, line in enumerate(lines):
-            shape = line.translate(None, _DIGITS)
-            if shape not in wanted or self._suspicious.get(shape, 0) >= REPEATS:
+        for place, shape in enumerate(shapes):
+            if shape not in wanted or (times := self._times.get(shape, 0)) >= REPEATS:
                 continue
-            if len(self._suspicious) < SHAPES:
-                self._suspicious[shape] = self._suspicious.get(shape, 0) + 1
+            if times or len(self._times) < SHAPES:
+                self._times[shape] = times + 1
             if place - BEFORE > stop:
                 if stop:
                     yield first + start, b"\n".join(lines[start:stop])
@@ -163,3 +166,7 @@ class _Shapes:
             stop = min(place + AFTER, len(lines))
         if stop:
             yield first + start, b"\n".join(lines[start:stop])
+
+
+def _found(words: Sequence[bytes], text: bytes) -> list[bytes]:
+    return [word for word in words if word in text]

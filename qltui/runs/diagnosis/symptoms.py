@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qltui.runs.diagnosis.causes import CAUSES, WRAPPERS
 from qltui.runs.diagnosis.causes.cause import Role
+from qltui.runs.diagnosis.causes.literal import Index
 from qltui.runs.diagnosis.tracebacks import Raised
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from qltui.runs.diagnosis.causes.cause import Cause, Sign
     from qltui.runs.diagnosis.prefixes import Line
 
-WARNING = re.compile(
-    r"\b\w*Warning\b|^\[?W\d{4} |^\[W\b|\bWARN(?:ING)?\b|^[Ww]arning\b|^\[?I\d{4} |^\[I\b|\bINFO\b|\bDEBUG\b"
-    r"|^\s*warnings\.warn"
-)
-"""A line that no program dies of, whatever it says."""
+_LEVELS = ("Warning", "WARN", "INFO", "DEBUG")
+_LEVEL = re.compile(r"Warning\b|\b(?:WARN(?:ING)?|INFO|DEBUG)\b")
+_BEGINS_AS_WARNING = re.compile(r"\[?[WI]\d{4} |\[[WI]\b|[Ww]arning\b|\s*warnings\.warn")
+PLACED = 300
+"""Characters in which a line tells its level."""
 HINTS = (
     "rror", "xcept", "xit", "ignal", "SIG", "illed", "oom", "OOM", "memory", "Memory", "fail", "Fail", "FAIL",
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
@@ -121,7 +122,7 @@ def _symptom(place: int, top: Raised, one: Raised, cause: Cause | None, sign: Si
 
 def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] | None]) -> Symptom | None:
     text = line.text
-    if not any(map(text.__contains__, HINTS)) or WARNING.search(text[:300]):
+    if not any(map(text.__contains__, HINTS)) or _is_warning(text):
         return None
     shape = _LONG_NUMBER.sub("0", text)  # short ones are exit codes and signals, which matter
     if shape not in known:
@@ -137,11 +138,21 @@ def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] 
     return Symptom(place, line.number, line.rank, line.writer, text, cause, sign, sign.role, None, None)
 
 
+def _is_warning(text: str) -> bool:
+    """Whether no program dies of what the line says, whatever that is."""
+    text = text[:PLACED]
+    if _BEGINS_AS_WARNING.match(text):
+        return True
+    return any(map(text.__contains__, _LEVELS)) and _LEVEL.search(text) is not None
+
+
 def _find(text: str, calls: str, *, raised: bool) -> tuple[Cause | None, Sign] | None:
     """The best sign in a text: of the most telling role, certain before likely, then in the order of causes."""
     text = text[:LONGEST]
     joined = re.sub(r" *\n *", " ", text) if "\n" in text else ""  # as it was before something wrapped its lines
-    for cause, sign in _OF_RAISED if raised else _OF_LINES:
+    signs, index = (_OF_RAISED, _RAISED_INDEX) if raised else (_OF_LINES, _LINES_INDEX)
+    for place in index.places(f"{text}\n{joined}" if joined else text):
+        cause, sign = signs[place]
         if sign.words and not any(map(text.__contains__, sign.words)) and not any(map(joined.__contains__, sign.words)):
             continue
         if sign.frames is not None and not sign.frames.search(calls):
@@ -162,3 +173,4 @@ _OF_LINES = tuple(
     (cause, sign) for cause, sign in _OF_RAISED if sign.frames is None and (sign.alone or sign.role is Role.ROOT)
 )
 """Those that a line outside a traceback may have."""
+_RAISED_INDEX, _LINES_INDEX = (Index([sign.words for _, sign in signs]) for signs in (_OF_RAISED, _OF_LINES))
