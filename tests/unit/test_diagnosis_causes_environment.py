@@ -22,6 +22,12 @@ RAISED = [
      "Ampere GPU with cuda>=11.0"),
     ("cuda_arch_unsupported", "ValueError", "--tf32 requires Ampere or a newer GPU arch, cuda>=11 and torch>=1.7"),
     # triton: compiler; LLVM
+    # deepspeed 0.16: runtime/engine.py
+    ("version_incompatibility", "AssertionError", "no_sync context manager is incompatible with gradient partitioning "
+     "logic of ZeRO stage 2"),
+    # triton: backends/nvidia/compiler.py, with a ptxas older than the GPU
+    ("cuda_arch_unsupported", "subprocess.CalledProcessError", "Command '/x/triton/backends/nvidia/bin/ptxas -lineinfo "
+     "-v --gpu-name=sm_120 /tmp/a.ptx -o /tmp/a.ptx.o 2> /tmp/a.log' returned non-zero exit status 255."),
     ("cuda_arch_unsupported", "RuntimeError", "PTX was compiled with an unsupported toolchain."),
     ("cuda_arch_unsupported", "RuntimeError", "Internal Triton PTX codegen error: \nptxas fatal   : Value 'sm_120' "
      "is not defined for option 'gpu-name'"),

@@ -29,6 +29,7 @@ RAISED = [
     ("cuda_oom", "RuntimeError", "cuda runtime error (2) : out of memory at "
      "/pytorch/aten/src/THC/generic/THCStorage.cu:58"),
     ("cuda_oom", "RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ("cuda_oom", "RuntimeError", "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
     # torch: ProcessGroupNCCL
     ("cuda_oom", "torch.distributed.DistBackendError", "NCCL error in: "
      "../torch/csrc/distributed/c10d/NCCLUtils.hpp:268, unhandled cuda error (run with NCCL_DEBUG=INFO for "
@@ -153,6 +154,16 @@ PRINTED = [
      "'train.py', '--local_rank=7'] exits with return code = -7"),
     ("sigsegv", "[2023-05-20 12:09:28,634] [ERROR] [launch.py:434:sigkill_handler] ['/usr/bin/python', '-u', "
      "'main.py', '--local_rank=0'] exits with return code = -11"),
+    # torch: distributed/elastic/agent/server/api.py, of 1.13 and 2.4
+    ("user_interrupt", "WARNING:torch.distributed.elastic.agent.server.api:Received 2 death signal, shutting down "
+     "workers"),
+    ("user_interrupt", "W0722 10:00:00.000000 140 torch/distributed/elastic/agent/server/api.py:688] Received "
+     "Signals.SIGHUP death signal, shutting down workers"),
+    # NCCL: src/include/alloc.h
+    ("cuda_oom", "node1:3063028:3066152 [3] include/alloc.h:185 NCCL WARN Failed to CUDA calloc 6291456 bytes"),
+    # bitsandbytes 0.41: cuda_setup/main.py
+    ("bnb_cuda_setup", "CUDA SETUP: Problem: The main issue seems to be that the main CUDA runtime library was not "
+     "detected."),
     # bash
     ("host_oom_sigkill", "Killed"),
     ("host_oom_sigkill", "train.sh: line 12: 28936 Killed                  python train.py --epochs 3"),
@@ -191,6 +202,9 @@ PRINTED = [
     # torch: utils/data/_utils/signal_handling.py; CPython: faulthandler
     ("shm_bus_error", "ERROR: Unexpected bus error encountered in worker. This might be caused by insufficient "
      "shared memory (shm)."),
+    # paddle: python/paddle/io/dataloader/worker.py
+    ("shm_bus_error", "ERROR: Unexpected BUS error encountered in DataLoader worker. This might be caused by "
+     "insufficient shared memory (shm), please check whether use_shared_memory is set"),
     ("sigsegv", "Fatal Python error: Segmentation fault"),
     ("shm_bus_error", "Fatal Python error: Bus error"),
     ("host_oom_sigkill", "terminate called after throwing an instance of 'std::bad_alloc'"),
@@ -248,6 +262,7 @@ HEALTHY = [
     " happens when there is high memory pressure and is detrimental to performance.",
     # NCCL
     "node1:1755:1755 [0] misc/ibvwrap.cc:63 NCCL WARN Failed to open libibverbs.so[.1]",
+    "node1:183006:183181 [1] misc/socket.cc:538 NCCL WARN Net : Connection closed by remote peer node2<47861>",
     "node1:1755:1755 [0] NCCL INFO NET/Plugin : No plugin found (libnccl-net.so), using internal implementation",
     # reducer.cpp
     "[W reducer.cpp:1300] Warning: find_unused_parameters=True was specified in DDP constructor, but did not find any"

@@ -185,6 +185,40 @@ RAISED = [
     ("zero3_weight_1d", "RuntimeError", "mat2 must be a matrix, got 1-D tensor"),
     ("zero3_weight_1d", "RuntimeError", "Function LinearFunctionForZeroStage3Backward returned an invalid gradient at "
      "index 1 - got [4096, 4096] but expected shape compatible with [0]"),
+    # DeepSpeed: runtime/engine.py, runtime/config.py; transformers: deepspeed.py before 4.20; accelerate
+    ("deepspeed_config_mismatch", "AssertionError", "cpu_adam is not a supported DeepSpeed Optimizer"),
+    ("deepspeed_config_mismatch", "AssertionError", "zero stage 2 requires an optimizer"),
+    ("deepspeed_config_mismatch", "AssertionError", "You are using an untested ZeRO Optimizer. Please add "
+     '<"zero_allow_untested_optimizer": true> in the configuration file to use it.'),
+    ("deepspeed_config_mismatch", "AssertionError", "DeepSpeed requires --deepspeed_config to specify configuration "
+     "file"),
+    ("deepspeed_config_mismatch", "ValueError", "ZeRO inference only makes sense with ZeRO Stage 3 - please adjust "
+     "your config"),
+    ("deepspeed_config_mismatch", "ValueError", "`zero_optimization.reduce_bucket_size` not found in kwargs. Please "
+     "specify `zero_optimization.reduce_bucket_size` without `auto` (set to correct value) in the DeepSpeed config "
+     "file or pass it in kwargs."),
+    ("optimizer_offload_device", "ValueError", "ZeRO Offload can only work with DeepSpeed optimizers"),
+    # torch: nn/modules/module.py, of a checkpoint of ZeRO-3's pieces and of a model in pieces
+    ("zero3_weight_1d", "RuntimeError", "Error(s) in loading state_dict for OPTForCausalLM:\n\tsize mismatch for "
+     "model.decoder.layers.25.fc1.weight: copying a param with shape torch.Size([0]) from checkpoint, the shape in "
+     "current model is torch.Size([10240, 2560])."),
+    ("zero3_weight_1d", "RuntimeError", "Error(s) in loading state_dict for Linear:\n\tsize mismatch for weight: "
+     "copying a param with shape torch.Size([32, 6]) from checkpoint, the shape in current model is torch.Size([0])."),
+    ("empty_adapter", "RuntimeError", "Error(s) in loading state_dict for PeftModel:\n\tsize mismatch for "
+     "base_model.model.q_proj.lora_A.default.weight: copying a param with shape torch.Size([0]) from checkpoint, the "
+     "shape in current model is torch.Size([8, 64])."),
+    # nanotron: parallel/context.py; finetrainers: parallel/accelerate.py
+    ("parallel_size_mismatch", "ValueError", "('The number of process requires to run all replicas (8)', 'must be "
+     "equal to the world size (4).')"),
+    ("parallel_size_mismatch", "ValueError", "World size 2 must be divisible by the product of all parallel degrees "
+     "and data parallel shards."),
+    # NCCL: between GPUs that cannot reach each other; what else it meets is no network
+    ("nccl_init_network", "torch.distributed.DistBackendError", "NCCL error in: x.hpp:317, unhandled cuda error (run "
+     "with NCCL_DEBUG=INFO for details), NCCL version 2.23.4\nncclUnhandledCudaError: Call to CUDA function "
+     "failed.\nLast error:\nCuda failure 1 'invalid argument'"),
+    ("unknown", "torch.distributed.DistBackendError", "NCCL error in: x.hpp:317, unhandled cuda error (run with "
+     "NCCL_DEBUG=INFO for details), NCCL version 2.23.4\nncclUnhandledCudaError: Call to CUDA function failed.\nLast "
+     "error:\nCuda failure 'an illegal memory access was encountered'"),
 ]  # fmt: skip
 """(cause, exception, message)."""
 
@@ -208,6 +242,15 @@ IN_CALLS = [
      ("/usr/lib/python3.10/multiprocessing/connection.py", "_recv")),
     ("deepspeed_op_build", "TypeError", "unsupported operand type(s) for +: 'NoneType' and 'str'",
      ("/x/deepspeed/ops/op_builder/builder.py", "installed_cuda_version")),
+    ("nccl_init_network", "RuntimeError", "Connection reset by peer",
+     ("/x/torch/distributed/elastic/rendezvous/c10d_rendezvous_backend.py", "_call_store")),
+    ("nccl_init_network", "torch.distributed.DistBackendError", "NCCL error in: x.hpp:268, remote process exited or "
+     "there was a network error, NCCL version 2.21.5\nncclRemoteError: A call failed possibly due to a network error.",
+     ("/x/torch/distributed/utils.py", "_verify_param_shape_across_processes")),
+    ("nccl_timeout", "torch.distributed.DistBackendError", "NCCL error in: x.hpp:268, remote process exited or there "
+     "was a network error, NCCL version 2.21.5", ("/x/torch/distributed/distributed_c10d.py", "all_reduce")),
+    ("deepspeed_op_build", "ValueError", "invalid literal for int() with base 10: ''",
+     ("/x/deepspeed/ops/op_builder/builder.py", "is_compatible")),
 ]  # fmt: skip
 """(cause, exception, message, (file, function) of the newest call)."""
 
@@ -226,6 +269,12 @@ PRINTED = [
     ("port_in_use", "[E socket.cpp:462] [c10d] The server socket has failed to listen on any local network address."),
     ("nccl_init_network", "[E socket.cpp:957] [c10d] The client socket has timed out after 60s while trying to "
      "connect to (10.0.0.1, 29500)."),
+    # torch: include/c10/util/C++17.h; nvcc and ninja
+    ("deepspeed_op_build", "/x/torch/include/c10/util/C++17.h:13:2: error: #error \"You're trying to build PyTorch "
+     'with a too old version of GCC. We need GCC 9 or later."'),
+    ("deepspeed_op_build", "/x/deepspeed/ops/csrc/includes/cpu_adam.h:19:10: fatal error: cuda.h: No such file or "
+     "directory"),
+    ("deepspeed_op_build", "ninja: build stopped: subcommand failed."),
 ]  # fmt: skip
 """(cause, what is printed)."""
 

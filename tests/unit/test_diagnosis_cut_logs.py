@@ -34,6 +34,18 @@ def test_the_source_tells_what_the_cut_message_does_not(end: str) -> None:
     assert diagnosed(f"{STEPS}{_OPEN}\n{raising}{end}").cause == "fp16_unscale"
 
 
+@pytest.mark.parametrize("marks", ["", "           ^^^^^^^^^^^^^^^^^^^^^^\n"])
+def test_the_source_of_an_assertion_without_a_message_tells_it(marks: str) -> None:
+    # deepspeed: runtime/zero/partitioned_param_coordinator.py
+    raising = (
+        'File "/x/zero/partitioned_param_coordinator.py", line 310, in fetch_sub_module\n'
+        f"    assert param.ds_status == ZeroParamStatus.AVAILABLE\n{marks}AssertionError\n"
+    )
+    found = diagnosed(raising)
+    assert found.cause == "zero3_weight_1d"
+    assert found.evidence[0].text == "AssertionError: assert param.ds_status == ZeroParamStatus.AVAILABLE"
+
+
 def test_another_message_is_not_replaced_by_the_source() -> None:
     raising = (
         '  File "/x/torch/amp/grad_scaler.py", line 260, in f\n    raise ValueError("Attempting to unscale FP16")\n'

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LEVELS = ("Warning", "WARN", "INFO", "DEBUG")
 _LEVEL = re.compile(r"Warning\b|\b(?:WARN(?:ING)?|INFO|DEBUG)\b")
 _BEGINS_AS_WARNING = re.compile(r"\[?[WI]\d{4} |\[[WI]\b|[Ww]arning\b|\s*warnings\.warn")
+_TELLS_THOUGH = ("NCCL WARN", "death signal, shutting down workers")
+"""In lines at the level of a warning that can tell of an end: NCCL has none above, and torchrun warns that it ends."""
 PLACED = 300
 """Characters in which a line tells its level."""
 HINTS = (
@@ -122,7 +124,10 @@ def _symptom(place: int, top: Raised, one: Raised, cause: Cause | None, sign: Si
 
 def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] | None]) -> Symptom | None:
     text = line.text
-    if not any(map(text.__contains__, HINTS)) or _is_warning(text):
+    if not any(map(text.__contains__, HINTS)):
+        return None
+    is_warning = _is_warning(text)
+    if is_warning and not any(map(text.__contains__, _TELLS_THOUGH)):
         return None
     shape = _LONG_NUMBER.sub("0", text)  # short ones are exit codes and signals, which matter
     if shape not in known:
@@ -133,6 +138,8 @@ def _of_line(place: int, line: Line, known: dict[str, tuple[Cause | None, Sign] 
     if found is None:
         return None
     cause, sign = found
+    if is_warning and not sign.is_native:
+        return None
     if line.is_of_message and not sign.is_native and sign.role is Role.ROOT:
         return None  # the exception tells it
     return Symptom(place, line.number, line.rank, line.writer, text, cause, sign, sign.role, None, None)

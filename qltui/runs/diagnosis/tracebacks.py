@@ -29,7 +29,7 @@ _FRAME = re.compile(
     r"|[│|]\s+(?P<file4>(?:[A-Za-z]:\\[^:│]+|\S+)\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
 )
 _BOXED_PATH = re.compile(r"[│|] (?:/|~|[A-Za-z]:\\)")
-_HEADLESS = re.compile(r'\s+File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
+_HEADLESS = re.compile(r'\s*File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
 """A call that no header came before: the log was cut, or a program printed calls alone."""
 _BOXED_CALL = re.compile(r"[│|]\s+\S+\.py:\d+ in [\w.<>]+")
 """The same in a box."""
@@ -166,7 +166,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     if not writer.open and (_HEADLESS.match(text) or _BOXED_CALL.match(text)):
         _begin(writer, line)
         writer.is_headless, writer.in_box = True, bool(_BOXED_CALL.match(text))
-        writer.margin = text[: len(text) - len(text.lstrip()) - 2]
+        writer.margin = text[: max(len(text) - len(text.lstrip()) - 2, 0)]
     if writer.open:
         writer.lines += 1
         writer.newest_line = line
@@ -181,7 +181,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
             yield raised
             return
         if text[:1].isspace() or text[:1] in "-│|╰":  # the calls' source, or its marks
-            writer.source = text.strip()
+            writer.source = text.strip() if text.strip("~^ ") else writer.source  # not the marks below it
             return
         writer.idle += 1
         if writer.lines > PATIENCE or writer.idle > IDLE or writer.is_headless:
@@ -274,7 +274,9 @@ def _exception(writer: _Writer, line: Line) -> Raised | None:
 
 
 def _whole(kind: str, message: str, source: str) -> str:
-    """The message, or the one in the source that raised it, if that goes on where the log was cut."""
+    """The message, or what the source that raised it tells: one that goes on where the log was cut, or an assertion."""
+    if not message and kind == "AssertionError" and source.startswith("assert "):
+        return source
     found = _RAISE.search(source)
     is_same = found is not None and kind.endswith(found["type"]) and found["message"].startswith(message)
     return found["message"] if found and is_same else message

@@ -23,6 +23,19 @@ CAUSES = (
                 says="DeepSpeed's file and the trainer's arguments do not belong together: a value is in both, or in "
                 "the wrong one.",
             ),
+            sign(
+                r"is not a supported DeepSpeed Optimizer|optimizer requires dynamic loss scaling",
+                r"zero stage \w+ requires an optimizer|You are using an untested ZeRO Optimizer",
+                r"DeepSpeedConfig: .{0,60}(?:is not defined|Maximum supported ZeRO stage)",
+                r"DeepSpeed requires --deepspeed_config|we were given deepspeed configs in the deepspeed arguments",
+                r"(?:only|not) supported (?:with|for) ZeRO [Ss]tage|ZeRO inference only makes sense with ZeRO Stage 3",
+                r"not possible to automatically fill out the following `auto` entries",
+                r"Please specify `\w+(?:\.\w+)*` without `auto`|Please specify the ZeRO optimization config",
+                r"Duplicate keys in DeepSpeed config|deprecated version of ZeRO Stage 1",
+                r"is not instantiated but Client LR Scheduler is",
+                says="DeepSpeed does not take what its file asks for: a value is missing, unknown to it, or does not "
+                "go with another.",
+            ),
             sign(r"deepspeed.{0,120}config.{0,120}(?:mismatch|conflict|inconsistent)", r"DeepSpeedConfigError"),
             sign(
                 r"""(?:`auto`|\"auto\"|'auto').{0,120}(?:deepspeed|DeepSpeed).{0,120}(?:config|cannot|invalid)""",
@@ -75,6 +88,13 @@ CAUSES = (
                 r"Error compiling objects for extension",
             ),
             sign(
+                r"(?:deepspeed/ops/|torch_extensions/|torch/include/)\S*(?::\d+)*: (?:fatal )?error: ",
+                r"trying to build PyTorch with a too old version of GCC|ninja: build stopped: subcommand failed",
+                is_native=True,
+                says="A part that is compiled when it is first used did not compile: the compiler, the CUDA toolkit "
+                "and torch do not fit each other.",
+            ),
+            sign(
                 r"DeepSpeedCPUAdam' object has no attribute 'ds_opt_adam'",
                 r"has no attribute 'ds_opt_\w+'",
                 r"(?:cpu_adam|fused_adam|async_io).{0,60}(?:not compatible|failed|not been"
@@ -82,6 +102,11 @@ CAUSES = (
             ),
             sign(r"CUDA_HOME environment variable is not set", frames=r"deepspeed|cpp_extension"),
             sign(r"Error", frames=r"op_builder/builder\.py installed_cuda_version\Z"),
+            sign(
+                r"(?:Error|Exception)\b|^Traceback: cut",
+                frames=r"(?:op_builder|ops/op_builder)/\w+\.py \w+\Z",
+                is_certain=False,
+            ),
             sign(
                 r"No such file or directory: '\S*(?:bin/nvcc|ninja)'", r"Command '\['ninja', '-v'\]'", is_certain=False
             ),
@@ -109,7 +134,7 @@ CAUSES = (
             sign(r"CPUAdam param is on .{0,40}and must be 'cpu'"),
             sign(
                 r"You are using ZeRO-Offload with a client provided optimizer",
-                r"ZeRO-?Offload.{0,120}(?:DeepSpeedCPUAdam|optimizer)",
+                r"ZeRO[- ]?Offload.{0,120}(?:DeepSpeedCPUAdam|optimizer)",
                 r"zero_force_ds_cpu_optimizer",
             ),
             sign(r"offload.{0,80}optimizer.{0,80}(?:must be|not supported|cannot|should be)"),
@@ -156,6 +181,15 @@ CAUSES = (
                 r"size mismatch, got .{0,60}\(0\)",
             ),
             sign(r"layer kernel must have \d dimensions, not 1\b"),
+            sign(
+                r"size mismatch for (?!\S*(?:lora_|modules_to_save))\S+: copying a param with shape "
+                r"torch\.Size\(\[0\]\)",
+                says="The checkpoint was saved while ZeRO-3 had its weights in pieces: in the file they are empty.",
+            ),
+            sign(
+                r"size mismatch for \S+: copying .{0,120}the shape in current model is torch\.Size\(\[0\]\)",
+                says="Weights were loaded into a model that ZeRO-3 has in pieces: there its weights are empty.",
+            ),
             sign(r"(?:tensor|weight|shape).{0,60}torch\.Size\(\[0\]\)", is_certain=False),
             sign(
                 r"The size of tensor [ab] \(0\) must match",

@@ -62,7 +62,12 @@ CAUSES = (
             sign(
                 r"Signal 6 \(SIGABRT\)", r"exitcode\s*:? ?-6\b", r"return code = -6\b", role=Role.PEER, is_certain=False
             ),
-            sign(r"DistBackendError", r"DistStoreError", r"DistNetworkError", role=Role.PEER, is_certain=False),
+            sign(
+                r"DistBackendError(?!.*(?:unhandled cuda error|ncclInvalidUsage|ncclInvalidArgument))",
+                r"DistStoreError|DistNetworkError",
+                role=Role.PEER,
+                is_certain=False,
+            ),
         ),
     ),
     Cause(
@@ -75,6 +80,7 @@ CAUSES = (
             Fix("see what NCCL tries", "export NCCL_DEBUG=INFO"),
             Fix("see whether the first host answers", "nc -zv MASTER_ADDR MASTER_PORT"),
             Fix("without InfiniBand", "export NCCL_IB_DISABLE=1"),
+            Fix("if GPUs cannot reach each other directly", "export NCCL_P2P_DISABLE=1"),
         ),
         signs=(
             sign(
@@ -88,6 +94,27 @@ CAUSES = (
                 r"The connection to the C10d store has failed",
                 role=Role.PEER,
                 is_certain=False,
+            ),
+            sign(
+                r"[Cc]onnection (?:reset|closed|refused)|Broken pipe|DistNetworkError|DistStoreError",
+                frames=r"elastic/rendezvous/\S+ \w+\Z",
+                role=Role.PEER,
+                says="torchrun lost the one that all nodes meet at, or never reached it: the first node, its port, the "
+                "network interface or a firewall.",
+            ),
+            sign(
+                r"(?:remote process exited or there was a network error|ncclRemoteError|ncclInternalError"
+                r"|[Cc]onnection (?:closed|reset) by (?:remote )?peer)",
+                frames=r" (?:_verify_params?_\w+|_sync_module_states|_sync_params_and_buffers|_setup_devices"
+                r"|init_process_group|_new_process_group_helper|init_distributed|_broadcast_model|main_process_first)\b",
+                role=Role.PEER,
+            ),
+            sign(
+                r"ncclUnhandledCudaError.*Cuda failure (?:\d+ )?'(?:invalid argument|invalid resource handle"
+                r"|operation not supported|peer access is not supported|named symbol not found|mapping of buffer)",
+                is_certain=False,
+                says="NCCL could not connect the GPUs of this host: a call to the driver failed, as it does where GPUs "
+                "cannot reach each other's memory (WSL, virtual machines, some consumer cards).",
             ),
             sign(
                 r"Timed out after \d+ seconds waiting for clients",
@@ -175,6 +202,7 @@ CAUSES = (
                 r"available GPUs .{0,20}less than .{0,30}GPUs|required GPUs exceeds",
                 says="A rank asked for a GPU that is not there: there are more ranks than GPUs that they may see.",
             ),
+            sign(r"[Ww]orld[_ ]size \d+ must be divisible by"),
             sign(
                 r"world[_ ]size.{0,60}(?:(?:is|must be) (?:not )?(?:divisible|equal|a multiple)|(?:!="
                 r"|doesn't match|does not match))",
@@ -198,6 +226,8 @@ CAUSES = (
                 r"invalid ParallelismConfig",
                 r"ParallelismConfig total_size",
                 r"Invalid parallel dims|!= WORLD_SIZE",
+                r"[Nn]umber of (?:process|rank|GPU|gpu|device|node)\w* .{0,120}(?:must|should) (?:be|equal|match)"
+                r".{0,40}world",
                 r"[Pp]arallelism .{0,60}cannot be used with .{0,40}parallelism",
             ),
             sign(

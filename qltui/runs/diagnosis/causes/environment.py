@@ -78,6 +78,7 @@ CAUSES = (
                 r"(?:compute capability|[Aa]rchitecture|sm_\d+).{0,80}(?:not supported|unsupported|too old"
                 r"|is required|must be at least)",
                 r"PTX was compiled with an unsupported toolchain",
+                r"ptxas .{0,200}--gpu-name=sm_\w+ .{0,400}non-zero exit status",
                 r"Unsupported gpu architecture",
                 r"Value 'sm_\w+' is not defined",
                 alone=False,
@@ -193,6 +194,11 @@ CAUSES = (
                 r"cannot import name '?\w+'? from",
                 r"ImportError:?\s.{0,200}(?:is required|requires|>=|<=|version|incompatible)",
                 alone=False,
+            ),
+            sign(
+                r"no_sync context manager is incompatible with gradient partitioning",
+                says="DeepSpeed since 0.16 refuses how older versions of accelerate and transformers accumulate "
+                "gradients under ZeRO-2 and ZeRO-3.",
             ),
             sign(
                 r"got an unexpected keyword argument",

@@ -37,6 +37,17 @@ CAUSES = (
                 says="A CUDA library found no room for its workspace: the GPU's memory was as good as full.",
             ),
             sign(
+                r"CUBLAS_STATUS_NOT_INITIALIZED when calling `?cublasCreate",
+                is_certain=False,
+                says="cuBLAS could not begin on this GPU: nearly always its memory was as good as full, sometimes a "
+                "check on the GPU had failed before.",
+            ),
+            sign(
+                r"NCCL WARN Failed to CUDA (?:calloc|malloc)",
+                is_native=True,
+                says="NCCL found no room on the GPU for its buffers beside what else is there.",
+            ),
+            sign(
                 r"Error out of memory at line \d+ in file .*\.c[uc]?\b",
                 says="bitsandbytes found no room on the GPU for what it keeps of an optimizer.",
             ),
@@ -162,7 +173,7 @@ CAUSES = (
                 r"No space left on device.*/dev/shm",
                 says="NCCL found no room in shared memory (/dev/shm), through which ranks of a host talk.",
             ),
-            sign(r"unable to allocate shared memory\(shm\)", r"ERROR: Unexpected bus error", is_native=True),
+            sign(r"unable to allocate shared memory\(shm\)", r"ERROR: Unexpected (?:bus|BUS) error", is_native=True),
             sign(r"No space left on device", frames=r"multiprocessing/(?:heap|shared_memory|synchronize)\.py"),
             sign(
                 r"\(SIGBUS\)|Signals\.SIGBUS|signal SIGBUS",

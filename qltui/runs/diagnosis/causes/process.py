@@ -65,9 +65,15 @@ CAUSES = (
                 says="The scheduler ended the job: its time was up, or somebody cancelled it.",
             ),
             sign(
-                r"(?:got|received) (?:the )?signal:? ?(?:SIGHUP|1\b)",
-                r"SIGHUP",
+                r"Received (?:2|15|Signals\.SIG(?:INT|TERM)) death signal",
                 role=Role.INTERRUPT,
+                is_native=True,
+            ),
+            sign(
+                r"(?:got|received) (?:the )?signal:? ?(?:SIGHUP|1\b)",
+                r"Received 1 death signal|SIGHUP",
+                role=Role.INTERRUPT,
+                is_native=True,
                 says="The terminal it was started from was closed, and with it the run.",
             ),
             sign(

@@ -226,7 +226,7 @@ CAUSES = (
         ),
         signs=(
             sign(
-                r"CUDA (?:SETUP|Setup):? (?:ERROR|failed|Setup Failed)",
+                r"CUDA (?:SETUP|Setup):? (?:ERROR|failed|Setup Failed|Problem: )",
                 r"CUDA VERSION MISMATCH",
                 r"No compatible (?:CUDA|ROCm) binary found",
                 r"ROCm SETUP ERROR",

@@ -151,7 +151,6 @@ CAUSES = (
             ),
             sign(
                 r"device-side assert triggered",
-                r"CUBLAS_STATUS_NOT_INITIALIZED.{0,40}cublasCreate",
                 is_certain=False,
                 says="A check on the GPU failed; nearly always an index is beyond its table: a label, or a "
                 "token's number.",
