@@ -22,6 +22,9 @@ CAUSES = (
                 r"All modules were excluded",
                 r"Please specify `?target_modules",
                 r"Only instances of PreTrainedModel support `target_modules",
+                r"No `?target_modules`? passed",
+                r"No layers to finetune\?",
+                r"modules_to_save cannot be applied to modules of type",
                 r"target_modules should (?:be|not)",
                 r"Currently,? only (?:the following modules are supported: )?`torch\.nn\.Linear`",
                 r"No layer keys? .{0,80}target_modules",
@@ -42,7 +45,7 @@ CAUSES = (
             Fix("adapters alone", patch=(("method.lora.modules_to_save", ()),)),
         ),
         signs=(
-            sign(r"KeyError: .*modules_to_save"),
+            sign(r"KeyError: .*modules_to_save", r"'ModulesToSaveWrapper' object has no attribute"),
             sign(
                 r"KeyError: '(?:base_model\.|model\.)?[\w.]*(?:lm_head|score|classifier"
                 r"|embed_tokens)[\w.]*weight'",
@@ -130,6 +133,12 @@ CAUSES = (
                 r"differentiated Tensors? does not require grad",
                 r"none of output has requires_grad=True",
                 says="There is nothing to train: no parameter has, or got, a gradient.",
+            ),
+            sign(
+                r"max\(\) arg is an empty sequence|list index out of range",
+                frames=r"deepspeed/runtime/(?:zero/stage\w*|bf16_optimizer|fp16/\w+)\.py (?:__init__|_[cs]\w+)\Z",
+                is_certain=False,
+                says="DeepSpeed was given no parameter to train: all of them are frozen.",
             ),
             sign(
                 r"None of the (?:parameters|inputs) (?:require|have requires_grad).{0,60}(?:cannot|nothing"

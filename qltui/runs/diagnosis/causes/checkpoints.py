@@ -62,7 +62,7 @@ CAUSES = (
             ),
             sign(
                 r"(?:FileNotFoundError|No such file or directory).{0,300}(?:trainer_state\.json|rng_state\w*\.pth"
-                r"|(?:optimizer|scheduler|scaler)\.(?:pt|bin))",
+                r"|(?:optimizer|scheduler|scaler)\.(?:pt|bin)|(?:optim|model)_states\.pt|random_states_\d+\.pkl)",
                 r"Trying to restore training state but checkpoint contains only the model",
                 r"RNG state must be a torch\.ByteTensor",
                 r"The source state dict is empty, possibly because it was saved from a disabled instance",
@@ -85,6 +85,12 @@ CAUSES = (
                 is_certain=False,
                 says="The checkpoint lacks a part that the run goes on from: another program wrote it, or it holds "
                 "weights alone.",
+            ),
+            sign(
+                r"The size of tensor [ab] \([1-9]\d*\) must match the size of tensor [ab] \([1-9]\d*\)",
+                frames=r"/optim/\w+\.py \w+\Z",
+                is_certain=False,
+                says="The optimizer's state has other shapes than the parameters: it is of a run with other ones.",
             ),
             sign(
                 r"Module.{0,60}(?:global_step|checkpoint).{0,80}(?:does not exist|not found)",

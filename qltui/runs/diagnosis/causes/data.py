@@ -18,6 +18,7 @@ CAUSES = (
                 r"no padding token is defined",
                 r"Cannot handle batch sizes > 1 if no padding token",
                 r"attempting to pad samples but the tokenizer you are using .{0,80}does not have one",
+                r"argument '(?:fill|padding)_value' .{0,20}must be \w+, not NoneType",
             ),
             sign(
                 r"(?:[Pp]ad_token(?:_id)?|[Pp]adding[ _]token)\b.{0,60}(?:is None|=None|not set|is not (?:defined|set)"
@@ -158,6 +159,7 @@ CAUSES = (
                 r"should be either positive and smaller than the number of samples",
                 r"the number of shards exceeds the number of samples",
                 r"enough samples to at least yield one packed sequence",
+                r"Cannot find sufficient samples, consider increasing dataset size",
                 r"Index -?\d+ out of range for dataset of size \d+",
             ),
             sign(
@@ -175,6 +177,13 @@ CAUSES = (
                 alone=False,
                 is_certain=False,
                 says="The first rank had no rows to send to the others.",
+            ),
+            sign(
+                r"^StopIteration",
+                frames=r"utils/data/dataloader\.py \w+\Z",
+                alone=False,
+                is_certain=False,
+                says="The data came to its end before the run had its steps.",
             ),
             sign(
                 r"args\.max_steps must be set to a positive value if dataloader does not have a length",

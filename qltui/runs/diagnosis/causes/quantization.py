@@ -20,8 +20,13 @@ CAUSES = (
                 r"Loading a quantized checkpoint into non-quantized Linear8bitLt",
             ),
             sign(
-                r"'NoneType' object has no attribute '(?:to|t|T|device|dtype|shape)'",
-                frames=r"bitsandbytes/autograd/_functions\.py \w+\Z",
+                r"'NoneType' object (?:has no attribute '(?:to|t|T|device|dtype|shape)'|is not subscriptable)",
+                frames=r"bitsandbytes/(?:autograd/_functions\.py \w+|nn/modules\.py init_8bit_state)\Z",
+            ),
+            sign(
+                r"KeyError: '(?:\S+\.)?SCB'",
+                r"key\(s\) in state_dict: .{0,300}\.(?:SCB|weight_format)\"",
+                says="A checkpoint of 8-bit weights met a model that has plain ones, or the other way round.",
             ),
         ),
     ),
@@ -51,7 +56,14 @@ CAUSES = (
             ),
             sign(
                 r"mat1 and mat2 shapes cannot be multiplied \(\d+x\d+ and (?:1x\d{5,}|\d{5,}x1)\)",
+                r"same dtype, but got:? .{0,60}(?:\bByte\b|unsigned char|uint8)",
                 says="Packed 4-bit weights, which are one long column, were used as if they were plain ones.",
+            ),
+            sign(
+                r"torch\.Size\(\[\d{5,}, 1\]\)",
+                r"The size of tensor [ab] \(\d{7,}\) must match",
+                r"key\(s\) in state_dict: .{0,300}\.(?:quant_state|absmax|quant_map)\b",
+                says="A checkpoint of packed 4-bit weights met a model that has plain ones, or the other way round.",
             ),
             sign(
                 r"[Bb]lockwise (?:4bit )?(?:de)?quantization only supports 16/32-bit floats, but got torch\.u?int8",
@@ -93,6 +105,12 @@ CAUSES = (
                 r"FSDP (?:reduce-scatter )?expects uniform [\w ]*dtype",
                 r"[Rr]equires uniform (?:dtype|`?requires_grad)",
                 r"uniform dtype (?:but got|across)",
+            ),
+            sign(
+                r"output tensor must have the same type as input tensor",
+                r"Invalid usage of tensors with different dtypes",
+                says="Ranks exchange weights in one buffer, and these have several types: packed ones, float32 norms, "
+                "adapters.",
             ),
             sign(
                 r"assert len\(set\(t\.dtype for t in tensors\)\) == 1",
@@ -210,6 +228,14 @@ CAUSES = (
             ),
             sign(
                 r"(?:Pointer argument|pointer argument) .{0,40}cannot be accessed from Triton",
+                r"(?:[Ee]xpect|must|need|should|\bnot\b).{0,120}\bsame device\b(?!.{0,60}\bmeta\b)",
+                r"Expected tensor for argument .{0,60} to have the same device as tensor",
+                r"[Ee]xpected device cuda\S* but got device",
+                r"arguments are located on different GPUs",
+                r"found two different devices",
+                r"Expected tensor to have \w+ Backend, but got tensor with",
+                r"Placeholder storage has not been allocated on MPS|Passed CPU tensor to MPS op",
+                r"Tensors must be CUDA and dense",
                 r"indices should be either on cpu or on the same device",
                 r"argument should be a 1D CPU int64 tensor, but got 1D cuda",
             ),

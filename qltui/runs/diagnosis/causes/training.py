@@ -42,6 +42,13 @@ CAUSES = (
                 r"_amp_foreach_non_finite_check_and_unscale.{0,40}not implemented for 'BFloat16'",
                 says="The scaler of fp16 got gradients in bf16: weights in bf16 are trained with fp16=True.",
             ),
+            sign(
+                r"unscale_\(\) has already been called on this optimizer since",
+                r"Attempted \w+ but _scale is None",
+                is_certain=False,
+                says="The scaler of fp16 was called twice, or before it had scaled a loss: trainer and accelerate do "
+                "not fit each other, or a loop of one's own calls it out of order.",
+            ),
         ),
     ),
     Cause(
@@ -71,9 +78,12 @@ CAUSES = (
                 r"attn_mask dtype to be bool or (?:float or )?to match query dtype",
                 r"Invalid dtype for bias - should match query",
                 r"mixed dtype \(CPU\): ",
+                r"Expected object of scalar type \w+ but got scalar type",
+                r"must have the same scalar type",
+                r"Expected self\.dtype to be equal to",
             ),
             sign(
-                r"Input type \(?(?:float|c10::|torch\.|CUDA)?\w*\)? and (?:bias"
+                r"Input type \(?[\w.:]*\)? and (?:bias"
                 r"|weight) type .{0,60}should be the same"
             ),
             sign(
@@ -107,7 +117,10 @@ CAUSES = (
             sign(
                 r"probability tensor contains either `?inf`?, `?nan`?",
                 r"Training losses will be all 0",
-                r"[Ff]ound (?:NaN|Inf) in (?:local |the )?(?:grad|loss)",
+                r"[Ff]ound (?:NaN|Inf) in (?:local |the )?(?:forward )?(?:grad|loss)",
+                r"[Ll]oss returned in .{0,30} is (?:nan|inf)\b",
+                r"but found invalid values:\s*tensor\(\[*\s*-?(?:nan|inf)",
+                r"Minimum loss scale reached",
                 r"Unexpected result (?:nan|inf)",
                 r"(?:[Ll]oss|gradients?|grad_norm) (?:is|are|was|became|contains?|turned)(?: \w+)? ?(?:NaN"
                 r"|nan|inf)\b",
@@ -135,6 +148,7 @@ CAUSES = (
             sign(
                 r"Assertion `t >= 0 && t < n_classes` failed",
                 r"Target -?\d+ is out of bounds",
+                r"Assertion `cur_target >= 0 && cur_target < n_classes'? failed",
                 r"nll_loss.{0,80}Assertion",
                 is_native=True,
                 says="A label is beyond the number of classes (or the vocabulary) that the model has.",
@@ -142,6 +156,8 @@ CAUSES = (
             sign(
                 r"srcIndex < srcSelectDimSize",
                 r"index out of range in self",
+                r"Tried to access index -?\d+ out of table with",
+                r"Padding_idx must be within num_embeddings",
                 r"index \d+ is out of bounds for dimension \d+ with size \d+",
                 r"vectorized_gather_kernel.{0,120}Assertion",
                 r"Assertion .{0,60}(?:idx|ind|index)\w* .{0,80}(?:failed|out of bounds)",
@@ -197,6 +213,11 @@ CAUSES = (
             sign(
                 r"(?:parameters|params|weights).{0,60}(?:are|is) on (?:the )?meta",
                 r"no data! Please use torch\.nn\.Module\.to_empty",
+                r"were still on meta device",
+            ),
+            sign(
+                r"You can't move a model that has some modules offloaded",
+                says="Parts of the model were put on the CPU or the disk (device_map); such a model cannot be moved.",
             ),
             sign(
                 r"is on the meta device, we need a `value`",
