@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -263,15 +265,35 @@ def assert_readable(run: RunDirectory, found: dict[str, Any]) -> None:
     assert found["fixes"]
 
 
-def test_a_cgroup_that_is_full(folder: Folder) -> None:
-    if "DEATHS_CGROUP" not in Path(f"/proc/{folder.ranks.pid}/environ").read_text():
-        pytest.skip("needs a memory control group that can be made")
+@pytest.fixture
+def small_group(folder: Folder) -> str:
+    """The file by which processes move to the control group of little memory."""
+    told = Path(f"/proc/{folder.ranks.pid}/environ").read_text().split("\0")
+    found = next((one.partition("=")[2] for one in told if one.startswith("DEATHS_CGROUP=")), None)
+    return found or pytest.skip("needs a memory control group that can be made")
+
+
+def test_a_cgroup_that_is_full(folder: Folder, small_group: str) -> None:
     run = folder.live("cgroup", "cgroup")
     found = told(run)
-    assert (found["cause"], found["rank"], found["confidence"]) == ("host_oom_sigkill", 1, "certain")
+    assert (found["cause"], found["rank"], found["confidence"]) == ("host_oom_sigkill", 1, "certain"), found
     assert KILLS in line(run, found["evidence"][0])
-    assert "out_of_memory_kills" in line(run, found["evidence"][1]), found["evidence"]
+    assert "own_out_of_memory_kills" in found["evidence"][1]["text"], found["evidence"]
+    assert "own_out_of_memory_kills" in line(run, found["evidence"][1])
     assert "The kernel ended a process for want of memory" in found["explanation"]
+
+
+def test_that_another_program_had_no_memory_is_no_proof(folder: Folder, small_group: str) -> None:
+    run = in_training(folder, "anothers")
+    fill = "import sys; open(sys.argv[1], 'w').write('0'); bytearray(b'x') * (512 << 20)"
+    other = subprocess.run([sys.executable, "-c", fill, small_group], timeout=60, check=False)
+    os.kill(pid_of(run, "rank 1"), signal.SIGKILL)
+    assert other.returncode == -signal.SIGKILL
+    wait_for_end(run)
+    found = told(run)
+    assert (found["cause"], found["rank"], found["confidence"]) == ("host_oom_sigkill", 1, "likely"), found
+    assert "none of the control groups that the ranks are in" in found["explanation"]
+    assert '"out_of_memory_kills"' in line(run, found["evidence"][1])
 
 
 LONG = {"training.max_steps": 2000, "training.save_every": 1000}

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from engine.events import EventWriter, RunDirectory, write_json
+from qltui.runs import status
 from qltui.runs.diagnosis.causes import BY_ID
 from qltui.runs.diagnosis.own_ends import kernel_killed, last_event, line_of
-from qltui.runs.diagnosis.own_runs import diagnose_run
+from qltui.runs.diagnosis.own_runs import diagnose_end, diagnose_run
 
 ENGINE = Path(__file__).parents[2] / "engine"
 DIED = 1_000.0
@@ -128,22 +129,55 @@ def test_a_refusal_names_its_cause_and_explains_itself(run: RunDirectory) -> Non
     assert found.explanation == "rows.jsonl: is empty. Give a file."
 
 
+def write_samples(run: RunDirectory, walls: tuple[float, ...], **counts: tuple[int | None, ...]) -> Path:
+    """Samples of a host, at these seconds from the death, with these counts of what the kernel ended."""
+    run.telemetry.mkdir()
+    file = run.telemetry / "node-1.jsonl"
+    rows = [
+        {"wall": DIED + wall, **{name: of[place] for name, of in counts.items()}} for place, wall in enumerate(walls)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
 @pytest.mark.parametrize(("kills", "walls", "is_told"), [
     ((4, 4, 5), (-2, -1, 0.1), True), ((4, 5, 5), (-2, -0.5, 0.5), True), ((4, 4, 4), (-2, -1, 0.1), False),
-    ((4, 5, 5), (-60, -59, 0.1), False), ((4, 4, 5), (-1, 1, 2), False),
+    ((4, 5, 5), (-60, -59, 0.1), False), ((4, 4, 5), (-1, 1, 2), False), ((None, None, 5), (-2, -1, 0.1), False),
 ])  # fmt: skip
 def test_the_kernel_is_named_if_its_count_rose_at_the_death(
-    run: RunDirectory, kills: tuple[int, ...], walls: tuple[float, ...], is_told: bool
+    run: RunDirectory, kills: tuple[int | None, ...], walls: tuple[float, ...], is_told: bool
 ) -> None:
-    run.telemetry.mkdir()
-    file = run.telemetry / "host.jsonl"
-    samples = zip(walls, kills, strict=True)
-    lines = [json.dumps({"wall": DIED + wall, "out_of_memory_kills": count}) for wall, count in samples]
-    file.write_text("\n".join(lines) + "\n")
+    file = write_samples(run, walls, out_of_memory_kills=kills)
     found = kernel_killed(run, DIED)
     assert (found is not None) == is_told
     if found is not None:
-        assert '"out_of_memory_kills": 5' in file.read_text().split("\n")[found.line - 1]
+        assert found.is_own is None
+        assert '"out_of_memory_kills": 5' in file.read_text().split("\n")[found.evidence.line - 1]
+    assert kernel_killed(run, DIED, "node-2") is None
+
+
+@pytest.mark.parametrize(("machine", "own", "confidence", "says"), [
+    ((4, 5), (0, 1), "certain", "for want of memory at that time."),
+    ((4, 5), (0, 0), "likely", "but none of the control groups"),
+    ((4, 5), (None, None), "likely", "for want of memory at that time."),
+    ((None, None), (0, 1), "certain", "for want of memory at that time."),
+    ((4, 4), (0, 0), "likely", "a batch system or a person may, too."),
+])  # fmt: skip
+def test_only_a_count_of_its_own_makes_it_certain_that_a_rank_had_no_memory(
+    run: RunDirectory, machine: tuple[int | None, ...], own: tuple[int | None, ...], confidence: str, says: str
+) -> None:
+    write_samples(run, (-1, 0.1), out_of_memory_kills=machine, own_out_of_memory_kills=own)
+    ends(run, KILLED, first=0)
+    found = diagnose_run(run)
+    assert (found.cause, found.confidence) == ("host_oom_sigkill", confidence)
+    assert says in found.explanation
+
+
+def test_that_the_kernel_ended_something_hours_ago_proves_nothing(run: RunDirectory) -> None:
+    ends(run, KILLED, first=0)
+    found = diagnose_end(run, status.read(run), out_of_memory=True)
+    assert (found.cause, found.confidence) == ("host_oom_sigkill", "likely")
+    assert "while the run went on, maybe this one" in found.explanation
 
 
 def test_lines_are_found_in_order(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from qltui.facts import gpus as facts
 from qltui.runs import telemetry
 from qltui.runs.telemetry import History, Sampler, history, newest_sample, patience, sampler
 from qltui.runs.telemetry import gpus as gpu_samples
+from qltui.runs.telemetry import host as host_samples
 
 OURS, OTHERS = 4001, 4002
 THROTTLE_NAMES = {
@@ -215,9 +216,9 @@ def written(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, count: int, kept
 def test_samples_are_read_over_time_from_levels_and_what_came_after(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampler, "RAW_BYTES", 150_000)
+    monkeypatch.setattr(sampler, "RAW_BYTES", 200_000)
     writer = written(run, monkeypatch, 1200)
-    assert sum(file.stat().st_size for file in run.telemetry.iterdir()) < 320_000
+    assert sum(file.stat().st_size for file in run.telemetry.iterdir()) < 420_000
     read = History(run)
     newest = read.read()
     assert (newest["wall"], newest["gpus"][0]["utilization"]) == (1200.0, 97)
@@ -235,7 +236,7 @@ def test_samples_are_read_over_time_from_levels_and_what_came_after(
 
 def test_without_levels_all_samples_are_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the supervisor was killed before it wrote any; also across the change of the file."""
-    monkeypatch.setattr(sampler, "RAW_BYTES", 150_000)
+    monkeypatch.setattr(sampler, "RAW_BYTES", 200_000)
     read = History(run)
     written(run, monkeypatch, 110, kept=False)
     read.read()
@@ -297,3 +298,18 @@ def test_nvml_has_what_stands_in_for_it() -> None:
 def test_the_public_names_are_there() -> None:
     assert telemetry.resident(os.getpid())
     assert telemetry.resident(2**22 + 1) is None
+
+
+def test_kills_are_counted_since_the_groups_were_first_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counts = {1: tmp_path / "first", 2: tmp_path / "second"}
+    monkeypatch.setattr(host_samples, "_kills_file", lambda pid: str(counts[pid]) if pid in counts else None)
+    own = host_samples.OwnKills()
+    assert own.count([3]) is None
+    for file, kills in zip(counts.values(), (7, 2), strict=True):
+        file.write_text(f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n")
+    assert own.count([1]) == 0
+    counts[1].write_text("low 0\noom 3\noom_kill 9\noom_group_kill 0\n")
+    assert own.count([1, 2]) == 2
+    counts[1].unlink()  # a group that is gone
+    counts[2].write_text("oom_kill 3\n")
+    assert own.count([]) == 1

@@ -14,6 +14,7 @@ from qltui.runs.diagnosis.diagnosis import Evidence, shown
 from qltui.runs.ending import signal_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from engine.events import Attempt, RunDirectory
@@ -33,6 +34,11 @@ MEANS = {
 }
 """What such a signal tells, in a sentence."""
 NO_MEMORY = "The kernel ended a process for want of memory at that time."
+NO_MEMORY_MEANWHILE = "The kernel ended a process for want of memory while the run went on, maybe this one."
+OTHERS_MEMORY = (
+    "The kernel ended a process for want of memory at that time, but none of the control groups that the ranks are in."
+)
+_MACHINE, _OWN = "out_of_memory_kills", "own_out_of_memory_kills"
 LAST = 1024 * 1024
 """Bytes of a file's end in which its last lines are looked for."""
 _CRASH_CALL = re.compile(r'^  File "(.+)", line \d+ in (.+)$')
@@ -91,21 +97,40 @@ def of_signal(signal: str) -> Cause:
     return BY_ID.get(BY_SIGNAL.get(signal, ""), UNKNOWN)
 
 
-def kernel_killed(run: RunDirectory, died: float) -> Evidence | None:
-    """The sample after which the kernel had ended one process more for want of memory, close to the time ``died``."""
+class KernelKill(NamedTuple):
+    """That the kernel ended a process of the machine for want of memory."""
+
+    is_own: bool | None
+    """Whether of a control group that ranks are in; None where nobody counts those."""
+    evidence: Evidence
+
+
+def kernel_killed(run: RunDirectory, died: float, host: str | None = None) -> KernelKill | None:
+    """What samples tell of it close to the time ``died``; of the host of that name, None: of any."""
     for path in run.telemetry.glob("*.jsonl"):
-        later: tuple[float, int, int] | None = None
-        for line, event in reversed(list(numbered_end(path))):
-            wall, kills = number(event.get("wall")), event.get("out_of_memory_kills")
-            if wall is None or not isinstance(kills, int):
+        if host is not None and path.stem != host:
+            continue
+        later: tuple[int, dict[str, Any]] | None = None
+        for line, sample in reversed(list(numbered_end(path))):
+            wall = number(sample.get("wall"))
+            if wall is None:
                 continue
-            if later is not None and kills < later[1] and wall <= died and later[0] >= died - AROUND:
-                text = f'"out_of_memory_kills": {later[1]}, after {kills} in the line before'
-                return Evidence(os.path.relpath(path, run.path), later[2], text)
-            later = (wall, kills, line)
+            if later is not None and wall <= died and later[1]["wall"] >= died - AROUND:
+                is_own = _rose(_OWN, sample, later[1])
+                if is_own or _rose(_MACHINE, sample, later[1]):
+                    field = _OWN if is_own else _MACHINE
+                    text = f'"{field}": {later[1][field]}, after {sample[field]} in the line before'
+                    return KernelKill(is_own, Evidence(os.path.relpath(path, run.path), later[0], text))
+            later = line, sample
             if wall < died - 2 * AROUND:
                 break
     return None
+
+
+def _rose(field: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool | None:
+    """Whether a count did; None where it is not there."""
+    first, then = before.get(field), after.get(field)
+    return then > first if isinstance(first, int) and isinstance(then, int) else None
 
 
 def crash_calls(log: Path) -> str:

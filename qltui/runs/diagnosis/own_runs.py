@@ -34,6 +34,8 @@ from qltui.runs.diagnosis.judge import judge, order
 from qltui.runs.diagnosis.own_ends import (
     MEANS,
     NO_MEMORY,
+    NO_MEMORY_MEANWHILE,
+    OTHERS_MEMORY,
     Exits,
     crash_calls,
     kernel_killed,
@@ -279,13 +281,28 @@ def _of_signal(end: _End, exits: Exits, rank: int, ended: Ended) -> _Account:
     if cause is UNKNOWN:
         return _Account(Role.PEER, ended.time, of_cause(UNKNOWN, GUESS, evidence, says=says, rank=rank, phase=phase))
     means, confidence = MEANS[ended.signal], CERTAIN if ended.signal == "SIGSEGV" else LIKELY
-    sample = kernel_killed(end.run, ended.time) if ended.signal == "SIGKILL" else None
-    if ended.signal == "SIGKILL" and (sample is not None or end.out_of_memory):
-        means, confidence = NO_MEMORY, CERTAIN
-        evidence.append(sample or _in_status(end.run, str(end.ended.get("reason"))))
+    if ended.signal == "SIGKILL":
+        means, confidence, by_kernel = _of_kernel(end, rank, ended)
+        evidence += by_kernel
     role = Role.INTERRUPT if cause.id == "user_interrupt" else Role.DEATH
     found = of_cause(cause, confidence, evidence, says=f"{says} {means}", rank=rank, phase=phase)
     return _Account(role, ended.time, found)
+
+
+def _of_kernel(end: _End, rank: int, ended: Ended) -> tuple[str, str, list[Evidence]]:
+    """(what SIGKILL means for this rank, how sure that is, evidence): by what the kernel counted at that time.
+
+    Its count of the machine may be about anybody: only that of the rank's own control group makes it certain.
+    """
+    host = last_event(end.attempt.events(rank))[1].get("host")
+    kill = kernel_killed(end.run, ended.time, host if isinstance(host, str) else None)
+    if kill is not None and kill.is_own is False:
+        return f"{OTHERS_MEMORY} {MEANS['SIGKILL']}", LIKELY, [kill.evidence]
+    if kill is not None:
+        return NO_MEMORY, CERTAIN if kill.is_own else LIKELY, [kill.evidence]
+    if end.out_of_memory:
+        return NO_MEMORY_MEANWHILE, LIKELY, [_in_status(end.run, str(end.ended.get("reason")))]
+    return MEANS["SIGKILL"], LIKELY, []
 
 
 def _missing_peer(end: _End, exits: Exits, lost: _Account) -> Diagnosis | None:

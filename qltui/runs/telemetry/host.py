@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qltui.facts import host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Any
 
@@ -78,9 +79,47 @@ def _meminfo() -> dict[str, int]:
 
 
 def out_of_memory_kills() -> int | None:
-    """Processes the kernel has ended for want of memory since boot."""
+    """Processes of the whole machine, containers and all, that the kernel has ended for want of memory since boot."""
+    return _kills_in("/proc/vmstat")
+
+
+class OwnKills:
+    """How many processes the kernel ended for want of memory in the control groups that a run's ranks are in."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+        """By file: what it counted when it was first seen."""
+
+    def count(self, pids: Iterable[int]) -> int | None:
+        """Since its groups were first seen; None where no group tells."""
+        for path in filter(None, map(_kills_file, pids)):
+            self._before.setdefault(path, _kills_in(path) or 0)
+        if not self._before:
+            return None
+        return sum(max(0, (_kills_in(path) or before) - before) for path, before in self._before.items())
+
+
+def _kills_file(pid: int) -> str | None:
+    """Where the kernel counts whom it ended of a process's memory control group. Source: cgroups(7), memcg_event."""
     try:
-        with open("/proc/vmstat") as file:
+        with open(f"/proc/{pid}/cgroup") as file:
+            groups = [line.rstrip("\n").split(":", 2)[1:] for line in file]
+    except OSError:
+        return None
+    for names, group in groups:
+        if names and "memory" not in names.split(","):
+            continue
+        top, name = ("/sys/fs/cgroup/memory", "memory.oom_control") if names else ("/sys/fs/cgroup", "memory.events")
+        for path in (f"{top}{group}/{name}", f"{top}/{name}"):  # a container may see its own group at the top
+            if _kills_in(path) is not None:
+                return path
+    return None
+
+
+def _kills_in(path: str) -> int | None:
+    """The count in a file of the kernel's counts; None if there is none."""
+    try:
+        with open(path) as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
     except OSError:
         return None

@@ -33,6 +33,7 @@ class Sampler:
         self._run_dir = folder.parent
         self._path = folder / f"{self._host}.jsonl"
         self._gpus = PatientSampler(gpus)
+        self._own_kills = host.OwnKills()
         self._ladder: Ladder | None = None
         self._checkpoints: dict[str, int] = {}
         """Bytes of the newest one, by its name."""
@@ -46,6 +47,7 @@ class Sampler:
             "wall": time.time(),
             "host": self._host,
             **host.sample(self._run_dir),
+            "own_out_of_memory_kills": self._own_kills.count(ranks.values()),
             "checkpoint_bytes": self._checkpoint_bytes(),
             "ranks": [{"rank": rank, "memory": host.resident(pid)} for rank, pid in sorted(ranks.items())],
             "gpus": rows,

@@ -16,8 +16,10 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import engine.train  # isort: skip - it quiets the libraries
@@ -168,9 +170,13 @@ def without_memory() -> None:
 
 
 def fill_cgroup() -> None:
-    """Take more memory than the control group allows that this process moves to."""
+    """Take more memory than the control group allows that this process moves to, once a sample has seen it there."""
     with open(os.environ["DEATHS_CGROUP"], "w") as file:
         file.write(str(os.getpid()))
+    (samples,) = Path(os.readlink("/proc/self/fd/1")).parents[3].glob("telemetry/*.jsonl")
+    before = samples.read_bytes().count(b"\n")
+    while samples.read_bytes().count(b"\n") < before + 2:
+        time.sleep(0.1)
     bytearray(os.urandom(MIB)) * 512
 
 
