@@ -108,6 +108,17 @@ RAISED = [
     ("target_modules_not_found", "ValueError", "LlamaRMSNorm() ) is not supported. Currently, only `torch.nn.Linear` "
      "and `Conv1D` are supported."),
     ("zero3_weight_1d", "ValueError", "Conv3d layer kernel must have 5 dimensions, not 1"),
+    # torch: utils/checkpoint.py; transformers: feature_extraction_sequence_utils.py
+    ("checkpoint_recompute_mismatch", "torch.utils.checkpoint.CheckpointError", "torch.utils.checkpoint: Unpack is "
+     "being triggered for a tensor that was already unpacked once."),
+    ("dataset_column_error", "ValueError", "You should supply an instance of `transformers.BatchFeature` or list of "
+     "`transformers.BatchFeature` to this method that includes input_values, but you provided ['file', 'label']"),
+    # urllib3, requests: of a server that is not named
+    ("hub_not_found_or_offline", "urllib3.exceptions.ProxyError", "('Unable to connect to proxy', RemoteDisconnected("
+     "'Remote end closed connection without response'))"),
+    ("unknown", "requests.exceptions.ConnectionError", "HTTPSConnectionPool(host='api.wandb.ai', port=443): Max "
+     "retries exceeded with url: /graphql"),
+    ("save_dir_missing", "PermissionError", "[Errno 13] Permission denied: b'/app/lightning_logs/version_2/hparams'"),
     # os, shutil: a folder that is moved to another disk
     ("save_dir_missing", "OSError", "[Errno 18] Invalid cross-device link: '/tmp/x/temp.ckpt' -> '/w/latest.ckpt'"),
 ]  # fmt: skip

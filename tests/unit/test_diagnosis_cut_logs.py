@@ -19,6 +19,74 @@ def test_a_log_that_ends_within_a_traceback_did_not_end_well() -> None:
     assert "unscale_gradients" in cut.evidence[1].text
 
 
+def test_a_notebook_tells_before_the_calls_what_was_raised() -> None:
+    # IPython and Colab
+    log = diagnosed(
+        f"{STEPS}----------------------------------------\n"
+        "OutOfMemoryError                          Traceback (most recent call last)\n"
+        "[<ipython-input-1-c6ea84cff8f6>](https://localhost:8080/#) in <cell line: 29>()\n"
+        "---> 29 trainer.train()\n\n"
+        "[/usr/local/lib/python3.10/dist-packages/torch/nn/functional.py](https://localhost:8080/#) in linear(input)\n"
+        "   3929         return torch._C._nn.linear(inp"
+    )
+    assert (log.cause, log.phase) == ("cuda_oom", None)
+    assert log.evidence[1].text == "raised in linear, /usr/local/lib/python3.10/dist-packages/torch/nn/functional.py"
+
+
+def test_a_traceback_that_lost_its_line_ends() -> None:
+    log = diagnosed(
+        'Traceback (most recent call last): File "/x/train.py", line 14, in main trainer.train() File '
+        '"/x/transformers/trainer.py", line 9, in train error in compute() KeyboardInterrupt'
+    )
+    assert log.cause == "user_interrupt"
+    assert log.evidence[1].text == "raised in train, /x/transformers/trainer.py line 9"
+    flat = " ".join(traceback("ValueError", "Attempting to unscale FP16 gradients in step", *CALLS).split())
+    assert diagnosed(f"{STEPS}{flat}\n").cause == "fp16_unscale"
+
+
+def test_what_is_cut_off_is_no_evidence_for_another_cause() -> None:
+    log = diagnosed(f"{STEPS}{traceback('RuntimeError', 'CUDA out of memory. Tried to allocate 2.00 GiB')}\n{_OPEN}\n")
+    assert log.cause == "cuda_oom"
+    assert len(log.evidence) == 2
+
+
+@pytest.mark.parametrize(
+    "file", ['File "/x/torch/utils/data/_utils/collate.py', "a/_utils/collate.py", r"s\collate.py"]
+)
+def test_of_calls_without_header_and_indentation(file: str) -> None:
+    # torch: utils/data/_utils/collate.py
+    call = f'{file}", line 141, in collate_tensor_fn\n    return torch.stack(batch, 0, out=out)\n'
+    log = diagnosed(f"{call}RuntimeError: stack expects each tensor to be equal size, but got [12] at entry 0\n")
+    assert log.cause == "dataset_column_error"
+    assert "raised in collate_tensor_fn" in log.evidence[1].text
+
+
+def test_a_cut_traceback_whose_source_is_an_assertion() -> None:
+    # deepspeed: runtime/state_dict_factory.py
+    call = '  File "/x/deepspeed/runtime/state_dict_factory.py", line 162, in check_ckpt_list\n'
+    log = diagnosed(f"{_OPEN}\n{call}    assert len(self.ckpt_list) > 0\n")
+    assert log.cause == "resume_mismatch"
+
+
+def test_of_what_an_editors_debugger_shows() -> None:
+    # VS Code: the message on a line of its own, then the calls, the newest first
+    log = diagnosed(
+        "Exception has occurred: KeyError       (note: full exception trace is shown but execution is paused at: x)\n"
+        "'weight_x'\n"
+        '  File "D:\\x\\datasets\\arrow_dataset.py", line 519, in _map_single\n'
+        "    prompts = rows[0]\n"
+        '  File "D:\\x\\train.py", line 12, in <module>\n'
+        "    main()\n"
+        "KeyError: 'weight_x'\n"
+    )
+    assert (log.cause, log.evidence[0].line, log.evidence[0].text) == (
+        "dataset_column_error",
+        1,
+        "KeyError: 'weight_x'",
+    )
+    assert "raised in _map_single" in log.evidence[1].text
+
+
 def test_calls_that_a_program_prints_on_its_way_are_no_end() -> None:
     assert diagnosed(f"{_OPEN.split(chr(10), 1)[1]}\n{STEPS}").cause == "none"
     assert diagnosed(f"{_OPEN}\n{STEPS}").cause == "none"

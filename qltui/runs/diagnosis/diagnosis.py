@@ -145,7 +145,8 @@ def _evidence(symptom: Symptom, verdict: Verdict, name: str) -> list[Evidence]:
     seen = {found[0].text}
     for other in verdict.others:
         text = shown(other.text)
-        if text not in seen and len(found) < EVIDENCE:
+        is_cut = other.raised is not None and other.raised.is_cut
+        if not is_cut and text not in seen and len(found) < EVIDENCE:
             seen.add(text)
             found.append(Evidence(name, other.number, text))
     return found

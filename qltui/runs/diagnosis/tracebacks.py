@@ -23,16 +23,23 @@ MESSAGE = 40
 """Lines an exception's message may have."""
 
 _FRAME = re.compile(
-    r'\s*(?:[+|>] *)*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
+    r'\s*(?:[+|>] *)*(?:File "|(?=[^"\s]+\.py"))(?P<file>[^"]+)", line (?P<line>\d+)(?:,? in (?P<function>.*))?'
     r"|\s*File (?P<file2>[^\s\"]+\.\w+):(?P<line2>\d+),? in (?P<function2>[\w.<>]+)"
-    r"|(?P<file3>(?:/|~/|<ipython|[\w.]+/)\S*) in (?P<function3>[\w.<>]+)\("
+    r"|\[?(?P<file3>(?:/|~/|<ipython|[\w.]+/)[^\s\]]*)(?:\]\(\S+\))? in (?P<function3>[\w.<>]+)\("
     r"|[│|]\s+(?P<file4>(?:[A-Za-z]:\\[^:│]+|\S+)\.py):(?P<line4>\d+) in (?P<function4>[\w.<>]+)"
 )
 _BOXED_PATH = re.compile(r"[│|] (?:/|~|[A-Za-z]:\\)")
-_HEADLESS = re.compile(r'\s*File "[^"]+", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
+_HEADLESS = re.compile(r'\s*(?:File "[^"]+|[^"\s]+\.py)", line \d+, in \S|(?:File )?\S+\.py(?::\d+,)? in \w')
 """A call that no header came before: the log was cut, or a program printed calls alone."""
 _BOXED_CALL = re.compile(r"[│|]\s+\S+\.py:\d+ in [\w.<>]+")
 """The same in a box."""
+_NOTEBOOK_KIND = re.compile(r"((?:\w+\.)*[A-Z]\w+) {2,}$")
+"""What was raised, as IPython tells before the header."""
+_FLAT_CALL = re.compile(r'\s+(?=File "[^"]+", line \d+)')
+_FLAT_SOURCE = re.compile(r"(?<= in )(?P<function>\S+)\s+")
+_FLAT_END = re.compile(r"\s+(?=(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?:: |\s*$))")
+_DEBUGGED = re.compile(r"(?:Exception has occurred|发生异常): (?P<type>[\w.]+)")
+"""As an editor's debugger shows it: its message and the calls, the newest first, come after."""
 _RAISE = re.compile(r"raise (?:\w+\.)*(?P<type>\w+)\((?P<quote>[\"'])(?P<message>.*)(?P=quote)")
 """Source that raises an exception with these very words."""
 _EXCEPTION = re.compile(
@@ -129,11 +136,15 @@ class _Writer:
         self.boxed = ""
         """A call that a box is too narrow for: the next line goes on with it."""
         self.is_headless = False
+        self.kind = ""
+        """What was raised, where that was told before the calls."""
         self.margin = ""
         """What the whole of a traceback without a header is indented by."""
         self.source = ""
         """The newest line of source that was shown."""
         self.newest_line: Line | None = None
+        self.debugged: Raised | None = None
+        """What a debugger shows, whose calls are still to come."""
         self.said = ""
         self.said_before = ""
 
@@ -150,8 +161,16 @@ def read_tracebacks(lines: Iterable[Line]) -> Iterator[Raised | Line]:
 
 
 def _unfolded(line: Line) -> Iterator[Line]:
-    r"""Lines of a traceback that was printed in one, with ``\n`` between."""
-    if HEADER not in line.text or "\\n" not in line.text:
+    r"""Lines of a traceback that was printed in one, with ``\n`` between, or with nothing where it was pasted so."""
+    before, header, after = line.text.partition(HEADER)
+    _, *calls = _FLAT_CALL.split(after) if header else [""]
+    if calls and "\\n" not in after:
+        calls[-1], *end = _FLAT_END.split(calls[-1], maxsplit=1)
+        flat = [_FLAT_SOURCE.sub(r"\g<function>\n    ", call, count=1) for call in calls]
+        for text in "\n".join([before + header, *flat, *end]).split("\n"):
+            yield line._replace(text=text)
+        return
+    if not header or "\\n" not in line.text:
         yield line
         return
     for text in line.text.replace('\\"', '"').split("\\n"):
@@ -163,6 +182,13 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     if HEADER in text or (writer.in_box and "Traceback" in text):
         _begin(writer, line)
         return
+    if writer.debugged is not None and _is_of_debugged(writer.debugged, text):
+        return
+    writer.debugged = None
+    if found := _DEBUGGED.match(text):
+        writer.debugged = writer.newest = Raised(line, found["type"], "", [], line.number)
+        yield writer.debugged
+        return
     if not writer.open and (_HEADLESS.match(text) or _BOXED_CALL.match(text)):
         _begin(writer, line)
         writer.is_headless, writer.in_box = True, bool(_BOXED_CALL.match(text))
@@ -173,7 +199,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
         text = _boxed(writer, text) if writer.in_box else text
         if found := _FRAME.match(text):
             writer.idle = 0
-            _add_frame(writer, found)
+            writer.frames.append(_frame(found))
             return
         if writer.in_box and not _BOX_END.match(text) and text[:1] in "│|╭":
             return
@@ -184,6 +210,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
             writer.source = text.strip() if text.strip("~^ ") else writer.source  # not the marks below it
             return
         writer.idle += 1
+        writer.source = ""
         if writer.lines > PATIENCE or writer.idle > IDLE or writer.is_headless:
             writer.open = 0
         yield line
@@ -211,6 +238,17 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
     yield line
 
 
+def _is_of_debugged(raised: Raised, text: str) -> bool:
+    """Takes the message, or a call, of what a debugger shows; whether the line was one of them."""
+    if found := _FRAME.match(text):
+        raised.frames.insert(0, _frame(found))
+    elif not raised.frames and raised.message:
+        raised.more.append(text)
+    elif not raised.frames:
+        raised.message = text
+    return not raised.frames or bool(found) or text[:1].isspace()
+
+
 def _boxed(writer: _Writer, text: str) -> str:
     """A line of a box, with what the line before began of a call."""
     if writer.boxed:
@@ -234,6 +272,7 @@ def _begin(writer: _Writer, line: Line) -> None:
         return
     writer.open, writer.header, writer.frames, writer.lines, writer.idle = 1, line.number, [], 0, 0
     writer.margin = writer.source = ""
+    writer.kind = told[1] if (told := _NOTEBOOK_KIND.search(before)) else ""
     writer.in_box = "─" in before or "--" in before[:4]
     writer.said_before = before.strip(" ─╭+|") or writer.said
     if before.strip().startswith(_NOT_FATAL):
@@ -242,15 +281,10 @@ def _begin(writer: _Writer, line: Line) -> None:
         writer.is_chained = True
 
 
-def _add_frame(writer: _Writer, found: re.Match[str]) -> None:
+def _frame(found: re.Match[str]) -> Frame:
     parts = found.groupdict()
-    for suffix in ("", "2", "3", "4"):
-        if parts[f"file{suffix}"]:
-            line = parts.get(f"line{suffix}")
-            writer.frames.append(
-                Frame(parts[f"file{suffix}"], int(line) if line else 0, parts[f"function{suffix}"] or "")
-            )
-            return
+    suffix = next(suffix for suffix in ("", "2", "3", "4") if parts[f"file{suffix}"])
+    return Frame(parts[f"file{suffix}"], int(parts.get(f"line{suffix}") or 0), parts[f"function{suffix}"] or "")
 
 
 def _exception(writer: _Writer, line: Line) -> Raised | None:
@@ -288,13 +322,14 @@ def _cut_off(writer: _Writer) -> Raised | None:
     if not writer.open or not writer.frames or line is None or (writer.is_headless and writer.idle):
         return None
     found = _RAISE.search(writer.source)
-    kind, message = (found["type"], found["message"]) if found else ("Traceback", "cut off before its exception")
+    kind, message = (found["type"], found["message"]) if found else (writer.kind, "")
+    if not kind and writer.source.startswith("assert "):
+        kind, message = "AssertionError", writer.source
+    if not kind:
+        kind, message = "Traceback", "cut off before its exception"
     raised = Raised(line, kind, message, writer.frames, writer.header)
-    raised.is_noticed_only, raised.said_before, raised.is_cut = (
-        writer.is_noticed_only,
-        writer.said_before,
-        found is None,
-    )
+    raised.is_noticed_only, raised.said_before = writer.is_noticed_only, writer.said_before
+    raised.is_cut = kind == "Traceback"
     return raised
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
 
-_SAVING = r"(?m: \w*(?:save|rotate|rename|makedirs|mkdir|serialize|_open_zipfile_writer)\w*$)"
+_SAVING = r"(?m: \w*(?:save|rotate|rename|makedirs|mkdir|serialize|_open_zipfile_writer|_write)\w*$)"
 """Functions that write or move files."""
 
 CAUSES = (
@@ -69,6 +69,11 @@ CAUSES = (
                 r"failed to resume from checkpoint",
                 r"KeyError: '(?:exp_avg(?:_sq)?|param_groups|optimizer_state_dict|lr_scheduler)'",
                 alone=False,
+            ),
+            sign(
+                r"^AssertionError",
+                frames=r"state_dict_factory\.py check_ckpt_list\Z",
+                says="DeepSpeed found no file of the checkpoint where it was to be resumed from.",
             ),
             sign(
                 r"CheckpointException",
@@ -144,7 +149,7 @@ CAUSES = (
             sign(
                 r"Read-only file system",
                 r"(?:Permission denied|PermissionError|Invalid cross-device link|Stale file handle|Input/output error)"
-                r".{0,200}(?:checkpoint|output|save|\.ckpt)",
+                r".{0,200}(?:checkpoint|output|save|\.ckpt|logs/|tfevents)",
             ),
             sign(
                 r"^FileNotFoundError",

@@ -85,7 +85,7 @@ CAUSES = (
             ),
             sign(
                 r"The batch received was empty",
-                r"You should supply an encoding or a list of encodings to this method that includes input_ids",
+                r"You should supply an (?:encoding|instance of) .{0,120}to this method that includes",
             ),
             sign(
                 r"text input must (?:be )?of type `?str",

@@ -91,6 +91,13 @@ CAUSES = (
                 r"|SSLError|ConnectError).{0,300}(?:huggingface|hf\.co|/resolve/|/api/|hf-mirror)"
             ),
             sign(
+                r"^(?:urllib3|requests|httpx|http\.client)\.(?!.{0,400}(?:wandb|mlflow|comet|clearml))\S*"
+                r"(?:ProxyError|SSLError|Disconnected|Timeout|ConnectionError|ConnectError|MaxRetryError)\b",
+                alone=False,
+                is_certain=False,
+                says="A server of the net could not be reached, nearly always the hub: a proxy, a firewall, or no net.",
+            ),
+            sign(
                 r"Couldn't (?:find|reach) .{0,120}(?:[Hh]ub|dataset|locally|on the)",
                 r"DatasetNotFoundError",
                 r"DataFilesNotFoundError",

@@ -21,6 +21,11 @@ CAUSES = (
                 r"have different metadata than during the forward",
             ),
             sign(r"different number of tensors was saved during the original forward and recomputation"),
+            sign(
+                r"tensor that was already unpacked once",
+                says="What a checkpointed layer had saved was asked for twice in one backward pass, as functions of "
+                "one's own do that read ctx.saved_tensors twice.",
+            ),
             sign(r"CheckpointError: torch\.utils\.checkpoint"),
             sign(
                 r"[Cc]heckpointing is not compatible with \.grad\(\)",
