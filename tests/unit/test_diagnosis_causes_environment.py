@@ -25,6 +25,14 @@ RAISED = [
     # deepspeed 0.16: runtime/engine.py
     ("version_incompatibility", "AssertionError", "no_sync context manager is incompatible with gradient partitioning "
      "logic of ZeRO stage 2"),
+    # torch: cuda/__init__.py on ROCm; _inductor/exc.py; native/transformers/cuda; transformers 4.30: training_args.py
+    ("cuda_driver_mismatch", "RuntimeError", "No HIP GPUs are available"),
+    ("cuda_driver_mismatch", "ValueError", "FP16 Mixed precision training with AMP or APEX (`--fp16`) and FP16 half "
+     "precision evaluation (`--fp16_full_eval`) can only be used on CUDA devices."),
+    ("cuda_arch_unsupported", "RuntimeError", "Found Tesla P100-PCIE-16GB which is too old to be supported by the "
+     "triton GPU compiler, which is used as the backend."),
+    ("cuda_arch_unsupported", "RuntimeError", "Expected is_sm80 || is_sm90 to be true, but got false."),
+    ("cuda_arch_unsupported", "RuntimeError", "cutlassF: no kernel found to launch!"),
     # triton: backends/nvidia/compiler.py, with a ptxas older than the GPU
     ("cuda_arch_unsupported", "subprocess.CalledProcessError", "Command '/x/triton/backends/nvidia/bin/ptxas -lineinfo "
      "-v --gpu-name=sm_120 /tmp/a.ptx -o /tmp/a.ptx.o 2> /tmp/a.log' returned non-zero exit status 255."),

@@ -30,6 +30,18 @@ RAISED = [
      "/pytorch/aten/src/THC/generic/THCStorage.cu:58"),
     ("cuda_oom", "RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ("cuda_oom", "RuntimeError", "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    # XLA, TensorFlow, vLLM: v1/worker/utils.py; torch: cudnn/Conv_v7.cpp
+    ("cuda_oom", "jaxlib.xla_extension.XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate "
+     "2147483648 bytes."),
+    ("cuda_oom", "tensorflow.python.framework.errors_impl.ResourceExhaustedError", "OOM when allocating tensor with "
+     "shape[8,512,30522] and type float on /job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc"),
+    ("cuda_oom", "ValueError", "Free memory on device (10.2/23.6 GiB) on startup is less than desired GPU memory "
+     "utilization (0.9, 21.3 GiB)."),
+    ("cuda_oom", "RuntimeError", "Unable to find a valid cuDNN algorithm to run convolution"),
+    # Windows
+    ("host_oom_sigkill", "OSError", "The paging file is too small for this operation to complete. (os error 1455)"),
+    # numpy: core/src/multiarray/convert.c
+    ("disk_full", "OSError", "12582912 requested and 0 written"),
     # torch: ProcessGroupNCCL
     ("cuda_oom", "torch.distributed.DistBackendError", "NCCL error in: "
      "../torch/csrc/distributed/c10d/NCCLUtils.hpp:268, unhandled cuda error (run with NCCL_DEBUG=INFO for "
@@ -164,6 +176,16 @@ PRINTED = [
     # bitsandbytes 0.41: cuda_setup/main.py
     ("bnb_cuda_setup", "CUDA SETUP: Problem: The main issue seems to be that the main CUDA runtime library was not "
      "detected."),
+    # Jupyter, Databricks, old SLURM, PyCharm, lightning: pytorch/trainer/connectors/signal_connector.py
+    ("host_oom_sigkill", "The kernel for train.ipynb appears to have died. It will restart automatically."),
+    ("host_oom_sigkill", "Fatal error: The Python kernel is unresponsive."),
+    ("host_oom_sigkill", "slurmstepd: error: Job 123 exceeded memory limit (34603008 > 33554432), being killed"),
+    ("sigsegv", "Process finished with exit code -1073741819 (0xC0000005)"),
+    ("user_interrupt", "[rank: 0] Received SIGTERM: 15"),
+    ("user_interrupt", "wandb: Ctrl + C detected. Stopping sync."),
+    # NCCL: src/misc/shmutils.cc
+    ("shm_bus_error", "node1:12:34 [0] misc/shmutils.cc:72 NCCL WARN Error while creating shared memory segment "
+     "/dev/shm/nccl-VPyhzw (size 21823872)"),
     # bash
     ("host_oom_sigkill", "Killed"),
     ("host_oom_sigkill", "train.sh: line 12: 28936 Killed                  python train.py --epochs 3"),

@@ -219,6 +219,16 @@ RAISED = [
     ("unknown", "torch.distributed.DistBackendError", "NCCL error in: x.hpp:317, unhandled cuda error (run with "
      "NCCL_DEBUG=INFO for details), NCCL version 2.23.4\nncclUnhandledCudaError: Call to CUDA function failed.\nLast "
      "error:\nCuda failure 'an illegal memory access was encountered'"),
+    # torch: distributed/elastic/agent/server/api.py, of a node that does not come; TCPStore before 1.9
+    ("nccl_init_network", "torch.distributed.DistStoreError", "wait timeout after 900000ms, keys: "
+     "/none/torchelastic/role_info/0, /none/torchelastic/role_info/1"),
+    ("nccl_init_network", "RuntimeError", "connect() timed out."),
+    # Ascend's HCCL
+    ("nccl_timeout", "RuntimeError", "EI0002: The wait execution of the Notify register times out."),
+    ("deepspeed_batch_assert", "ValueError", "Train batch size must be divisible by micro-batch data parallelism"),
+    # torch: optim/adamw.py
+    ("optimizer_offload_device", "RuntimeError", "`fused=True` requires all the params to be floating point Tensors of "
+     "supported devices: ['cuda', 'xpu'] but torch.float32 and cpu"),
 ]  # fmt: skip
 """(cause, exception, message)."""
 
@@ -251,6 +261,10 @@ IN_CALLS = [
      "was a network error, NCCL version 2.21.5", ("/x/torch/distributed/distributed_c10d.py", "all_reduce")),
     ("deepspeed_op_build", "ValueError", "invalid literal for int() with base 10: ''",
      ("/x/deepspeed/ops/op_builder/builder.py", "is_compatible")),
+    ("nccl_init_network", "torch.distributed.DistStoreError", "Socket Timeout",
+     ("/x/torch/distributed/elastic/agent/server/api.py", "_assign_worker_ranks")),
+    ("deepspeed_config_mismatch", "json.decoder.JSONDecodeError", "Expecting property name enclosed in double quotes: "
+     "line 10 column 5 (char 200)", ("/x/accelerate/utils/deepspeed.py", "__init__")),
 ]  # fmt: skip
 """(cause, exception, message, (file, function) of the newest call)."""
 
@@ -275,6 +289,13 @@ PRINTED = [
     ("deepspeed_op_build", "/x/deepspeed/ops/csrc/includes/cpu_adam.h:19:10: fatal error: cuda.h: No such file or "
      "directory"),
     ("deepspeed_op_build", "ninja: build stopped: subcommand failed."),
+    ("deepspeed_op_build", "/usr/bin/ld: cannot find -lcurand: No such file or directory"),
+    # OpenSSH and pdsh, as DeepSpeed's launcher starts other hosts
+    ("nccl_init_network", "node2: ssh: connect to host node2 port 22: Connection refused"),
+    ("nccl_init_network", "pdsh@node1: node2: ssh exited with exit code 255"),
+    ("nccl_init_network", "node2: Host key verification failed."),
+    ("nccl_timeout", "[rank1]:[E ProcessGroupNCCL.cpp:1414] [PG 0 Rank 1] Received a timeout signal from this local "
+     "rank and will start to dump the debug info. Last enqueued NCCL work: 5, last completed NCCL work: 4."),
 ]  # fmt: skip
 """(cause, what is printed)."""
 

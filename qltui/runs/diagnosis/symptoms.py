@@ -30,7 +30,7 @@ HINTS = (
     "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
     "Unable", "unable", "bad_alloc", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
     "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did not receive",
-    "already", "neither", "double free", "corrupt", "llegal instr",
+    "already", "neither", "double free", "corrupt", "llegal instr", "Ctrl + C", "ppears to have died", " written",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 LONGEST = 8000

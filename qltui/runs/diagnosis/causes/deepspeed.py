@@ -9,7 +9,10 @@ CAUSES = (
         "deepspeed_config_mismatch",
         "DeepSpeed's file and the arguments disagree",
         says="The file for DeepSpeed and the arguments of the trainer name different values for the same thing.",
-        fixes=(Fix('"auto" in the file for what the arguments tell'),),
+        fixes=(
+            Fix('"auto" in the file for what the arguments tell'),
+            Fix("what may stand in it: https://www.deepspeed.ai/docs/config-json"),
+        ),
         signs=(
             sign(r"[Pp]lease correct the following DeepSpeed config values that mismatch"),
             sign(
@@ -22,6 +25,11 @@ CAUSES = (
                 r"`train_micro_batch_size_per_gpu` (?:in|is).{0,40}deepspeed (?:config|plugin)",
                 says="DeepSpeed's file and the trainer's arguments do not belong together: a value is in both, or in "
                 "the wrong one.",
+            ),
+            sign(
+                r"H?[Jj](?:SON|son)DecodeError",
+                frames=r"utils/deepspeed\.py |integrations/deepspeed\.py |deepspeed/(?:runtime/config|launcher)",
+                says="DeepSpeed's file cannot be read: it is no valid JSON.",
             ),
             sign(
                 r"is not a supported DeepSpeed Optimizer|optimizer requires dynamic loss scaling",
@@ -61,6 +69,7 @@ CAUSES = (
                 r"Either train_batch_size or train_micro_batch_size_per_gpu needs to be provided",
                 r"(?:Micro batch size|Train batch size|Gradient accumulation steps).{0,60}has to be greater than 0",
             ),
+            sign(r"Train batch size must be divisible by micro-batch data parallelism"),
             sign(r"train_batch_size.{0,80}micro_batch.{0,80}(?:world_size|gradient_acc)"),
         ),
     ),
@@ -90,6 +99,7 @@ CAUSES = (
             sign(
                 r"(?:deepspeed/ops/|torch_extensions/|torch/include/)\S*(?::\d+)*: (?:fatal )?error: ",
                 r"trying to build PyTorch with a too old version of GCC|ninja: build stopped: subcommand failed",
+                r"ld: cannot find -l(?:curand|cudart|cublas|cuda|aio)\b",
                 is_native=True,
                 says="A part that is compiled when it is first used did not compile: the compiler, the CUDA toolkit "
                 "and torch do not fit each other.",
@@ -142,6 +152,7 @@ CAUSES = (
                 r"[Ff]used.{0,60}(?:requires|supports?|only).{0,60}(?:CUDA|cuda|floating point Tensors on)",
                 frames=r"optim",
             ),
+            sign(r"`?fused=True`? requires all the params to be"),
             sign(r"expected input to be on cuda", frames=r"fused_adam|optim"),
             sign(
                 r"bitsandbytes\.optimizer_update_\w+\.default (?:got mixed torch\.Tensor and DTensor"
@@ -166,6 +177,7 @@ CAUSES = (
         fixes=(
             Fix("call the wrapped model, not a part of it"),
             Fix("gather what is used: with deepspeed.zero.GatheredParameters(...)"),
+            Fix("of a checkpoint of ZeRO-3, gather the weights", "python zero_to_fp32.py CHECKPOINT OUT"),
             Fix("ZeRO-2, where it fits", patch=(("strategy.name", "zero2"),)),
         ),
         signs=(

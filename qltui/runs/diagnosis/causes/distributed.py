@@ -23,7 +23,8 @@ CAUSES = (
             sign(r"Watchdog caught collective operation timeout", role=Role.PEER),
             sign(
                 r"watchdog got stuck for|ProcessGroupNCCL watchdog hang",
-                r"heartbeat monitor(?:ing)? timed out",
+                r"heartbeat monitor(?:ing)? timed out|Exception raised from checkTimeout",
+                r"Received a timeout signal from this local rank|EI0002|[Nn]otify wait time ?out",
                 r"Some NCCL operations have failed or timed out",
                 r"collective operation timeout",
                 r"Timed out waiting \d+ms for (?:recv|send) operation",
@@ -86,9 +87,21 @@ CAUSES = (
             sign(
                 r"The client socket has (?:timed out|failed to connect)",
                 r"client socket cannot be initialized",
-                r"connect\(\) timed out\. Original timeout",
+                r"connect\(\) timed out",
+                r"wait timeout after .{0,60}torchelastic/(?:role_info|assigned_ranks)|EI0006",
             ),
             sign(r"RendezvousTimeoutError", r"RendezvousClosedError"),
+            sign(
+                r"Socket Timeout|[Ww]ait timeout",
+                frames=r"elastic/agent/\S+ (?:_rendezvous|_assign_worker_ranks|_share_and_gather|_initialize_workers)$",
+            ),
+            sign(
+                r"ssh: (?:connect to host|Could not resolve hostname)|ssh exited with exit code 255",
+                r"^(?:pdsh@)?\S*:? ?(?:\S+: )?Host key verification failed|Permission denied \(publickey",
+                is_native=True,
+                says="The launcher could not log in to another host by ssh, as it does without a password to start "
+                "ranks there.",
+            ),
             sign(
                 r"RendezvousConnectionError",
                 r"The connection to the C10d store has failed",
@@ -218,6 +231,7 @@ CAUSES = (
                 r"divisible by .{0,40}(?:tensor|pipeline|parallel|world|tp_size|num_?proc|ranks)",
                 r"(?:num_attention_|attention )heads.{0,60}divisible",
                 alone=False,
+                says="Layers, heads or ranks do not divide evenly by the sizes of parallelism that were asked for.",
             ),
             sign(r"\d is not divisible by \d", frames=r"megatron|tensor_parallel|ensure_divisibility"),
             sign(

@@ -72,7 +72,9 @@ CAUSES = (
                 r"Feature .{0,40}requires \.target sm_",
                 r"not supported in this architecture",
                 r"requires A100",
+                r"Expected is_sm\d+ \|\| is_sm|too old to be supported by the triton GPU compiler",
             ),
+            sign(r"cutlassF: no kernel found to launch", is_certain=False),
             sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch", is_certain=False),
             sign(
                 r"(?:compute capability|[Aa]rchitecture|sm_\d+).{0,80}(?:not supported|unsupported|too old"
@@ -126,7 +128,8 @@ CAUSES = (
                 r"could not select device driver .{0,20}with capabilities: .{0,4}gpu",
             ),
             sign(
-                r"No CUDA GPUs are available",
+                r"No (?:CUDA|HIP|XPU) GPUs are available",
+                r"--fp16.{0,120}can only be used on CUDA",
                 r"no CUDA-capable device is detected",
                 r"CUDA (?:is )?(?:not available|unavailable)",
                 r"torch\.cuda\.is_available\(\) (?:is|returned?|should be)",

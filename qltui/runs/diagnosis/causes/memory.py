@@ -18,7 +18,7 @@ CAUSES = (
         ),
         signs=(
             sign(r"(?:CUDA|HIP|XPU|NPU|GPU|MPS backend|cuda runtime error \(2\)) ?(?:error)?:? ?out of memory"),
-            sign(r"torch(?:\.cuda)?\.OutOfMemoryError"),
+            sign(r"torch(?:\.cuda)?\.OutOfMemoryError|^OutOfMemoryError(?:$|: (?:CUDA|HIP|XPU|NPU|Allocation))"),
             sign(r"CUDA_ERROR_OUT_OF_MEMORY", r"cudaErrorMemoryAllocation", r"Cuda failure (?:2 )?'out of memory'"),
             sign(r"ncclUnhandledCudaError.*out of memory", r"CUDA driver error: out of memory"),
             sign(
@@ -56,6 +56,17 @@ CAUSES = (
             ),
             sign(r"(?:Triton|triton).*OutOfMemoryError: CUDA"),
             sign(
+                r"RESOURCE_EXHAUSTED: (?:Out of memory|OOM)|OOM when allocating tensor with shape",
+                r"kIOGPUCommandBufferCallbackErrorOutOfMemory",
+            ),
+            sign(
+                r"Unable to find a valid cuDNN algorithm to run convolution",
+                is_certain=False,
+                says="cuDNN found no way to compute within the memory that was left, which most often means that the "
+                "GPU's memory was as good as full.",
+            ),
+            sign(
+                r"Free memory on device .{0,80}is less than desired GPU memory utilization",
                 r"No available memory for the cache blocks",
                 r"No available memory for cache blocks",
                 says="vLLM found no room on the GPU for its cache beside what else is there.",
@@ -89,7 +100,7 @@ CAUSES = (
             sign(
                 r"Errno 12\] Cannot allocate memory",
                 r"Cannot allocate memory \((?:os error )?12\)",
-                r"WinError 1455",
+                r"(?:WinError|os error) 1455",
                 r"ArrowMemoryError|re?m?alloc of size \d+ failed",
                 r"std::bad_alloc",
                 says="The host had no memory left for what was asked of it.",
@@ -108,7 +119,7 @@ CAUSES = (
                 r"oom_kill",
                 r"OOMKilled",
                 r"reason: OOM",
-                r"[Ee]xceeded (?:job|step) memory limit",
+                r"[Ee]xceeded (?:job|step) memory limit|exceeded memory limit \(\d+ > \d+\)",
                 r"using all available RAM|tried to allocate more memory than is available",
                 r"node was low on resource: memory",
                 r"TERM_MEMLIMIT|job killed: v?mem \S+ exceeded limit",
@@ -139,6 +150,13 @@ CAUSES = (
             ),
             sign(r"(?:^|: line \d+: *\d* |: tasks? [\d,-]+: )Killed(?:\s|$)", role=Role.DEATH, is_certain=False),
             sign(
+                r"[Kk]ernel .{0,60}appears to have died|The Python kernel is unresponsive",
+                role=Role.DEATH,
+                is_certain=False,
+                says="The notebook's process died without a word, as it does when the kernel kills it because the host "
+                "has no memory left.",
+            ),
+            sign(
                 r"Worker unexpectedly exits with a connection error code|ActorDiedError: The actor died unexpectedly",
                 role=Role.DEATH,
                 is_certain=False,
@@ -168,6 +186,10 @@ CAUSES = (
             sign(r"unable to (?:open|write to|resize|mmap|allocate) (?:a )?(?:shared memory|file </torch_)"),
             sign(
                 r"Error while creating shared memory segment",
+                is_native=True,
+                says="NCCL found no room in shared memory (/dev/shm), through which ranks of a host talk.",
+            ),
+            sign(
                 r"shmem.*No space left on device",
                 r"/dev/shm\S*.*No space left on device",
                 r"No space left on device.*/dev/shm",
@@ -208,6 +230,7 @@ CAUSES = (
                 r"Errno 122\b",
                 r"node was low on resource: ephemeral-storage",
             ),
+            sign(r"OSError: \d+ requested and \d+ written"),
             sign(r"write\(\): fd \d+ failed with Input/output error", is_certain=False),
             sign(r"PytorchStreamWriter failed writing file", r"inline_container\.cc:\d+\] \. unexpected pos"),
             sign(r"Not enough disk space", r"not enough free disk space", r"database or disk is full"),

@@ -30,7 +30,7 @@ CAUSES = (
             sign(
                 r"exitcode\s*:? ?-11\b",
                 r"(?:return|with) code (?:= )?-11\b",
-                r"exit (?:code|status):? (?:139|3221225477)\b",
+                r"exit (?:code|status):? (?:139|3221225477|-1073741819)\b",
                 role=Role.DEATH,
             ),
             sign(
@@ -65,6 +65,7 @@ CAUSES = (
                 says="The scheduler ended the job: its time was up, or somebody cancelled it.",
             ),
             sign(
+                r"Received SIGTERM: 15|wandb: Ctrl \+ C detected",
                 r"Received (?:2|15|Signals\.SIG(?:INT|TERM)) death signal",
                 role=Role.INTERRUPT,
                 is_native=True,
