@@ -113,6 +113,15 @@ RAISED = [
      "being triggered for a tensor that was already unpacked once."),
     ("dataset_column_error", "ValueError", "You should supply an instance of `transformers.BatchFeature` or list of "
      "`transformers.BatchFeature` to this method that includes input_values, but you provided ['file', 'label']"),
+    # transformers: trainer.py, utils/hub.py; datasets: load.py, data_files.py of an fsspec that is too new
+    ("dataset_column_error", "ValueError", "The model did not return a loss from the inputs, only the following keys: "
+     "logits. For reference, the inputs it received are input_ids,attention_mask."),
+    ("dataset_column_error", "ValueError", "Trainer: evaluation requires an eval_dataset."),
+    ("hub_not_found_or_offline", "OSError", "There was a specific connection error when trying to load x/y: <class "
+     "'requests.exceptions.HTTPError'>"),
+    ("hub_not_found_or_offline", "datasets.data_files.EmptyDatasetError", "The directory at /w/data doesn't contain "
+     "any data files"),
+    ("version_incompatibility", "ValueError", "Invalid pattern: '**' can only be an entire path component"),
     # urllib3, requests: of a server that is not named
     ("hub_not_found_or_offline", "urllib3.exceptions.ProxyError", "('Unable to connect to proxy', RemoteDisconnected("
      "'Remote end closed connection without response'))"),
@@ -124,6 +133,9 @@ RAISED = [
 ]  # fmt: skip
 
 IN_CALLS = [
+    ("dataset_column_error", "KeyError", "'loss'", ("/x/transformers/trainer.py", "compute_loss")),
+    ("dataset_column_error", "TypeError", "list indices must be integers or slices, not str",
+     ("/x/llamafactory/data/aligner.py", "convert_sharegpt")),
     ("int8_cb_missing", "AttributeError", "'NoneType' object has no attribute 'device'",
      ("/x/bitsandbytes/nn/modules.py", "init_8bit_state")),
     ("int8_cb_missing", "TypeError", "'NoneType' object is not subscriptable",

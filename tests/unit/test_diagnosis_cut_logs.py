@@ -128,6 +128,45 @@ def test_of_a_quoted_traceback_whose_header_is_cut_off(before: str) -> None:
     assert log.cause == "dtype_mismatch_matmul"
 
 
+@pytest.mark.parametrize("before", ["    ", "> ", "I0724 18:03:43.553156      83 main.go:143] "])
+def test_of_a_traceback_that_is_indented_quoted_or_passed_on(before: str) -> None:
+    # katib: cmd/metricscollector/v1beta1/file-metricscollector/main.go
+    told = traceback("RuntimeError", "expected scalar type Float but found Half", *CALLS).split("\n")
+    log = diagnosed("".join(f"{before}{line}\n" for line in [*STEPS.splitlines(), *told]))
+    assert (log.cause, log.phase) == ("dtype_mismatch_matmul", "optimizer")
+
+
+def test_of_calls_that_lost_their_indentation() -> None:
+    told = traceback("KeyError", "'zu'", ("/x/datasets/arrow_dataset.py", "map")).split("\n")[1:]
+    assert diagnosed("\n".join(line.lstrip() for line in told)).cause == "dataset_column_error"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # torch: distributed/elastic/multiprocessing/api.py 1.9 and 2.4; deepspeed: launcher/launch.py
+        "WARNING:torch.distributed.elastic.multiprocessing.api:Sending process 4321 closing signal SIGTERM",
+        "W0822 16:10:35.525000 13962 torch/distributed/elastic/multiprocessing/api.py:851] Sending process 4321 "
+        "closing signal SIGTERM",
+        "[2024-11-29 07:06:02,208] [INFO] [launch.py:319:sigkill_handler] Killing subprocess 12477",
+    ],
+)
+def test_a_launcher_that_ends_the_other_ranks_tells_of_a_failure(line: str) -> None:
+    log = diagnosed(f"{STEPS}{line}\n")
+    assert log.cause == "unknown"
+    assert log.explanation.startswith("A launcher reports")
+    assert diagnosed(f"{STEPS}^CKeyboardInterrupt\n{line}\n").cause == "user_interrupt"
+
+
+def test_pictures_that_do_not_fit_are_told_of() -> None:
+    # transformers: models/qwen2_vl/modeling_qwen2_vl.py
+    log = diagnosed(
+        traceback("ValueError", "Image features and image tokens do not match: tokens: 2117, features 2116")
+    )
+    assert log.cause == "unknown"
+    assert "places for pictures" in log.explanation
+
+
 def test_of_a_box_whose_header_is_cut_off() -> None:
     # rich: traceback.py
     box = (

@@ -25,6 +25,7 @@ _PREFIX = re.compile(
     rf"|\[?{_TIME}\]?(?:\s+-\s+|:?[ \t]|:?$)"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?!\d{4})\S+ [\w./@-]+(?:\[\d+\])?: "  # syslog, journald
     r"|[\w.-]+[-_]\d+ +\| "  # docker compose
+    r"|[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\] "  # klog, as Kubeflow and Katib pass on what a container prints
     r"|\[pod/[^\]]+\] "
     r"|\[(?:INFO|ERROR|WARNING|CRITICAL)\] \[[\w.:]+\] \[PID:\d+\](?: \[RANK:(?P<axolotl>\d+)\])? "
     r")"
@@ -70,6 +71,8 @@ class _Labels(NamedTuple):
     are_ranks: bool
     """Whether those numbers are few, as ranks are, and no count of lines."""
     hosts: frozenset[str]
+    are_quoted: bool
+    """Whether they begin with ``> ``, as quoted text does."""
 
 
 class _Prefix(NamedTuple):
@@ -103,13 +106,15 @@ def _labels(texts: list[str]) -> _Labels:
     apart = max(1, len(texts) // SAMPLE)
     sample = [text for text in texts[::apart] if text.strip()]
     if len(sample) <= 3:
-        return _Labels(False, False, frozenset())
+        return _Labels(False, False, frozenset(), False)
     numbers = Counter(found[0] for text in sample if (found := _NUMBERED.match(text)))
     hosts = Counter(found["host"] for text in sample if (found := _HOST.match(text)))
     are_numbered = numbers.total() >= SHARE * len(sample)
     named = sum(count for count in hosts.values() if count > 2)
     are_named = named >= SHARE * len(sample)
-    return _Labels(are_numbered, 2 * len(numbers) <= numbers.total(), frozenset(hosts) if are_named else frozenset())
+    are_quoted = sum(text.startswith(">") for text in sample) >= SHARE * len(sample)
+    are_ranks = 2 * len(numbers) <= numbers.total()
+    return _Labels(are_numbered, are_ranks, frozenset(hosts) if are_named else frozenset(), are_quoted)
 
 
 def _strip(number: int, text: str, labels: _Labels, before: Line | None) -> Iterator[Line]:
@@ -118,6 +123,8 @@ def _strip(number: int, text: str, labels: _Labels, before: Line | None) -> Iter
         text = _ESCAPES.sub("", text).replace("\0", "").replace("\x08", "")
     rank: int | None = None
     writer = ""
+    if labels.are_quoted:
+        text = text.removeprefix(">").removeprefix(" ")
     if labels.are_numbered and (found := _NUMBERED.match(text)):
         text = text[found.end() :]
         if labels.are_ranks:

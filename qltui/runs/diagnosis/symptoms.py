@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _LEVELS = ("Warning", "WARN", "INFO", "DEBUG")
 _LEVEL = re.compile(r"Warning\b|\b(?:WARN(?:ING)?|INFO|DEBUG)\b")
 _BEGINS_AS_WARNING = re.compile(r"\[?[WI]\d{4} |\[[WI]\b|[Ww]arning\b|\s*warnings\.warn")
-_TELLS_THOUGH = ("NCCL WARN", "death signal, shutting down workers")
-"""In lines at the level of a warning that can tell of an end: NCCL has none above, and torchrun warns that it ends."""
+_TELLS_THOUGH = ("NCCL WARN", "death signal, shutting down workers", "closing signal SIG", "Killing subprocess")
+"""In lines at the level of a warning that can tell of an end: NCCL has none above, and launchers tell so that they end
+the other ranks."""
 PLACED = 300
 """Characters in which a line tells its level."""
 HINTS = (
@@ -31,6 +32,7 @@ HINTS = (
     "Unable", "unable", "bad_alloc", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
     "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did not receive",
     "already", "neither", "double free", "corrupt", "llegal instr", "Ctrl + C", "ppears to have died", " written",
+    "Killing sub", "issing", "You should",
 )  # fmt: skip
 """Without one of these a line outside a traceback has no sign; to see that is quicker than to search for all."""
 LONGEST = 8000

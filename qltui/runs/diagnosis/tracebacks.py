@@ -139,7 +139,7 @@ class _Writer:
         self.kind = ""
         """What was raised, where that was told before the calls."""
         self.margin = ""
-        """What the whole of a traceback without a header is indented by."""
+        """What the whole of a traceback is indented by."""
         self.source = ""
         """The newest line of source that was shown."""
         self.newest_line: Line | None = None
@@ -211,7 +211,7 @@ def _take(writer: _Writer, line: Line) -> Iterator[Raised | Line]:
             return
         writer.idle += 1
         writer.source = ""
-        if writer.lines > PATIENCE or writer.idle > IDLE or writer.is_headless:
+        if writer.lines > PATIENCE or writer.idle > (1 if writer.is_headless else IDLE):
             writer.open = 0
         yield line
         return
@@ -271,7 +271,7 @@ def _begin(writer: _Writer, line: Line) -> None:
         writer.open += 1  # of another rank that writes here too
         return
     writer.open, writer.header, writer.frames, writer.lines, writer.idle = 1, line.number, [], 0, 0
-    writer.margin = writer.source = ""
+    writer.margin, writer.source = before if before.isspace() else "", ""
     writer.kind = told[1] if (told := _NOTEBOOK_KIND.search(before)) else ""
     writer.in_box = "─" in before or "--" in before[:4]
     writer.said_before = before.strip(" ─╭+|") or writer.said

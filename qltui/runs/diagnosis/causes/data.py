@@ -65,6 +65,12 @@ CAUSES = (
                 r"|from|value|attention_mask|tools|images?)'"
             ),
             sign(
+                r"KeyError: 'loss'",
+                frames=r" compute_loss\Z",
+                is_certain=False,
+                says="The model returned no loss: the rows have no labels, or not under the name that it wants.",
+            ),
+            sign(
                 r"KeyError: \S",
                 frames=r"datasets/(?:arrow_dataset|dataset_dict|formatting|iterable_dataset)|data_utils|_prepare_dataset"
                 r"|aligner|datasets\.py|data_collat|torch/utils/data|_map_single|tokenize"
@@ -113,7 +119,9 @@ CAUSES = (
                 r"Unknown split \W",
                 r"BuilderConfig '.*' not found",
                 r"Config name is missing",
-                r"(?:--do_train|training) requires a train[_ ]dataset",
+                r"(?:--do_train|training) requires a train[_ ]dataset|evaluation requires an eval_dataset",
+                r"but you didn't pass an `eval_dataset`",
+                r"The model did not return a loss from the inputs",
                 alone=False,
             ),
             sign(
@@ -129,7 +137,7 @@ CAUSES = (
             sign(
                 r"TypeError: .{0,80}(?:NoneType|str|list|dict|float)",
                 r"ValueError: (?:invalid literal for int|could not convert string to float)",
-                frames=r"__getitem__|fetch\.py|collat|tokeniz|arrow_dataset|apply_chat_template|format(?:ting)?_(?:func|prompt)|preprocess",
+                frames=r"__getitem__|fetch\.py|collat|tokeniz|arrow_dataset|aligner|apply_chat_template|format(?:ting)?_(?:func|prompt)|preprocess",
                 alone=False,
                 is_certain=False,
             ),
@@ -139,6 +147,22 @@ CAUSES = (
                 alone=False,
                 is_certain=False,
                 says="What is done with every row failed on one that is not as it expects.",
+            ),
+        ),
+    ),
+    Cause(
+        "unknown",
+        "pictures do not fit their places in a row",
+        says="A row has another number of places for pictures than pictures give: it was cut too short, or the "
+        "processor counts them otherwise than the model.",
+        fixes=(
+            Fix("longer rows (data.max_length, cutoff_len), or smaller pictures (max_pixels)"),
+            Fix("versions that belong together", "pip install -U transformers"),
+        ),
+        signs=(
+            sign(
+                r"(?:[Ii]mage|[Vv]ideo|[Aa]udio) features and (?:image|video|audio) tokens do not match",
+                r"[Mm]ismatch in `?(?:image|video|audio)`? token count between text and",
             ),
         ),
     ),

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from qltui.runs.diagnosis.causes.cause import Cause, Fix, sign
 
+_LIBRARIES = (
+    r"transformers|peft|trl|accelerate|deepspeed|unsloth|lightning|megatron|llamafactory|axolotl|swift|torchtune"
+    r"|diffusers"
+)
+_OWN_CODE = rf"\A(?:(?![^\n]*(?:(?:site|dist)-packages/(?!torch/)|/(?:{_LIBRARIES})))[^\n]+(?:\n|\Z))+\Z"
+"""Calls of which none is in a library but torch."""
+
 CAUSES = (
     Cause(
         "gpu_lost_xid",
@@ -183,6 +190,14 @@ CAUSES = (
         ),
     ),
     Cause(
+        "unknown",
+        "a call that does not fit what it calls",
+        says="A module was called without an argument that it needs, or with one that it does not have, and no library "
+        "but torch was between the caller and it.",
+        fixes=(Fix("the call and the module's forward, which the newest frames of the traceback show"),),
+        signs=(sign(r"\.forward\(\) (?:missing \d+ required|got an unexpected|takes )", frames=_OWN_CODE),),
+    ),
+    Cause(
         "version_incompatibility",
         "library versions do not fit each other",
         says="A library was called with something it does not know, or looked for something that is gone: "
@@ -241,6 +256,7 @@ CAUSES = (
             sign(
                 r"name '(?:Peft\w*|LoraConfig|init_empty_weights|is_\w+_available)' is not defined",
                 r"Loading a dataset cached in a LocalFileSystem is not supported",
+                r"'\*\*' can only be an entire path component",
                 r"Pydantic(?:User|Import|Schema\w*)Error",
                 r"packages that were not found in your environment",
                 r"`?rope_scaling`? must be a dictionary with",

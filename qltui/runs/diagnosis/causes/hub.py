@@ -72,7 +72,7 @@ CAUSES = (
             ),
             sign(
                 r"is not a local folder and is not a valid model identifier",
-                r"We couldn't connect to",
+                r"We couldn't connect to|There was a specific connection error when trying to load",
                 r"couldn't find (?:them|it) in the cached files",
                 r"cannot find the requested files in the (?:disk|local|cache)",
             ),
@@ -101,7 +101,8 @@ CAUSES = (
                 r"Couldn't (?:find|reach) .{0,120}(?:[Hh]ub|dataset|locally|on the)",
                 r"DatasetNotFoundError",
                 r"DataFilesNotFoundError",
-                r"Couldn't find a dataset script",
+                r"Couldn't find a dataset script|Couldn't find any data file at",
+                r"The directory at .{0,200}doesn't contain any data files",
                 r"Unable to find '.*'(?: with any supported extension)?",
                 r"(?:doesn't|does not) exist on the Hub(?: or cannot be accessed)?",
                 r"No \(supported\) data files",

@@ -107,6 +107,12 @@ WRAPPERS = (
     sign(r"ExecuteUserScriptError|AlgorithmError", role=Role.WRAPPER),
     sign(r"subprocess\.CalledProcessError: Command .* returned non-zero exit status", role=Role.WRAPPER),
     sign(r"CalledProcessError", role=Role.WRAPPER),
+    sign(
+        r"Sending process \d+ closing signal SIG",
+        r"sigkill_handler\] Killing subprocess",
+        role=Role.WRAPPER,
+        is_native=True,
+    ),
     sign(r"^Traceback: cut off before its exception", role=Role.WRAPPER),
     sign(r"Caught \w+(?:\.\w+)* in (?:DataLoader worker|replica|pin memory thread)", role=Role.WRAPPER),
     sign(
