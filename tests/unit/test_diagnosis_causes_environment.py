@@ -154,6 +154,11 @@ IN_CALLS = [
      ("/x/transformers/models/auto/configuration_auto.py", "__getitem__")),
     ("version_incompatibility", "AttributeError", "'list' object has no attribute 'keys'",
      ("/x/transformers/tokenization_utils_base.py", "_set_model_specific_special_tokens")),
+    # a module of one's own, and one of a library, called by torch
+    ("unknown", "TypeError", "Decoder.forward() missing 1 required positional argument: 'y'",
+     ("/x/site-packages/torch/nn/modules/module.py", "_call_impl")),
+    ("version_incompatibility", "TypeError", "LlamaAttention.forward() missing 1 required positional argument: 'x'",
+     ("/x/site-packages/transformers/models/llama/modeling_llama.py", "forward")),
 ]  # fmt: skip
 """(cause, exception, message, (file, function) of the newest call)."""
 

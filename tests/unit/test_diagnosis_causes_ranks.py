@@ -229,6 +229,13 @@ RAISED = [
     # torch: optim/adamw.py
     ("optimizer_offload_device", "RuntimeError", "`fused=True` requires all the params to be floating point Tensors of "
      "supported devices: ['cuda', 'xpu'] but torch.float32 and cpu"),
+    # NCCL: src/init.cc, of an internal error and of plugins
+    ("parallel_size_mismatch", "torch.distributed.DistBackendError", "NCCL error in: x.cpp:1275, internal error, NCCL "
+     "version 2.14.3\nncclInternalError: Internal check failed.\nLast error:\nDuplicate GPU detected : rank 1 and rank "
+     "0 both on CUDA device 1000"),
+    ("nccl_init_network", "torch.distributed.DistBackendError", "NCCL error in: x.cpp:94, invalid usage, NCCL version "
+     "2.27.5\nncclInvalidUsage: This usually reflects invalid usage of NCCL.\nLast error:\nFailed to initialize "
+     "any NET plugin"),
 ]  # fmt: skip
 """(cause, exception, message)."""
 

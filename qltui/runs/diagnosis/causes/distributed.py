@@ -154,11 +154,12 @@ CAUSES = (
                 r"Gloo connectFullMesh failed",
             ),
             sign(
-                r"(?:ncclSystemError|unhandled system error|ncclInternalError)(?!.*(?:closed by remote|reset by) peer)",
+                r"(?:ncclSystemError|unhandled system error|ncclInternalError)"
+                r"(?!.*(?:(?:closed by remote|reset by) peer|[Dd]uplicate GPU))",
                 r"(?:Net(?:work)?|NET)/(?:IB|Socket|OFI) ?.*(?:fail|error)",
                 r"socketStartConnect",
                 r"ibv_\w+ failed",
-                r"ncclInvalidUsage.*(?:socket|net)",
+                r"ncclInvalidUsage.*(?:socket|net)|Failed to initialize any NET plugin",
             ),
             sign(
                 r"Call to (?:connect|ibv_\w+|bind|socket) .*(?:failed|returned)",
