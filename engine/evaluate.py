@@ -10,8 +10,8 @@ import torch
 
 from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
+from engine.generation import answer_ends
 from engine.loss import count_targets, loss_and_hits, summed_loss
-from engine.templates import stop_token_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,20 +127,13 @@ def _answer(session: Session, indices: list[int]) -> list[Answer]:
             use_cache=True,
             synced_gpus=session.strategy.shards_parameters,
             pad_token_id=pad,
-            eos_token_id=_stop_tokens(session),
+            eos_token_id=answer_ends(session.strategy.unwrapped, tokenizer),
         )
     texts = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
     return [
         Answer(index, row["question"].strip(), row["answer"].strip(), text.strip())
         for index, row, text in zip(indices, rows, texts, strict=True)
     ]
-
-
-def _stop_tokens(session: Session) -> list[int]:
-    """Where an answer ends: as the tokenizer and its chat template say, and the model's generation config."""
-    configured: Any = session.strategy.unwrapped.generation_config.eos_token_id
-    more = configured if isinstance(configured, list) else [configured]
-    return sorted({*stop_token_ids(session.tokenizer), *(token for token in more if token is not None)})
 
 
 def report_evaluation(session: Session, when: str) -> bool:

@@ -78,6 +78,7 @@ class RowTemplate(NamedTuple):
     render: Renderer
     is_chat: bool
     """The text is a chat template's, which writes BOS itself where the model wants one."""
+    is_alpaca: bool = False
 
 
 def row_template(row_format: DataFormat, tokenizer: Any) -> RowTemplate:
@@ -92,7 +93,7 @@ def row_template(row_format: DataFormat, tokenizer: Any) -> RowTemplate:
         return RowTemplate("prompt and completion as they are", _render_prompt_completion, is_chat=False)
     has_template = bool(tokenizer.chat_template)
     if row_format is DataFormat.ALPACA and not has_template:
-        return RowTemplate("Alpaca prompt", _render_alpaca, is_chat=False)
+        return RowTemplate("Alpaca prompt", _render_alpaca, is_chat=False, is_alpaca=True)
     if not has_template:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
     is_plain = tokenizer.chat_template == PLAIN_CHAT_TEMPLATE
@@ -103,6 +104,21 @@ def row_template(row_format: DataFormat, tokenizer: Any) -> RowTemplate:
         lambda row: chat.render(*to_conversation(row)),
         is_chat=True,
     )
+
+
+def question_text(template: RowTemplate, tokenizer: Any, turns: list[Message]) -> str:
+    """What a model trained on rows of such a template is given to answer the last of the turns.
+
+    Formats that know no turns take the last one alone, as it is or within Alpaca's prompt.
+
+    Raises:
+        TemplateProblem: the chat template refuses these turns.
+    """
+    if template.is_chat:
+        with _template_errors():
+            return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    asked: str = turns[-1]["content"]
+    return ALPACA_PROMPT.format(instruction=asked) if template.is_alpaca else asked
 
 
 def stop_token_ids(tokenizer: Any) -> list[int]:

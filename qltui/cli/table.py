@@ -25,6 +25,22 @@ def count(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """A number of things, of which there is one at least."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def temperature(text: str) -> float:
+    """A number that is not below 0."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
 def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """What ``ArgumentParser.add_argument`` takes, kept until a parser is made."""
     return names, options
@@ -130,6 +146,23 @@ COMMANDS = (
         QUEUE,
         argument("--wait", action="store_true", help="print progress and end with the run's own result"),
         argument("--apply", metavar="N", type=int, help="with fix N of qltui diagnose RUN"),
+    ),
+    Command(
+        "chat", "chat", "talk to the model that a run made; with --prompt, print one answer",
+        RUN,
+        argument("--prompt", metavar="TEXT|-", help="answer this and end; - reads it from the input"),
+        argument("--both", action="store_true", help="let the base model answer as well, beside the tuned one"),
+        argument("--base", action="store_true", help="with --prompt: let the base model alone answer"),
+        argument("--step", type=count, metavar="N", help="take the checkpoint of this step"),
+        argument(
+            "--max-new-tokens", type=positive, default=512, metavar="N", help="tokens of an answer at most (512)"
+        ),
+        argument(
+            "--temperature", type=temperature, default=0.0, metavar="T",
+            help="above 0 an answer is drawn by chance; 0 takes the likeliest token each time (0)",
+        ),
+        argument("--seed", type=count, default=0, metavar="N", help="draws the same answer again (0)"),
+        JSON,
     ),
     Command(
         "diagnose", "diagnose", "say why a run died, or what any training log shows of it",

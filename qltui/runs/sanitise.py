@@ -41,6 +41,11 @@ def clean(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
+def clean_lines(text: str) -> str:
+    """Text of several lines, each of them :func:`clean`."""
+    return "\n".join(map(clean, text.split("\n")))
+
+
 def _without_floods(line: str) -> str:
     """The line with at most ``MARKS`` marks after each character."""
     import unicodedata

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from qltui.ui.app import QltuiApp
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.steps import STEPS
+from qltui.ui.widgets.config_form import FieldRow
 from qltui.ui.widgets.strategy_matrix import StrategyMatrix
 from support.screen import until
 
@@ -41,6 +42,12 @@ async def to_step(pilot: Pilot[Any], name: str) -> None:
     place = [step.name for step in STEPS].index(name)
     await pilot.press(*["pagedown"] * (place - STEPS.index(screen.step)))
     await until(pilot, lambda: screen.step.name == name, f"step {name}")
+
+
+def focused_field(pilot: Pilot[Any]) -> str:
+    """Path of the field with the cursor."""
+    around = pilot.app.focused.ancestors_with_self if pilot.app.focused else ()
+    return next((one.field.path for one in around if isinstance(one, FieldRow)), "")
 
 
 async def to_the_matrix(pilot: Pilot[Any]) -> StrategyMatrix:

@@ -21,6 +21,7 @@ from qltui.ui.screens.review import Review
 from qltui.ui.steps import NOT_ASKED, STEPS
 from qltui.ui.widgets.choice import Choice
 from qltui.ui.widgets.config_form import ConfigForm, FieldRow, problem_with
+from qltui.ui.widgets.entry import Entry
 
 
 @asynccontextmanager
@@ -99,7 +100,7 @@ async def test_every_field_of_every_section_is_shown_by_its_kind() -> None:
             await form.show(step.front, step.more, {})
             assert sorted(rows(pilot)) == sorted({field.path for field in (*step.front, *step.fields)}), step.name
             for row in rows(pilot).values():
-                assert row.query_one("Input, Select").__class__ is kinds.get(row.field.kind, Input)
+                assert row.query_one("Input, Select").__class__ is kinds.get(row.field.kind, Entry)
 
 
 async def test_advanced_fields_are_folded_until_asked_for(size: tuple[int, int]) -> None:

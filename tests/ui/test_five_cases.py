@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 from support.screen import text_of, until, until_seen
-from support.wizard import choosing, moves, to_step, to_the_matrix
+from support.wizard import choosing, focused_field, moves, to_step, to_the_matrix
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from qltui.advice.findings import Severity
 from qltui.cli.main import main
 from qltui.ui.screens.new_run import WIDE_ENOUGH, NewRun
-from qltui.ui.widgets.config_form import FieldRow
 from qltui.ui.widgets.findings_panel import FindingRow
 
 GLM = {
@@ -64,12 +63,6 @@ def is_sound(screen: NewRun) -> bool:
     outlook = screen.outlook
     assert outlook is not None and outlook.advice is not None and outlook.advice.fit is not None
     return not found(screen, Severity.BLOCK, Severity.WARN) and outlook.advice.fit.is_safe
-
-
-def focused_field(pilot: Pilot[Any]) -> str:
-    """Path of the field with the cursor."""
-    around = pilot.app.focused.ancestors_with_self if pilot.app.focused else ()
-    return next((one.field.path for one in around if isinstance(one, FieldRow)), "")
 
 
 async def test_1_qlora_under_zero3_shards_here_and_device_map_is_a_strategy(home: Path) -> None:

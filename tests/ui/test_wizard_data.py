@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.screen import text_of, until, until_seen
-from support.wizard import choosing, to_step
-from textual.widgets import Input, Select, Static
+from support.wizard import choosing, focused_field, to_step
+from textual.widgets import Select, Static
 
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.widgets.column_mapping import ColumnMapping, Role
@@ -105,8 +105,7 @@ async def test_whatever_a_path_turns_out_to_be_is_said_in_a_line(home: Path, tmp
 
         await until(pilot, lambda: "Gullhaven." in shown(screen), "the rows")
         gone.unlink()
-        entry = screen.query_one("#form Input", Input)
-        entry.focus()
+        await until(pilot, lambda: focused_field(pilot) == "data.path", "the cursor in the path")
         await pilot.press("end", "x", "backspace")
         await until(pilot, lambda: "✗ " in shown(screen) and "gone.jsonl" in shown(screen), "vanished while typed")
         assert "Gullhaven." not in shown(screen)

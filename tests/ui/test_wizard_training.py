@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from points import near
 from support.screen import text_of, until, until_seen
-from support.wizard import choosing, moves, to_step, to_the_matrix
+from support.wizard import choosing, focused_field, moves, to_step, to_the_matrix
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
@@ -22,7 +22,6 @@ from qltui.ui import declared
 from qltui.ui.screens.field_search import FieldSearch, matching
 from qltui.ui.screens.help import Help
 from qltui.ui.screens.new_run import NewRun
-from qltui.ui.widgets.config_form import FieldRow
 from qltui.ui.widgets.field_help import FieldHelp
 from qltui.ui.widgets.model_facts import ModelFacts
 
@@ -150,11 +149,6 @@ def test_the_search_ranks_names_before_meanings() -> None:
     assert rates[0] == "training.learning_rate"
     assert rates.index("strategy.name") > 0, "the letters alone are no word of it"
     assert matching("max_length")[0].path == "data.max_length"
-
-
-def focused_field(pilot: Pilot[Any]) -> str:
-    around = pilot.app.focused.ancestors_with_self if pilot.app.focused else ()
-    return next((one.field.path for one in around if isinstance(one, FieldRow)), "")
 
 
 async def test_the_field_with_the_cursor_is_explained_and_keeps_it_when_mended(home: Path) -> None:

@@ -22,7 +22,8 @@ from engine.config import RunConfig
 from engine.config.inspection import Coverage, Lengths, LengthsProgress, Preview
 from engine.config.reading import read
 from qltui.configs.writing import run_yaml
-from qltui.runs.inspection import HelperEnded, Inspection, InspectionRefused, Overtaken, Unanswered
+from qltui.runs.helper_process import HelperEnded, Unanswered
+from qltui.runs.inspection import Inspection, InspectionRefused, Overtaken
 
 ROW = '{"prompt": "the sky is", "completion": "blue"}\n'
 

@@ -14,7 +14,8 @@ from engine.config.schema import ConfigError
 from qltui import words
 from qltui.cli import exits, output
 from qltui.configs import loading
-from qltui.runs.inspection import Inspection, InspectionRefused, Unanswered
+from qltui.runs.helper_process import Unanswered
+from qltui.runs.inspection import Inspection, InspectionRefused
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:

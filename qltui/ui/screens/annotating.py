@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static, TextArea
 
 from qltui.runs import notes
+from qltui.ui.widgets.entry import Entry, Lines
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -49,9 +50,9 @@ class Annotating(ModalScreen[bool]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._name
             yield Label("Note")
-            yield TextArea(self._found.text, id="note", tab_behavior="focus", show_line_numbers=False)
+            yield Lines(self._found.text, id="note", tab_behavior="focus", show_line_numbers=False)
             yield Label("Tags: words to find it by")
-            yield Input(" ".join(self._found.tags), id="tags", compact=True)
+            yield Entry(" ".join(self._found.tags), id="tags", compact=True)
             yield Static(hint, id="said", markup=False)
             with Horizontal(id="answers"):
                 yield Button("Keep", id="keep", variant="primary", compact=True)

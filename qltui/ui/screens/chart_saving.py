@@ -13,6 +13,7 @@ from textual.widgets import Button, Input, Label, Static
 
 from qltui.runs.chart_export import SUFFIXES, file_stem
 from qltui.ui import words
+from qltui.ui.widgets.entry import Entry
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -42,7 +43,7 @@ class ChartSaving(ModalScreen[Path | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Export chart"
             yield Label("Files, but for their endings .csv, .svg and .png")
-            yield Input(str(self._stem), id="stem", compact=True)
+            yield Entry(str(self._stem), id="stem", compact=True)
             yield Static("The values are all written, the picture is as the chart is now.", id="said", markup=False)
             with Horizontal(id="answers"):
                 yield Button("Write", id="write", variant="primary", compact=True)

@@ -18,6 +18,7 @@ from qltui.configs.export.exporting import PROGRAMS, export
 from qltui.configs.export.placing import placed, write
 from qltui.ui import words
 from qltui.ui.screens.page import HELP, Page
+from qltui.ui.widgets.entry import Entry
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.review_verdict import problem_text
 from qltui.ui.widgets.run_files import RunFiles
@@ -76,7 +77,7 @@ class Exporting(Page):
         yield RunFiles(id="files", classes="panel")
         with Horizontal(id="place"):
             yield Label("Write to")
-            yield Input(id="out", compact=True)
+            yield Entry(id="out", compact=True)
             yield Button("Write", id="write", variant="primary", compact=True)
         yield Static(id="said", markup=False)
         yield Footer()

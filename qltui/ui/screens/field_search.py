@@ -17,6 +17,7 @@ from engine.config import FIELDS
 from qltui.ui import declared, words
 from qltui.ui.steps import NOT_ASKED, step_of
 from qltui.ui.widgets.config_form import FLAG_WORDS
+from qltui.ui.widgets.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,7 @@ class FieldSearch(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Find a field"
-            entry = Input(placeholder="a word of its name or meaning", compact=True)
-            entry.cursor_blink = False
+            entry = Entry(placeholder="a word of its name or meaning", compact=True)
             yield entry
             yield OptionList(markup=False)
             yield Static(id="about", markup=False)

@@ -47,6 +47,7 @@ ACTIONS = [
     Binding("c", "relaunch", "change", id="monitor.relaunch", tooltip="Launch it again with changes, in the form"),
     Binding("x", "kill", "kill", id="monitor.kill", show=False, tooltip="End the run at once, without saving"),
     Binding("y", "copy", "copy command", id="monitor.copy", show=False, tooltip="Copy the command that does the same"),
+    Binding("a", "ask", "ask", id="monitor.ask", show=False, tooltip="Talk to the model as it was last saved"),
     Binding("q", "leave", "leave", id="monitor.leave", tooltip="Leave, and say what becomes of the run"),
     Binding("escape", "back", show=False, id="monitor.back", tooltip="Leave at once; the run goes on"),
 ]
@@ -117,7 +118,7 @@ class RunActions(Page):
             return ended or self.is_orphan
         if action == "relaunch":
             return self.status is not None and not self.is_live
-        if action == "copy":
+        if action in ("copy", "ask"):
             return self.is_ours
         return True
 
@@ -197,6 +198,12 @@ class RunActions(Page):
         from qltui.ui.screens.new_run import NewRun
 
         self.app.push_screen(NewRun(event.values))
+
+    def action_ask(self) -> None:
+        """Talk to the model it made, or makes."""
+        from qltui.ui.screens.chat import Chat
+
+        self.app.push_screen(Chat(self.run_path))
 
     @work(thread=True, group="copy", exit_on_error=False)
     def action_copy(self) -> None:

@@ -21,6 +21,7 @@ from qltui.runs.shelf import Shelf
 from qltui.ui import words
 from qltui.ui.screens.page import HELP
 from qltui.ui.screens.runs_actions import ACTIONS, RunsActions
+from qltui.ui.widgets.entry import Entry
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.line import Line
 from qltui.ui.widgets.runs_columns import BY_NAME
@@ -102,7 +103,7 @@ class Runs(RunsActions):
             with Container(id="list"):
                 yield RunsTable(id="runs")
                 yield Static("No runs yet. Press q, then p for a preset or n for a new one.", id="none", markup=False)
-                yield Input(
+                yield Entry(
                     placeholder="words, or state:failed  tag:x  model:y  -method:z",
                     id="filter",
                     compact=True,

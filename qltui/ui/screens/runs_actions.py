@@ -23,12 +23,13 @@ ACTIONS = [
     Binding("s", "stop", "stop and save", id="runs.stop", show=False, tooltip="Save a checkpoint and stop the run"),
     Binding("r", "resume", "resume", id="runs.resume", show=False, tooltip="Go on with a run that ended early"),
     Binding("c", "relaunch", "change", id="runs.relaunch", show=False, tooltip="Launch it again with changes"),
+    Binding("a", "ask", "ask", id="runs.ask", show=False, tooltip="Talk to the model that the run made"),
     Binding("n", "annotate", "note", id="runs.note", show=False, tooltip="Write a note about the run, and tags"),
     Binding("o", "copy", "copy folder", id="runs.copy", show=False, tooltip="Copy where the run's folder is"),
     Binding("x,delete", "delete", "delete", id="runs.delete", show=False,
             tooltip="Delete the marked runs, or this one, after a question"),
 ]  # fmt: skip
-OF_ONE = ("watch", "stop", "resume", "relaunch", "annotate", "copy", "delete")
+OF_ONE = ("watch", "stop", "resume", "relaunch", "ask", "annotate", "copy", "delete")
 
 
 class RunsActions(Page):
@@ -98,6 +99,13 @@ class RunsActions(Page):
 
         if self.chosen is not None and self._chosen_path:
             self.app.push_screen(first_look(self._chosen_path, self.chosen))
+
+    def action_ask(self) -> None:
+        """Talk to the model it made."""
+        from qltui.ui.screens.chat import Chat
+
+        if self._chosen_path:
+            self.app.push_screen(Chat(self._chosen_path))
 
     def action_stop(self) -> None:
         """Ask whether the run is to stop, and if so ask the run."""

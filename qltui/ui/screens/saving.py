@@ -11,6 +11,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
+from qltui.ui.widgets.entry import Entry
+
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
@@ -33,11 +35,11 @@ class Saving(ModalScreen[tuple[str, Path] | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Save as preset"
             yield Label("Name")
-            yield Input(self._config.name, id="name", compact=True)
+            yield Entry(self._config.name, id="name", compact=True)
             yield Label("What it is, in a line")
-            yield Input(self._config.description, id="description", compact=True)
+            yield Entry(self._config.description, id="description", compact=True)
             yield Label("Planned for, such as 4xA40 (may be empty)")
-            yield Input(self._machine, id="machine", compact=True)
+            yield Entry(self._machine, id="machine", compact=True)
             yield Static(id="problem", classes="problem", markup=False)
             with Horizontal(id="answers"):
                 yield Button("Replace it", id="replace", variant="warning", compact=True)

@@ -16,6 +16,7 @@ from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Field, as_text, convert
 from qltui.ui import declared, words
 from qltui.ui.widgets.choice import Choice
+from qltui.ui.widgets.entry import Entry
 from qltui.ui.widgets.findings_panel import MARKS
 
 if TYPE_CHECKING:
@@ -134,9 +135,7 @@ class FieldRow(Vertical):
             options = [(word, value) for value, word in choices.items()]
             return Choice(options, value=chosen, allow_blank=False, compact=True)
         placeholder = "required" if field.required else field.default_text
-        entry = Input(text, placeholder=placeholder, compact=True, select_on_focus=False)
-        entry.cursor_blink = False  # every blink travels over the line
-        return entry
+        return Entry(text, placeholder=placeholder, compact=True, select_on_focus=False)
 
     @on(Input.Changed)
     @on(Select.Changed)

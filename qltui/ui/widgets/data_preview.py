@@ -11,7 +11,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from qltui.runs.inspection import Inspection, Overtaken, Unanswered
+from qltui.runs.helper_process import Unanswered
+from qltui.runs.inspection import Inspection, Overtaken
 from qltui.ui import words
 
 if TYPE_CHECKING:

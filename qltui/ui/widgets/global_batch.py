@@ -10,6 +10,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from qltui.ui.widgets.entry import Entry
+
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
@@ -49,8 +51,7 @@ class GlobalBatch(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static("Global batch", classes="label", markup=False)
-            entry = Input(compact=True, select_on_focus=True, restrict=r"[0-9]*", max_length=len(str(MOST)))
-            entry.cursor_blink = False
+            entry = Entry(compact=True, select_on_focus=True, restrict=r"[0-9]*", max_length=len(str(MOST)))
             yield entry
             yield Static(HINT, classes="note", markup=False)
         yield Static(id="made-of", markup=False)

@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from qltui.ui.widgets.entry import Entry
 from qltui.ui.widgets.log_tail import LogTail
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LogPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         yield LogTail()
-        yield Input(compact=True)
+        yield Entry(compact=True)
 
     @property
     def log_tail(self) -> LogTail:

@@ -14,6 +14,7 @@ from engine.config.cells import not_built
 from engine.config.ranks import BF16_CAPABILITY
 from qltui.facts import machine as machines
 from qltui.ui import words
+from qltui.ui.widgets.entry import Entry
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -51,8 +52,7 @@ class MachineChoice(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static("Plan for GPUs", classes="label", markup=False)
-            entry = Input(placeholder="those of this machine", compact=True, select_on_focus=False)
-            entry.cursor_blink = False
+            entry = Entry(placeholder="those of this machine", compact=True, select_on_focus=False)
             yield entry
         yield Static(EXAMPLES, id="examples", markup=False)
         yield Static(id="meant", markup=False)
