@@ -15,6 +15,7 @@ from accelerate.utils import set_seed
 from engine.audit import AuditFailure, audit_adapter, report_audit
 from engine.collective import barrier, from_rank_0, world
 from engine.errors import BadInput
+from engine.merging.live import iter_merged
 from engine.strategy.base import DTYPES
 from engine.trained_state import checkpoints, read_trained_state, seal, write_trained_state
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from engine.session import Session
     from engine.trained_state import Chosen
+
+
+__all__ = ["SaveFailed", "iter_merged", "publish", "restore", "restore_random_state", "save", "save_result"]
 
 
 class SaveFailed(RuntimeError):
@@ -51,7 +55,7 @@ def save(session: Session) -> Path:
                 barrier()
                 if world()[0] == 0:
                     seal(partial)
-                    _publish(partial, folder)
+                    publish(partial, folder)
                     _prune(session.run.checkpoints, session.config.training.keep_checkpoints)
             if world()[0] == 0:
                 relative = str(folder.relative_to(session.run.path))
@@ -78,7 +82,7 @@ def save_result(session: Session) -> Path:
                     )
                 session.tokenizer.save_pretrained(partial)
                 shutil.rmtree(folder, ignore_errors=True)
-                _publish(partial, folder)
+                publish(partial, folder)
         barrier()
     return folder
 
@@ -216,7 +220,7 @@ def _fresh_aside(folder: Path) -> Path:
     return partial
 
 
-def _publish(partial: Path, folder: Path) -> None:
+def publish(partial: Path, folder: Path) -> None:
     """Give a finished folder its name, once its bytes are on the disk."""
     for path in partial.rglob("*"):
         if path.is_file():

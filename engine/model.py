@@ -13,7 +13,7 @@ from peft.utils.constants import SEQ_CLS_HEAD_NAMES
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from engine.config import Attention, Checkpointing, LoraInit, Method, RunConfig, Task
+from engine.config import Attention, Checkpointing, Compute, LoraInit, Method, RunConfig, Task
 from engine.errors import BadInput, cause_of_not_loaded, first_line, why_not_loaded
 from engine.parameters import cast, trainable
 from engine.quantized_experts import has_experts
@@ -24,6 +24,7 @@ from engine.waiting_linear import read_as_stored, stand_in_on, weights_wait
 if TYPE_CHECKING:
     from torch import nn
 
+    from engine.config.run_config import MethodConfig
     from engine.strategy import Strategy
 
 
@@ -59,22 +60,14 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
 def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None) -> tuple[Any, set[str]]:
     """The model, and the names of the weights that its checkpoint lacks."""
     source = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
-    arguments: dict[str, Any] = {}
+    kind, arguments = kind_of(labels)
     if config.model.attention is not Attention.AUTO:
         arguments["attn_implementation"] = config.model.attention.value
-    kind: Any = AutoModelForCausalLM
-    if labels is not None:
-        kind = AutoModelForSequenceClassification
-        arguments |= {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: index for index, label in enumerate(labels)},
-        }
     try:
-        quantization = _quantization(config, strategy)
+        quantization = quantization_of(config.method, strategy.compute, strategy.packed_dtype)
         if quantization is not None and labels is not None:
             quantization.llm_int8_skip_modules = _head_before_loading(config.model.path, source)
-        place: Any = strategy.device_map(lambda: _without_numbers(kind, config.model.path, source, arguments))
+        place: Any = strategy.device_map(lambda: without_numbers(kind, config.model.path, source, arguments))
         shape = AutoConfig.from_pretrained(config.model.path, **source)
         is_quantized_already = getattr(shape, "quantization_config", None) is not None
         # Fused experts come in 16 bit, and may be more than the device has room for.
@@ -98,6 +91,16 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
     return model, set(told["missing_keys"])
 
 
+def kind_of(labels: list[str] | None) -> tuple[Any, dict[str, Any]]:
+    """The class that loads a model for its task, and what its configuration says of the classes, if there are any."""
+    if labels is None:
+        return AutoModelForCausalLM, {}
+    numbers = {label: index for index, label in enumerate(labels)}
+    return AutoModelForSequenceClassification, {
+        "num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": numbers,
+    }  # fmt: skip
+
+
 def classifier_head(model: Any) -> list[str]:
     """Names of the modules that a classifier has on top of its base: what no checkpoint of the base brings.
 
@@ -114,10 +117,10 @@ def _head_before_loading(path: str, source: dict[str, Any]) -> list[str]:
     By themselves Transformers leave out the last module alone, and only if it has no bias (5.23 quantizers/base.py
     ``get_keys_to_not_convert``).
     """
-    return classifier_head(_without_numbers(AutoModelForSequenceClassification, path, source, {}))
+    return classifier_head(without_numbers(AutoModelForSequenceClassification, path, source, {}))
 
 
-def _without_numbers(kind: Any, path: str, source: dict[str, Any], arguments: dict[str, Any]) -> Any:
+def without_numbers(kind: Any, path: str, source: dict[str, Any], arguments: dict[str, Any]) -> Any:
     """The model as it would be loaded, on the meta device; ``arguments`` are of its configuration or of loading."""
     config, rest = AutoConfig.from_pretrained(path, **source, **arguments, return_unused_kwargs=True)
     with torch.device("meta"):
@@ -158,17 +161,18 @@ def _fit_vocabulary(model: Any, config: RunConfig, tokenizer: Any, casts_to: tor
     return sorted({*added, *range(rows, len(tokenizer))})
 
 
-def _quantization(config: RunConfig, strategy: Strategy) -> BitsAndBytesConfig | None:
-    wanted = config.method.quantization
-    if config.method.name is Method.QLORA:
+def quantization_of(method: MethodConfig, compute: Compute, packed: torch.dtype) -> BitsAndBytesConfig | None:
+    """How a base is quantised, to be computed with in ``compute``; ``packed`` is what automatic storage comes to."""
+    wanted = method.quantization
+    if method.name is Method.QLORA:
         return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type=wanted.type.value,
             bnb_4bit_use_double_quant=wanted.double_quantization,
-            bnb_4bit_compute_dtype=DTYPES[strategy.compute],
-            bnb_4bit_quant_storage=STORAGE.get(wanted.storage, strategy.packed_dtype),
+            bnb_4bit_compute_dtype=DTYPES[compute],
+            bnb_4bit_quant_storage=STORAGE.get(wanted.storage, packed),
         )
-    if config.method.name is Method.INT8:
+    if method.name is Method.INT8:
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=wanted.int8_threshold)
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -24,3 +24,21 @@ def cast(part: nn.Module, dtype: torch.dtype) -> None:
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Whether only this rank's part of a tensor is here."""
     return hasattr(tensor, "to_local") or hasattr(tensor, "ds_id")
+
+
+def whole_value(parameter: Any) -> torch.Tensor:
+    """A parameter's whole value, in float32 where DeepSpeed keeps it so; a collective where it is sharded."""
+    if parameter.requires_grad and (hasattr(parameter, "_z3_optimizer") or hasattr(parameter, "_hp_mapping")):
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        shape = getattr(parameter, "ds_shape", parameter.shape)
+        flat: torch.Tensor = safe_get_full_fp32_param(parameter).detach().flatten()
+        return flat[: shape.numel()].view(shape)  # the rest pads the partitions
+    if hasattr(parameter, "ds_id"):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            gathered: torch.Tensor = parameter.detach().clone()
+            return gathered
+    value: torch.Tensor = parameter.detach()
+    return value.full_tensor() if hasattr(value, "full_tensor") else value

@@ -44,10 +44,7 @@ class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
     @property
     def payload(self) -> Tensor:
         """The weight's int8 numbers, a row for each output."""
-        held: Tensor = self.weight.data
-        if held.dtype is torch.int8:
-            return held
-        return held.view(torch.int8)[: self.out_features * self.in_features].view(self.out_features, self.in_features)
+        return int8_payload(self.weight.data, self.out_features, self.in_features)
 
     @property
     def scales(self) -> Tensor:
@@ -108,6 +105,13 @@ class ShardableLinear4bit(Linear4bit):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = _FrozenMatmul.apply(x, self)  # type: ignore[no-untyped-call]
         return output
+
+
+def int8_payload(held: Tensor, rows: int, columns: int) -> Tensor:
+    """The payload of a weight as it is held: itself, or its bytes end to end as :func:`shard_int8_as` lays them."""
+    if held.dtype is torch.int8:
+        return held
+    return held.view(torch.int8)[: rows * columns].view(rows, columns)
 
 
 def hold_int8_once(model: nn.Module) -> None:

@@ -22,6 +22,7 @@ from accelerate.utils import set_seed
 
 from engine import checkpoint
 from engine.audit import LoadedWeights, WeightWatch, begun_checksums
+from engine.base_files import record_base
 from engine.batches import BatchPlan
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
@@ -169,6 +170,8 @@ class Rank:
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
+            if self.rank == 0:
+                record_base(self.run, config, strategy.compute)
             described, begun = describe(model, strategy.casts_to), begun_checksums(model)
             weights = LoadedWeights(model, strategy.device, strategy.frozen_dtype)
             strategy.place(model, weights.see)

@@ -81,6 +81,8 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.data = self.path / "data"
         """Tokenised rows, so that a resumed run sees the very same data."""
+        self.base_json = self.path / "base.json"
+        """Which files the run's base was loaded from, and what it was computed in."""
         self.adapter = self.path / "adapter"
         self.model = self.path / "model"
         self.launcher_lock = self.path / "launcher.lock"

@@ -1,0 +1,183 @@
+"""Adapters merged into their bases: the model that Transformers then load answers as the one that was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support import small_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GptOssConfig,
+    LlamaConfig,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
+
+from engine.base_files import record_base
+from engine.checkpoint import iter_merged
+from engine.config import Compute, RunConfig
+from engine.config.reading import read
+from engine.events import RunDirectory, write_json
+from engine.merging.run import Merged, merge
+from engine.model import load_model
+from engine.parameters import trainable
+from engine.strategy import make_strategy
+
+TOKENS = 280
+SMALL: dict[str, Any] = {
+    "vocab_size": TOKENS, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "pad_token_id": 0,
+}  # fmt: skip
+FAMILIES: dict[str, PretrainedConfig] = {
+    "llama": LlamaConfig(**SMALL, tie_word_embeddings=True),
+    "untied": LlamaConfig(**SMALL, tie_word_embeddings=False),
+    "biased": Qwen2Config(**SMALL, tie_word_embeddings=False),
+    "gpt2": GPT2Config(vocab_size=TOKENS, n_embd=64, n_layer=2, n_head=4),
+    "mixtral": MixtralConfig(**SMALL, num_local_experts=4, num_experts_per_tok=2),
+    "qwen3_moe": Qwen3MoeConfig(**SMALL, moe_intermediate_size=64, num_experts=4, num_experts_per_tok=2, head_dim=16),
+    "gpt_oss": GptOssConfig(**SMALL, num_local_experts=4, num_experts_per_tok=2, head_dim=16),
+}
+LABELS = ["calm", "stormy", "unknown"]
+Settings = dict[str, object]
+CASES: dict[str, tuple[str, Settings]] = {
+    "lora": ("llama", {"method": "lora"}),
+    "qlora": ("llama", {"method": "qlora"}),
+    "int8": ("llama", {"method": "int8"}),
+    "some-modules-4bit": ("untied", {"method": "qlora", "method.lora.target_modules": ["q_proj", "v_proj"]}),
+    "fp4-plain-scales": (
+        "llama", {"method.quantization.type": "fp4", "method.quantization.double_quantization": False}
+    ),
+    "rslora": ("llama", {"method": "lora", "method.lora.use_rslora": True}),
+    "dora": ("untied", {"method": "lora", "method.lora.use_dora": True}),
+    "dora-4bit": ("llama", {"method": "qlora", "method.lora.use_dora": True}),
+    "dora-int8": ("llama", {"method": "int8", "method.lora.use_dora": True}),
+    "pissa": ("llama", {"method": "lora", "method.lora.init": "pissa"}),
+    "olora-4bit": ("llama", {"method": "qlora", "method.lora.init": "olora"}),
+    "olora-int8": ("llama", {"method": "int8", "method.lora.init": "olora"}),
+    "modules-to-save": ("untied", {"method": "lora", "method.lora.modules_to_save": ["embed_tokens", "lm_head"]}),
+    "norm-to-save": ("llama", {"method": "qlora", "method.lora.modules_to_save": ["norm"]}),
+    "new-tokens": ("llama", {"method": "qlora", "model.new_tokens": ["<tide>", "<wind>"]}),
+    "new-tokens-untied": ("untied", {"method": "lora", "model.new_tokens": ["<tide>", "<wind>"]}),
+    "embeddings": ("untied", {"method": "lora", "method.lora.target_modules": ["embed_tokens", "q_proj", "lm_head"]}),
+    "dora-embeddings": (
+        "untied", {"method": "lora", "method.lora.target_modules": ["embed_tokens"], "method.lora.use_dora": True}
+    ),
+    "tied-embeddings": ("llama", {"method": "lora", "method.lora.target_modules": ["embed_tokens", "q_proj"]}),
+    "bias": ("biased", {"method": "lora"}),
+    "conv1d": ("gpt2", {"method": "lora"}),
+    "conv1d-4bit": ("gpt2", {"method": "qlora"}),
+    "conv1d-dora": ("gpt2", {"method": "lora", "method.lora.use_dora": True}),
+    "experts": ("mixtral", {"method": "lora"}),
+    "experts-trained": ("mixtral", {"method": "lora", "method.lora.target_modules": ["w1", "w2", "w3", "q_proj"]}),
+    "experts-trained-4bit": (
+        "qwen3_moe", {"method": "qlora", "method.lora.target_modules": ["gate_proj", "up_proj", "down_proj"]}
+    ),
+    "experts-4bit": ("gpt_oss", {"method": "qlora"}),
+    "classifier": ("llama", {"method": "lora", "model.task": "sequence_classification"}),
+    "classifier-4bit": ("untied", {"method": "qlora", "model.task": "sequence_classification"}),
+}  # fmt: skip
+Family = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """Gives the folder of a small base; its files hold a few tensors each."""
+    folder = tmp_path_factory.mktemp("families")
+
+    def made(name: str) -> Path:
+        if not (folder / name).exists():
+            torch.manual_seed(0)
+            model = AutoModelForCausalLM.from_config(FAMILIES[name], dtype=torch.bfloat16)
+            model.save_pretrained(folder / name, max_shard_size="60KB")
+            small_tokenizers.byte_level(pad_token="<s>").save_pretrained(folder / name)
+        return folder / name
+
+    return made
+
+
+class Trained:
+    """A run that was trained, as far as its model and its files tell."""
+
+    def __init__(self, folder: Path, base: Path, settings: Settings) -> None:
+        self.config: RunConfig = read(
+            {"model": str(base), "data": "none.jsonl"}, where="test", base=base,
+            assignments={"precision": "fp32", "device": "cpu", "method.lora.rank": 4, **settings},
+        )  # fmt: skip
+        labels = LABELS if self.config.model.task.value == "sequence_classification" else None
+        self.run = RunDirectory(folder / "run")
+        self.run.data.mkdir(parents=True)
+        write_json(self.run.data / "rows.json", {"summary": {"labels": labels} if labels else {}})
+        strategy = make_strategy(self.config, tracking_folder="")
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer.add_tokens(self.config.model.new_tokens)
+        torch.manual_seed(1)
+        self.model: Any = load_model(self.config, strategy, tokenizer, labels)
+        strategy.place(self.model, lambda part: None)
+        with torch.no_grad():
+            for parameter in trainable(self.model).values():
+                parameter += torch.randn_like(parameter) * 0.03
+        self.model.eval()
+        self.model.save_pretrained(self.run.adapter, save_embedding_layers=False)
+        tokenizer.save_pretrained(self.run.adapter)
+        record_base(self.run, self.config, Compute.FP32)
+        self.ids = torch.arange(4, 4 + 24).view(2, 12)
+        self.ids[0, :2] = len(tokenizer) - 1
+
+    def merge(self, out: Path, **options: Any) -> Merged:
+        told: list[tuple[int, int]] = []
+        settings = {"original": False, "dtype": None, **options}
+        merged = merge(
+            self.run, self.config, self.run.adapter, out, tell=lambda *done: told.append(done), **settings
+        )  # fmt: skip
+        assert told[0] == (0, merged.bytes)
+        assert told[-1] == (merged.bytes, merged.bytes)
+        return merged
+
+    def logits(self, model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=self.ids).logits
+
+
+def loaded(folder: Path) -> Any:
+    """What was merged, as its user loads it: Transformers alone, and nothing missing or too many."""
+    kind = json.loads((folder / "config.json").read_text())["architectures"][0]
+    auto = AutoModelForSequenceClassification if "Classification" in kind else AutoModelForCausalLM
+    model, told = auto.from_pretrained(folder, output_loading_info=True)
+    assert not any(told[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys")), told
+    return model.eval()
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: value for file in folder.glob("*.safetensors") for name, value in load_file(file).items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_merged_model_answers_as_the_trained_one(case: str, family: Family, tmp_path: Path) -> None:
+    """In float32, and the same numbers come from the model in memory; in 16 bit, but for rounding."""
+    name, settings = CASES[case]
+    trained = Trained(tmp_path, family(name), settings)
+    trained.merge(tmp_path / "float32", dtype=torch.float32)
+    wanted = trained.logits(trained.model)
+    merged = loaded(tmp_path / "float32")
+    assert torch.allclose(trained.logits(merged), wanted, atol=1e-4 * float(wanted.abs().max()))
+    with trained.model.disable_adapter():
+        assert not torch.allclose(trained.logits(trained.model), wanted, atol=1e-2 * float(wanted.abs().max()))
+    trained.merge(tmp_path / "out")
+    written = tensors(tmp_path / "out")
+    assert {value.dtype for value in written.values()} == {torch.bfloat16}
+    live = dict(iter_merged(trained.model))
+    live = {at: value for at, value in live.items() if at in written} if "classifier" in case else live
+    assert live.keys() == written.keys()
+    different = [at for at in written if not torch.equal(live[at], written[at])]
+    assert not different
