@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from support import small_tokenizers
 from transformers import (
@@ -28,13 +32,16 @@ from engine.base_files import record_base
 from engine.checkpoint import iter_merged
 from engine.config import Compute, RunConfig
 from engine.config.reading import read
+from engine.errors import BadInput
 from engine.events import RunDirectory, write_json
 from engine.merging.run import Merged, merge
+from engine.merging.tensor_file import NewTensorFile
 from engine.model import load_model
 from engine.parameters import trainable
 from engine.strategy import make_strategy
 
-TOKENS = 280
+TOKENS = 262
+"""As many as the tokenizer has, so that new ones need rows of their own."""
 SMALL: dict[str, Any] = {
     "vocab_size": TOKENS, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "pad_token_id": 0,
@@ -177,7 +184,112 @@ def test_the_merged_model_answers_as_the_trained_one(case: str, family: Family, 
     written = tensors(tmp_path / "out")
     assert {value.dtype for value in written.values()} == {torch.bfloat16}
     live = dict(iter_merged(trained.model))
-    live = {at: value for at, value in live.items() if at in written} if "classifier" in case else live
     assert live.keys() == written.keys()
     different = [at for at in written if not torch.equal(live[at], written[at])]
     assert not different
+
+
+def test_files_and_names_are_those_of_the_base(family: Family, tmp_path: Path) -> None:
+    """As many files, the same tensors in each, an index, the same configuration; tokenizer and settings beside."""
+    base = family("llama")
+    trained = Trained(tmp_path, base, {"method": "qlora"})
+    merged = trained.merge(tmp_path / "out")
+    files = sorted(path.name for path in base.glob("*.safetensors"))
+    assert len(files) > 3
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.safetensors")) == files
+    for name in files:
+        with safe_open(base / name, "pt") as ours, safe_open(tmp_path / "out" / name, "pt") as theirs:
+            assert set(ours.keys()) == set(theirs.keys())
+            assert ours.metadata() == theirs.metadata()
+    for name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
+        assert json.loads((tmp_path / "out" / name).read_text()) | {"metadata": {}} == (
+            json.loads((base / name).read_text()) | {"metadata": {}}
+        ), name
+    assert merged.base_is_checked
+    assert merged.bytes == sum(value.nbytes for value in tensors(base).values())
+    assert AutoTokenizer.from_pretrained(tmp_path / "out")("sea") == AutoTokenizer.from_pretrained(base)("sea")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_tied_head_becomes_its_own_where_the_embedding_alone_is_adapted(family: Family, tmp_path: Path) -> None:
+    name, settings = CASES["tied-embeddings"]
+    trained = Trained(tmp_path, family(name), settings)
+    assert trained.merge(tmp_path / "out").is_untied
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is False
+    written, base = tensors(tmp_path / "out"), tensors(family(name))
+    assert torch.equal(written["lm_head.weight"], base["model.embed_tokens.weight"])
+    assert not torch.equal(written["model.embed_tokens.weight"], base["model.embed_tokens.weight"])
+
+
+def test_new_tokens_and_classes_are_told(family: Family, tmp_path: Path) -> None:
+    trained = Trained(tmp_path / "tokens", family("llama"), CASES["new-tokens"][1])
+    trained.merge(tmp_path / "tokens" / "out")
+    config = json.loads((tmp_path / "tokens" / "out" / "config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokens" / "out")
+    assert tokenizer.convert_tokens_to_ids("<wind>") == config["vocab_size"] - 1
+    trained = Trained(tmp_path / "classes", family("llama"), CASES["classifier"][1])
+    trained.merge(tmp_path / "classes" / "out")
+    assert list(loaded(tmp_path / "classes" / "out").config.id2label.values()) == LABELS
+
+
+def test_original_weights_are_taken_if_asked_for(family: Family, tmp_path: Path) -> None:
+    """The very numbers of the files where no adapter is; and not for adapters that took a part of them."""
+    trained = Trained(tmp_path, family("untied"), CASES["some-modules-4bit"][1])
+    trained.merge(tmp_path / "original", original=True)
+    trained.merge(tmp_path / "out")
+    base, original, out = tensors(family("untied")), tensors(tmp_path / "original"), tensors(tmp_path / "out")
+    untouched, adapted = "model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.weight"
+    assert torch.equal(original[untouched], base[untouched])
+    assert not torch.equal(out[untouched], base[untouched])
+    assert not torch.equal(original[adapted], base[adapted])
+    with pytest.raises(BadInput, match="took a part out of the weights"):
+        Trained(tmp_path / "pissa", family("llama"), CASES["pissa"][1]).merge(tmp_path / "no", original=True)
+    assert not (tmp_path / "no").exists()
+
+
+def test_another_base_is_refused(family: Family, tmp_path: Path) -> None:
+    """Other numbers in a file of the same size, or an adapter that does not fit."""
+    base = tmp_path / "base"
+    shutil.copytree(family("llama"), base)
+    trained = Trained(tmp_path, base, {"method": "lora"})
+    file = max(base.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=rf"has changed since run run was trained on it \({file.name}"):
+        trained.merge(tmp_path / "out")
+    trained.run.base_json.unlink()
+    assert not trained.merge(tmp_path / "unchecked").base_is_checked
+    shutil.rmtree(trained.run.adapter)
+    Trained(tmp_path / "other", family("llama"), CASES["some-modules-4bit"][1]).run.adapter.rename(trained.run.adapter)
+    config = trained.run.adapter / "adapter_config.json"
+    config.write_text(config.read_text().replace('"v_proj"', '"k_proj"'))
+    with pytest.raises(BadInput, match="does not fit its base"):
+        trained.merge(tmp_path / "out")
+
+
+def test_too_small_a_disk_is_told_before_anything_is_written(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Trained(tmp_path, family("llama"), {"method": "lora"})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 25))
+    with pytest.raises(BadInput, match=r"will take 0\.1 GiB, and 0\.0 GiB are free"):
+        trained.merge(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_nothing_is_left_of_what_could_not_be_finished(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Trained(tmp_path, family("llama"), {"method": "lora"})
+    write = NewTensorFile.write
+
+    def full(file: NewTensorFile, name: str, tensor: torch.Tensor) -> None:
+        if "layers.1" in name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, name, tensor)
+
+    monkeypatch.setattr(NewTensorFile, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        trained.merge(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
