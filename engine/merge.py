@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="engine.merge", description="Merge a run's adapter into its base.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--checkpoint", help="step of the checkpoint whose adapter is merged")
+    parser.add_argument("--checkpoint", type=int, help="step of the checkpoint whose adapter is merged")
     parser.add_argument("--base", choices=("dequantized", "original"), default="dequantized")
     parser.add_argument("--dtype", choices=TYPES)
     options = parser.parse_args(arguments)
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def adapter_folder(run: RunDirectory, config: RunConfig, checkpoint: str | None) -> Path:
+def adapter_folder(run: RunDirectory, config: RunConfig, step: int | None) -> Path:
     """Where the adapter lies: of the checkpoint at a step, else of the run's end, else of its newest checkpoint.
 
     Raises:
@@ -63,25 +63,15 @@ def adapter_folder(run: RunDirectory, config: RunConfig, checkpoint: str | None)
     if config.method.name is Method.FULL:
         where = f": its model is {run.model}" if run.model.exists() else ", and has no model yet"
         raise BadInput(f"run {run.id} trained every weight and has no adapter to merge{where}.")
-    found = sorted(run.checkpoints.glob("step-*/adapter"))
-    if checkpoint is not None:
-        wanted = checkpoint.removeprefix("step-").lstrip("0") or "0"
-        chosen = next((one for one in found if (_step(one).lstrip("0") or "0") == wanted), None)
-        if chosen is None:
-            steps = ", ".join(str(int(_step(one))) for one in found) or "none"
-            raise BadInput(f"--checkpoint: run {run.id} has no checkpoint at step {checkpoint}; it has: {steps}.")
-        return chosen
-    if run.adapter.is_dir():
-        return run.adapter
+    found = run.saved_adapters()
+    if step is not None and step not in found:
+        steps = ", ".join(str(one) for one in found if one is not None) or "none"
+        raise BadInput(f"--checkpoint: run {run.id} has no checkpoint at step {step}; it has: {steps}.")
     if found:
-        return found[-1]
+        return found[step] if step is not None else list(found.values())[-1]
     is_live = (read_json(run.status_json) or {}).get("state") not in ENDED
     then = "wait for one, or ask for one in its monitor" if is_live else "resume it, with training.save_every"
     raise BadInput(f"run {run.id} has saved no checkpoint{' yet' if is_live else ''}; {then}.")
-
-
-def _step(adapter: Path) -> str:
-    return adapter.parent.name.removeprefix("step-")
 
 
 def _merge(run: RunDirectory, config: RunConfig, adapter: Path, options: Any) -> Merged:

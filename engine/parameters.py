@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def whole_value(parameter: Any) -> torch.Tensor:
         return flat[: shape.numel()].view(shape)  # the rest pads the partitions
     if hasattr(parameter, "ds_id"):
         import deepspeed
+        from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
 
-        with deepspeed.zero.GatheredParameters([parameter]):
+        # Small ones lie here whole between steps, and gathering would split them when it is done.
+        is_here = parameter.ds_status is ZeroParamStatus.AVAILABLE
+        with contextlib.nullcontext() if is_here else deepspeed.zero.GatheredParameters([parameter]):
             gathered: torch.Tensor = parameter.detach().clone()
             return gathered
     value: torch.Tensor = parameter.detach()

@@ -114,6 +114,15 @@ class RunDirectory:
             attempt.logs_dir.mkdir()
             return attempt
 
+    def saved_adapters(self) -> dict[int | None, Path]:
+        """Folders of saved adapters by the step of their checkpoint, oldest first; last, under None, the run's own."""
+        steps = {
+            int(folder.parent.name.removeprefix("step-")): folder
+            for folder in self.checkpoints.glob("step-*/adapter") if folder.parent.name.removeprefix("step-").isdigit()
+        }  # fmt: skip
+        found: dict[int | None, Path] = {step: steps[step] for step in sorted(steps)}
+        return found | ({None: self.adapter} if self.adapter.is_dir() else {})
+
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
         """Be the one launcher of this run, until the block or the process ends.

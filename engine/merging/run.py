@@ -92,7 +92,8 @@ def merge(
             publish(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return Merged(work.bytes, len(work.planned), work.changed, str(work.dtype), is_checked, work.is_untied)
+    dtype_name = str(work.dtype).removeprefix("torch.")
+    return Merged(work.bytes, len(work.planned), work.changed, dtype_name, is_checked, work.is_untied)
 
 
 class _Merge:

@@ -204,6 +204,22 @@ COMMANDS = (
         ),
         SET,
     ),
+    Command(
+        "merge", "merge", "merge a run's adapter into its base, as one model that Transformers and vLLM load",
+        argument("run", metavar="RUN", help="a run as elsewhere"),
+        argument("--out", metavar="DIR", help="a new folder for the model"),
+        argument("--checkpoint", type=count, metavar="STEP", help="its adapter, rather than the run's last one"),
+        argument(
+            "--base", choices=["dequantized", "original"], default="dequantized",
+            help="the weights it was trained on (default), or those of the base's files before they were quantised",
+        ),
+        argument(
+            "--dtype", choices=["bfloat16", "float16", "float32"],
+            help="type of the weights; without it the base's own, or a 16-bit one if that is float32",
+        ),
+        argument("--check-vllm", action="store_true", help="merge nothing; say if vLLM takes the adapter as it is"),
+        JSON,
+    ),
     Command("doctor", "doctor", "say what of this machine helps or hinders", JSON),
     Command(
         "config", "config", "list the fields of a configuration: values, units, defaults, meanings",
