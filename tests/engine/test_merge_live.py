@@ -20,15 +20,13 @@ CASES: dict[str, dict[str, Any]] = {
     "fsdp2": {"strategy.name": "fsdp2", "method.lora.use_dora": True, "model.new_tokens": ["<tide>"]},
     "fsdp2-int8": {"strategy.name": "fsdp2", "method.name": "int8"},
     "fsdp2-experts": {"strategy.name": "fsdp2"},
-    "zero2": {"strategy.name": "zero2", "precision.compute": "bf16"},
-    "zero3": {"strategy.name": "zero3"},
-    "zero3-lora": {"strategy.name": "zero3", "method.name": "lora", "method.lora.modules_to_save": ["norm"]},
+    "zero3": {"strategy.name": "zero3", "method.lora.modules_to_save": ["norm"]},
 }
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[dict[str, Any]]]]:
-    """By case and rank, what the rank saw at each checkpoint."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """By case and rank, what the rank saw at the first checkpoint."""
     folder = tmp_path_factory.mktemp("live")
     mixture = folder / "mixture"
     make_mixture(SCALES["tiny"], mixture)
@@ -51,16 +49,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[dict[s
     ]  # fmt: skip
     run_as_ranks(RANK, [[str(folder / "job.json")]] * RANKS, environments)
     return {
-        name: [json.loads((folder / name / f"told-{rank}.json").read_text())["saves"] for rank in range(RANKS)]
-        for name in CASES
+        name: [json.loads((folder / name / f"told-{rank}.json").read_text()) for rank in range(RANKS)] for name in CASES
     }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_rank_is_given_what_the_checkpoint_comes_to(case: str, told: dict[str, Any]) -> None:
-    """After each of two steps, tensor by tensor, bit for bit; training holds what it held before."""
+    """After the first of two steps, tensor by tensor, bit for bit; training holds what it held before."""
     for rank in told[case]:
-        assert [one["count"] > 30 for one in rank] == [True, True]
-        assert [one["too_many"] for one in rank] == [[], []]
-        assert [one["differ"] for one in rank] == [[], []]
-        assert [one["changed"] for one in rank] == [[], []]
+        assert rank["count"] > 30
+        assert rank["differ"] == rank["too_many"] == []
+        assert rank["changed"] == []

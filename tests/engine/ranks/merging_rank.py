@@ -32,15 +32,14 @@ from engine.train import Rank
 
 def main() -> None:
     quiet.quiet_transformers()
+    save = checkpoint.save
     for folder in json.loads(Path(sys.argv[1]).read_text()):
         run = RunDirectory(folder)
-        told: list[dict[str, Any]] = []
-        save = checkpoint.save
 
-        def save_and_look(session: Session, save: Any = save, told: list[dict[str, Any]] = told) -> Path:
+        def save_and_look(session: Session) -> Path:
             at = save(session)
-            if len(told) < session.reporter.step:  # the last step's is asked for twice
-                told.append(looked(session, at))
+            if session.reporter.step == 1:
+                write_json(session.run.path / f"told-{world()[0]}.json", looked(session, at))
             return at
 
         try:
@@ -49,7 +48,6 @@ def main() -> None:
         except BaseException:
             traceback.print_exc()
             leave(1)
-        write_json(run.path / f"told-{world()[0]}.json", {"saves": told})
         forget()
         barrier()
     leave(0)
@@ -61,7 +59,7 @@ def looked(session: Session, at: Path) -> dict[str, Any]:
     live = {name: value.cpu().clone() for name, value in checkpoint.iter_merged(session.strategy.model)}
     after = held(session)
     changed = [name for name in before if before[name] != after.get(name)]
-    out = session.run.path / f"merged-{session.reporter.step}"
+    out = session.run.path / "merged"
     if world()[0] == 0:
         merge(
             session.run, session.config, at / "adapter", out, original=False, dtype=torch.bfloat16,
@@ -69,9 +67,11 @@ def looked(session: Session, at: Path) -> dict[str, Any]:
         )  # fmt: skip
     barrier()
     written = {name: value for file in out.glob("*.safetensors") for name, value in load_file(file).items()}
-    differ = [name for name in written if name not in live or not torch.equal(live[name], written[name])]
-    return {"changed": [*changed, *(after.keys() - before.keys())], "count": len(written), "too_many": sorted(live.keys() - written.keys()),
-            "differ": differ}  # fmt: skip
+    return {
+        "count": len(written), "too_many": sorted(live.keys() - written.keys()),
+        "differ": [name for name in written if name not in live or not torch.equal(live[name], written[name])],
+        "changed": [*changed, *(after.keys() - before.keys())],
+    }  # fmt: skip
 
 
 def held(session: Session) -> dict[str, Any]:
