@@ -182,6 +182,7 @@ PRINTED = [
     ("host_oom_sigkill", "slurmstepd: error: Job 123 exceeded memory limit (34603008 > 33554432), being killed"),
     ("sigsegv", "Process finished with exit code -1073741819 (0xC0000005)"),
     ("user_interrupt", "[rank: 0] Received SIGTERM: 15"),
+    ("user_interrupt", "Training was interrupted by the user"),
     ("user_interrupt", "wandb: Ctrl + C detected. Stopping sync."),
     # NCCL: src/misc/shmutils.cc
     ("shm_bus_error", "node1:12:34 [0] misc/shmutils.cc:72 NCCL WARN Error while creating shared memory segment "

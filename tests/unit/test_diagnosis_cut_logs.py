@@ -195,6 +195,22 @@ def test_of_a_sentence(cause: str, text: str) -> None:
     assert diagnosed(text).cause == cause
 
 
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        (
+            "2024-05-01 10:00:00,123 - ERROR - failed: cannot import name 'x' from 'trl'",
+            "version_incompatibility",
+        ),
+        ("E0501 10:00:00.000000 12 train.py:12] cannot import name 'x' from 'trl'", "version_incompatibility"),
+        ("2024-05-01 10:00:00,123 - root - cannot import name 'x' from 'trl'", "none"),
+    ],
+)
+def test_what_a_program_tells_as_an_error_at_its_end_ended_it(told: str, cause: str) -> None:
+    assert diagnosed(f"{STEPS}{told}\n").cause == cause
+    assert diagnosed(f"{told}\n{STEPS}").cause == "none"
+
+
 def test_a_sentence_in_a_whole_log_is_none() -> None:
     assert diagnosed(f"the rows are questions about a SomethingError: 12\n{STEPS}").cause == "none"
 

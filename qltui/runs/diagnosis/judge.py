@@ -36,6 +36,8 @@ OTHERS = 20
 """Symptoms that are looked at."""
 EXCERPT = 5
 """Lines up to which a log is taken for what somebody cut out: the error itself."""
+LAST = 10
+"""Lines at the end of a log, in which an error that a logger writes is taken for what ended it."""
 BAD_AT_END = 3
 """Losses of zero, or gradients without a number, in a row that are no chance."""
 LOSS = next(cause for cause in CAUSES if cause.id == "loss_nan_or_zero")
@@ -43,10 +45,11 @@ _SURVIVED = re.compile(
     r"(?i)\b(?:\w*warn(?:ing)?|info|skip(?:ping|ped)?|retry(?:ing)?|ignor(?:ed|ing)|fall(?:ing)? ?back"
     r"|continu(?:e|ing))\b"
 )
-
-
 _MENTIONED = re.compile(r"(?i)\b[a-z_.]*(?:error|exception): ?\S")
 """An exception somewhere in a sentence."""
+_LOGGED_ERROR = re.compile(
+    r"\b(?:ERROR|CRITICAL|FATAL)\b|\blevel=error\b|❌|^E\d{4} |Error: |[Ff]ailed(?: with \w+)?: "
+)
 
 
 class Verdict(NamedTuple):
@@ -90,7 +93,8 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
     found = sorted(symptoms.found, key=lambda one: order(one, first_rank.rank))
     reports = [one.place for one in found if one.role is Role.WRAPPER and one.raised is None]
     fatal = list(islice((one for one in found if not _is_survived(one, reports, told)), OTHERS))
-    if lines > EXCERPT and all(one.is_remark for one in fatal):
+    end = max(lines - LAST, told[-1].place if told else 0)
+    if lines > EXCERPT and all(one.is_remark and not _is_last_word(one, end) for one in fatal):
         fatal = []  # nothing shows that it died
     if lines <= EXCERPT and not fatal and not told:
         fatal = cut_out
@@ -104,6 +108,11 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
 def _mention(place: int, line: Line) -> Symptom:
     """An exception without a known cause in the middle of a line, as people write it who ask about it."""
     return Symptom(place, line.number, line.rank, line.writer, line.text, None, None, Role.UNKNOWN, None, None)
+
+
+def _is_last_word(one: Symptom, end: int) -> bool:
+    """Whether a program that caught an error ended with telling it."""
+    return one.place >= end and _LOGGED_ERROR.search(one.text) is not None
 
 
 def order(one: Symptom, first_rank: int | None) -> tuple[float, bool, bool, int]:

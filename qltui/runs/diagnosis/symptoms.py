@@ -28,7 +28,7 @@ HINTS = (
     "rror", "xcept", "xit", "ignal", "SIG", "illed", "oom", "OOM", "memory", "Memory", "fail", "Fail", "FAIL",
     "imed out", "imeout", "TIME LIMIT", "CANCEL", "Watchdog", "watchdog", "ssert", "Xid", "fault", "Terminated", "^C",
     "annot", "an't", "not ", "No ", "no ", "NCCL", "refused", "closed", "reset", "in use", "mismatch", "nan", "NaN",
-    "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "Interrupt",
+    "EADDR", "ENOSPC", "Broken pipe", "abort", "require", "must ", "undefined", "invalid", "lost", "nterrupt",
     "Unable", "unable", "bad_alloc", "xceeded", "fallen", "killed", "terminated", "crashed", "low on ",
     "select device", "empty", "expects", "expected", "loss scale", "PTX", "shared", "does", "did not receive",
     "already", "neither", "double free", "corrupt", "llegal instr", "Ctrl + C", "ppears to have died", " written",

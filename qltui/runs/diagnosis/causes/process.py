@@ -84,7 +84,7 @@ CAUSES = (
             ),
             sign(
                 r"^KeyboardInterrupt\b|Detected KeyboardInterrupt",
-                r"Control-C detected|W&B process to finish\.{3} \(failed 255\)",
+                r"Control-C detected|[Ii]nterrupted by (?:the )?user|W&B process to finish\.{3} \(failed 255\)",
                 r"(?:^|\s)\^C",
                 r"Signal 2 \(SIGINT\)",
                 r"exitcode\s*:? ?-2\b",
