@@ -270,6 +270,13 @@ class HardwareConfig(Section, frozen=True, kw_only=True):
         Positive | None,
         about("Threads per rank", "CPU threads of each rank; empty: cores shared evenly.", advanced=True),
     ] = None
+    timeout_seconds: Annotated[
+        Positive | None,
+        about(
+            "Ranks wait", "Longest wait of ranks for each other; empty: torch's own, 600 on GPUs, 1800 on CPU.",
+            unit="s", advanced=True,
+        ),
+    ] = None  # fmt: skip
     planned_for: Annotated[
         str, about("Planned for", "The machine a preset was planned for, as --gpus takes it.", advanced=True)
     ] = ""  # fmt: skip

@@ -6,9 +6,11 @@ By themselves they make it with NCCL alone on GPUs, and a group that was made is
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as distributed
+from torch.distributed import distributed_c10d
 
 from engine.config import RunConfig, StrategyName
 from engine.config.ranks import ONE_RANK
@@ -39,7 +41,21 @@ def join(config: RunConfig) -> None:
     if not on_cpu:
         # Slurm may show each rank a GPU of its own, which then is its first.
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    distributed.init_process_group(backend(config, on_cpu=on_cpu))
+    distributed.init_process_group(backend(config, on_cpu=on_cpu), timeout=_timeout(config))
+
+
+def set_timeout(config: RunConfig) -> None:
+    """Have all groups wait as long as the first one: those that libraries made of it have torch's default again."""
+    timeout = _timeout(config)
+    if timeout is None or not distributed.is_initialized():
+        return
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timeout, group)
+
+
+def _timeout(config: RunConfig) -> timedelta | None:
+    seconds = config.hardware.timeout_seconds
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def backend(config: RunConfig, *, on_cpu: bool) -> str:

@@ -17,7 +17,7 @@ from engine.parameters import trainable
 from engine.quantized_linear import look_4bit_up_again
 from engine.strategy.base import Strategy, Update, blocks, sharding_units, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
-from engine.strategy.process_group import backend
+from engine.strategy.process_group import backend, set_timeout
 from engine.strategy.saved_weights import without_gathered_weights
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Zero(Strategy, ABC):
         config = self._deepspeed_config(model)
         self.model, *_ = deepspeed.initialize(model=model, optimizer=self.optimizer, config=config)
         self.unwrapped = self.model.module
+        set_timeout(self.config)
 
     def _deepspeed_config(self, model: Any) -> dict[str, Any]:
         return deepspeed_config(self.config, self.compute, model.config.get_text_config().hidden_size)

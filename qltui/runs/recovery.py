@@ -91,6 +91,8 @@ class _Record(NamedTuple):
     cause: str
     step: int
     """At which it died."""
+    gpus: list[str]
+    """It had, by UUID."""
     fix: str
     continues: str
     """What goes on and what begins anew."""
@@ -102,7 +104,9 @@ class _Record(NamedTuple):
         cls, run: RunDirectory, ended: dict[str, Any], found: Diagnosis, fix: str, continues: str, *, by_itself: bool
     ) -> _Record:
         """Of a run that ended so and was diagnosed so."""
-        return cls(run.id, ended["attempt"], found.cause, ended["step"], fix, continues, by_itself, time.time())
+        return cls(
+            run.id, ended["attempt"], found.cause, ended["step"], ended["gpus"], fix, continues, by_itself, time.time()
+        )
 
 
 def _start_anew(run: RunDirectory, found: Diagnosis, fix: Fix, *, by_itself: bool) -> RunDirectory:

@@ -101,7 +101,10 @@ _WAITING_FOR = dict.fromkeys(("id", "name", "reason"), lambda value: isinstance(
 _RECOVERY = {
     "attempt": _is_count, "cause": lambda value: isinstance(value, str), "fix": lambda value: isinstance(value, str),
     "step": _is_count, "by_itself": lambda value: isinstance(value, bool), "run": _is_text, "into": _is_text,
+    "gpus": _each(_is_text),
 }  # fmt: skip
+_ANSWERED = {"step": _is_count, "when": _is_text, "answer": _is_text}
+_PROMPTED = {"prompt": _is_text, "answers": _each(_object(_ANSWERED, tuple(_ANSWERED)))}
 _FAILURE = {"rank": _is_count_or_none, "phase": _is_text, "error": _is_text, "message": _is_text}
 STATUS: dict[str, Fits] = {
     "id": _is_text, "name": _is_text, "run_dir": _is_text, "method": _is_text, "strategy": _is_text, "model": _is_text,
@@ -110,7 +113,8 @@ STATUS: dict[str, Fits] = {
     "eval_loss": _is_number, "tokens_per_second": _is_finite, "eta_seconds": _is_finite, "adapter_dir": _is_text,
     "ranks": _each(_object(_RANK, ("rank", "step"))), "audits": _all(_is_text),
     "audit_details": _all(_object({"step": _is_count_or_none})), "accuracy": _is_finite,
-    "exact_match": _all(_is_finite), "sample": _is_dict_or_none, "reason": _is_text,
+    "exact_match": _all(_is_finite), "sample": _is_dict_or_none, "samples": _each(_object(_PROMPTED, tuple(_PROMPTED))),
+    "reason": _is_text,
     "failure": lambda value: value is None or _object(_FAILURE, tuple(_FAILURE))(value),
     "waiting_for": lambda value: value is None or _object(_WAITING_FOR, tuple(_WAITING_FOR))(value),
     "exit_code": _is_count_or_none, "updated": _is_finite,

@@ -68,7 +68,11 @@ DEATHS = [
     ],
     Death("memory-load", "host_oom_sigkill", "load", 1, "certain", FIRST, "memory", "no memory in load"),
     Death("memory-forward", "host_oom_sigkill", "forward", 1, "certain", FIRST, "memory", "no memory in forward"),
-    Death("hangs", "nccl_timeout", "backward", 1, "certain", KILLS, "Rank 1 hung at step 0", "hangs"),
+    *[
+        Death(f"hangs-{strategy}", "nccl_timeout", "backward", 1, "certain", KILLS, "Rank 1 hung at step 0", "hangs",
+              {"strategy.name": strategy, "hardware.timeout_seconds": 6})
+        for strategy in ("ddp", "zero2")
+    ],
     Death("leaves", "nccl_timeout", "load", 1, "certain", '"code": 0', "Rank 1 ended with exit code 0", "leaves"),
     Death("port", "port_in_use", "prepare", 0, "certain", FIRST, "the port at which ranks meet", "port"),
     Death("disk-save", "disk_full", "save", 0, "certain", FIRST, "could not be written", "small files"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as distributed
 from accelerate import Accelerator
 from cells.ranks import forget
@@ -18,7 +20,7 @@ from engine.errors import BadInput
 from engine.events import RunDirectory
 from engine.launch import free_port
 from engine.strategy import join_ranks
-from engine.strategy.process_group import RENDEZVOUS, backend
+from engine.strategy.process_group import RENDEZVOUS, backend, set_timeout
 from engine.train import Rank
 
 OFFLOADS = ("strategy.offload_optimizer", "strategy.offload_parameters")
@@ -69,6 +71,19 @@ def test_accelerate_takes_the_group_that_is_there() -> None:
     join_ranks(config(strategy="fsdp2"))
     assert Accelerator(cpu=True).num_processes == 1
     assert distributed.group.WORLD is group
+
+
+@pytest.mark.usefixtures("rendezvous")
+@pytest.mark.parametrize(("asked", "seconds"), [(77, 77), (None, 1800)])
+def test_every_group_waits_as_long_as_is_asked(asked: int | None, seconds: int) -> None:
+    run = config(**{"strategy.name": "zero2", "hardware.timeout_seconds": asked})
+    join_ranks(run)
+    assert distributed.group.WORLD is not None
+    made_of_it = distributed.new_group([0])
+    set_timeout(run)
+    for group in (distributed.group.WORLD, made_of_it):
+        options = group._get_backend(torch.device("cpu")).options
+        assert options._timeout == timedelta(seconds=seconds)
 
 
 @pytest.mark.usefixtures("rendezvous")

@@ -7,22 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.runs import DEMO
 from support.small_runs import config as small_config
 
 from engine.config import RunConfig, get
-from engine.config.reading import read
+from engine.config.reading import read, read_file
 from engine.events import EventWriter, RunDirectory, write_json
 from qltui.advice import planner
 from qltui.advice.lengths import of_rows
 from qltui.advice.memory import Phase, total
+from qltui.facts import gpus as gpu_facts
 from qltui.facts import machine as machines
 from qltui.facts.gpus import Gpu
 from qltui.runs import launching, plan_file, recovery, status
 from qltui.runs.assessment import assess, find_architecture
+from qltui.runs.diagnosis import fixes as fix_rules
 from qltui.runs.diagnosis.causes import BY_ID
 from qltui.runs.diagnosis.continuing import first_bad_step, start_of
-from qltui.runs.diagnosis.diagnosis import Diagnosis, of_cause
-from qltui.runs.diagnosis.fixes import apply_patch, with_fixes
+from qltui.runs.diagnosis.diagnosis import Diagnosis, Evidence, of_cause
+from qltui.runs.diagnosis.fixes import apply_patch, in_place_of_lost, with_fixes
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes
 from qltui.runs.diagnosis.own_runs import diagnose_end
 from qltui.runs.diagnosis.prediction import GROWING, Correction, Predictor, correct
@@ -217,20 +220,92 @@ def test_what_is_not_the_configurations_fault_is_resumed(cause: str) -> None:
     assert first.effect == "from the start: nothing was saved"
 
 
-def test_other_gpus_take_the_place_of_those_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answering(*uuids: str) -> machines.Machine:
-        devices = tuple(Gpu(number, uuid, "A40", 48 * GIB, (8, 6)) for number, uuid in enumerate(uuids))
-        return machines.parse(f"{len(uuids)}xA40")._replace(devices=devices)
+@pytest.mark.parametrize(
+    ("had", "there", "not_these", "gpus"),
+    [
+        ("ab", "acd", "", "ac"),
+        ("abc", "cde", "", "cde"),
+        ("abc", "b", "", ""),
+        ("a", "bc", "b", "c"),
+        ("a", "b", "b", ""),
+        ("ab", "bc", "b", "bc"),
+        ("", "ab", "", ""),
+    ],
+)
+def test_which_gpus_take_the_place_of_lost_ones(had: str, there: str, not_these: str, gpus: str) -> None:
+    assert in_place_of_lost(had, there, not_these) == list(gpus)
 
+
+def answering(*uuids: str) -> machines.Machine:
+    """A machine of which these GPUs answer."""
+    devices = tuple(Gpu(number, uuid, "A40", 48 * GIB, (8, 6)) for number, uuid in enumerate(uuids))
+    return machines.parse(f"{len(uuids)}xA40")._replace(devices=devices)
+
+
+def test_other_gpus_are_offered_that_no_run_has_and_none_that_was_lost_before(monkeypatch: pytest.MonkeyPatch) -> None:
     run, ended = dead_run(llama(strategy="ddp"))
+    before = {"cause": "gpu_lost_xid", "gpus": ["GPU-a", "GPU-x"]}
+    ended = {**ended, "gpus": ["GPU-a", "GPU-b"], "recoveries": [before]}
+    live = [{"id": run.id, "gpus": ["GPU-d"]}, {"id": "other", "gpus": ["GPU-c"]}]
+    monkeypatch.setattr(fix_rules, "live_runs", lambda: live)
 
     def offered(*uuids: str) -> list[Any]:
         monkeypatch.setattr(machines, "here", lambda _folder=None: answering(*uuids))
-        found = with_fixes(run, {**ended, "gpus": ["GPU-a", "GPU-b"]}, of_cause(BY_ID["gpu_lost_xid"], "likely", []))
+        found = with_fixes(run, ended, of_cause(BY_ID["gpu_lost_xid"], "likely", []))
         return [value for fix in found.fixes for path, value in fix.patch if path == "hardware.gpus"]
 
-    assert offered("GPU-a", "GPU-c", "GPU-d") == [["GPU-a", "GPU-c"]]
-    assert offered("GPU-a") == offered("GPU-a", "GPU-b", "GPU-c") == []
+    assert offered("GPU-a", "GPU-c", "GPU-d") == [["GPU-a", "GPU-d"]]
+    assert offered("GPU-a") == offered("GPU-a", "GPU-b", "GPU-c") == offered("GPU-a", "GPU-c", "GPU-x") == []
+
+
+def test_a_run_that_lost_a_gpu_goes_on_by_itself_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"model": str(DEMO / "model"), "data": str(DEMO / "data" / "train.jsonl"), "data.eval_path": None}
+    spread = {"strategy": "ddp", "hardware.device": "cuda", "hardware.gpus": ["GPU-a", "GPU-b"], "recovery.auto": 2}
+
+    def answer(*uuids: str) -> None:
+        monkeypatch.setattr(machines, "here", lambda _folder=None: answering(*uuids))
+        monkeypatch.setattr(gpu_facts, "visible_gpus", lambda *_: list(answering(*uuids).devices))
+
+    answer("GPU-a", "GPU-b", "GPU-c")
+    run, ended = dead_run(read({**files, **spread}, where="test", base=Path("/")), "2xA40")
+    save_checkpoint(run, 1)
+    assert ended["gpus"] == ["GPU-a", "GPU-b"]
+    answer("GPU-b", "GPU-c")
+    monkeypatch.setattr(launching, "start", lambda _run: None)
+    found = with_fixes(run, ended, of_cause(BY_ID["gpu_lost_xid"], "likely", []))
+    new = recovery.start_changed(run, ended, found)
+    assert new is not None
+    config = read_file(new.run_yaml)
+    assert (config.hardware.gpus, config.parent) == (["GPU-b", "GPU-c"], run.id)
+    (record,) = status.read(new)["recoveries"]
+    assert (record["gpus"], record["cause"], record["by_itself"]) == (["GPU-a", "GPU-b"], "gpu_lost_xid", True)
+    assert record["continues"].startswith("It goes on from step 1 with weights, optimizer and schedule as they were")
+
+
+@pytest.mark.parametrize(
+    ("phase", "text", "timeout", "offered"),
+    [
+        ("data", "Timed out waiting 1800000ms for recv operation to complete", None, [7200]),
+        ("save", "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7)", 600, [2400]),
+        ("backward", "Timed out waiting 1800000ms for recv operation to complete", None, []),
+        ("save", "Connection closed by peer", None, []),
+    ],
+)
+def test_ranks_wait_longer_for_one_that_is_at_work(
+    phase: str, text: str, timeout: int | None, offered: list[int]
+) -> None:
+    run, ended = dead_run(small_config(**{"hardware.timeout_seconds": timeout}))
+    evidence = [Evidence("attempts/1/events/rank0.jsonl", 1, text)]
+    found = with_fixes(run, ended, of_cause(BY_ID["nccl_timeout"], "likely", evidence, phase=phase))
+    patches = [dict(fix.patch) for fix in found.fixes if fix.patch]
+    assert [patch["hardware.timeout_seconds"] for patch in patches] == offered
+    assert found.fixes[0].patch or not offered
+
+
+def test_ranks_of_ours_have_their_stack_printed_already() -> None:
+    run, ended = dead_run(small_config())
+    found = with_fixes(run, ended, of_cause(BY_ID["sigsegv"], "certain", []))
+    assert "PYTHONFAULTHANDLER" in str(BY_ID["sigsegv"].fixes) and "PYTHONFAULTHANDLER" not in str(found.fixes)
 
 
 def test_room_on_a_full_disk_is_where_another_run_has_checkpoints() -> None:

@@ -103,7 +103,8 @@ def test_a_crash_says_by_its_stack_where_it_was(run: RunDirectory) -> None:
     ends(run, NORMAL | {"signal": 11}, first=0)
     found = diagnose_run(run)
     assert (found.cause, found.rank, found.phase, found.confidence) == ("sigsegv", 0, "backward", "certain")
-    assert ("attempts/1/logs/rank0.log", 2) in [(one.file, one.line) for one in found.evidence]
+    told = {one.line: one.text for one in found.evidence if one.file == "attempts/1/logs/rank0.log"}
+    assert told == {2: crash[0], 5: "crashed in _engine_run_backward, /torch/autograd/graph.py line 7"}
 
 
 def test_a_rank_that_finished_is_not_missing(run: RunDirectory) -> None:

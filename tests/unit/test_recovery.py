@@ -40,7 +40,8 @@ def test_a_killed_rank_is_resumed_by_itself_and_recorded() -> None:
     (record,) = final["recoveries"]
     assert record["by_itself"]
     assert (record["attempt"], record["cause"], record["fix"]) == (1, "host_oom_sigkill", "resume")
-    assert "recovery 1 of 1: attempt 1 died at step 1 (host_oom_sigkill). It begins anew: nothing was saved." in printed
+    died = f"attempt 1 died at step {record['step']} (host_oom_sigkill)"
+    assert f"recovery 1 of 1: {died}. It begins anew: nothing was saved." in printed
     diagnosis = read_json(run.attempts()[0].diagnosis_json)
     assert diagnosis is not None
     assert diagnosis["cause"] == "host_oom_sigkill"

@@ -200,6 +200,7 @@ TRAINING = (
     Row("fp16", computes_in(Compute.FP16), ("precision.compute",)),
     Lost(("precision.deterministic",), "precision.deterministic: Axolotl has no switch for it."),
     field("seed", "training.seed"),
+    unless_default("ddp_timeout", "hardware.timeout_seconds"),
     fixed("logging_steps", 1),
     Row(
         "save_strategy",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.config.run_config import Compute, Device, StrategyName
 from qltui.configs.export import meanings
 from qltui.configs.export.meanings import computes_in, is_strategy
-from qltui.configs.export.tables import LEFT_OUT, Given, Row, field, fixed
+from qltui.configs.export.tables import LEFT_OUT, Given, Row, field, fixed, unless_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ def trainer(warmup: str) -> tuple[Row | Lost, ...]:
             ("precision.deterministic",),
         ),
         field("seed", "training.seed"),
+        unless_default("ddp_timeout", "hardware.timeout_seconds"),
         fixed("logging_steps", 1),
         Row(
             "save_strategy",

@@ -6,6 +6,7 @@ speed, where the memory plan knows that, and where the run would go on.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,11 +29,12 @@ from qltui.runs.diagnosis.causes.cause import Fix
 from qltui.runs.diagnosis.continuing import start_of, step_of
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes, unplanned_fixes
 from qltui.runs.diagnosis.prediction import Predictor
+from qltui.runs.leases import live_runs
 from qltui.runs.removal import RemovalRefused, preview
 from qltui.runs.sense import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from engine.config import RunConfig
     from engine.events import RunDirectory
@@ -54,6 +56,14 @@ SLOWER_LEARNING = 0.25
 USUAL_RATE = {Method.FULL: 2e-5}
 USUAL_ADAPTER_RATE = 2e-4
 LONG_WARMUP = 0.1
+STACK_AT_CRASH = "export PYTHONFAULTHANDLER=1"
+"""What ranks of ours have from their launcher."""
+ONE_AT_WORK = frozenset({"load", "prepare", "data", "eval", "save"})
+"""Phases in which one rank may work for long while the others wait; elsewhere they wait for one that is stuck."""
+LONGER = 4
+"""Times as long that ranks wait for each other, where they waited for one at work."""
+TORCH_WAITS = {True: 600, False: 1800}
+"""Seconds by torch's default, on GPUs and on CPU. Source: torch/distributed/constants.py"""
 LOOKED_AT = 10
 """Other runs of which it is looked at what they take of the disk."""
 
@@ -150,8 +160,10 @@ def _own(case: _Case) -> tuple[list[Fix], str]:
         return [*_room_on_disk(case), *(fix for fix in general if fix.command and "df " in fix.command)], ""
     if cause == "gpu_lost_xid":
         return [*_other_gpus(case), resume, *general], ""
+    if cause == "nccl_timeout":
+        return [*_longer_wait(case), resume, *general], ""
     if cause in OUTSIDE:
-        return [resume, *general], ""
+        return [resume, *(fix for fix in general if fix.command != STACK_AT_CRASH)], ""
     if case.ended["state"] == "finished":
         return general, ""
     patches, steps = [fix for fix in general if fix.patch], [fix for fix in general if not fix.patch]
@@ -204,15 +216,38 @@ def needed(ended: Mapping[str, Any], found: Diagnosis) -> dict[str, int]:
     return most
 
 
+def _longer_wait(case: _Case) -> Iterator[Fix]:
+    """More time, where ranks gave up waiting while one of them may have been at work: not where it was lost."""
+    has_waited = any(re.search(r"(?i)time(?:d )?out", one.text) for one in case.diagnosis.evidence)
+    if case.diagnosis.phase in ONE_AT_WORK and has_waited:
+        now = case.config.hardware.timeout_seconds or TORCH_WAITS[uses_gpu(case.config, len(case.machine.cards))]
+        longer = ("hardware.timeout_seconds", LONGER * now)
+        yield Fix("let ranks wait longer for one at work", patch=(longer,), effect=f"{now} → {LONGER * now} s")
+
+
 def _other_gpus(case: _Case) -> Iterator[Fix]:
-    """GPUs that answer in place of those that do not, where there are as many besides the run's own."""
-    there = [gpu.uuid for gpu in case.machine.devices]
-    left = [uuid for uuid in case.ended["gpus"] if uuid in there]
-    others = [uuid for uuid in there if uuid not in left]
-    lost = len(case.ended["gpus"]) - len(left)
-    if 0 < lost <= len(others):
+    """GPUs that answer in place of those that do not, where as many are free."""
+    had, there = case.ended["gpus"], [gpu.uuid for gpu in case.machine.devices]
+    if set(had) <= set(there):
+        return
+    before = {uuid for one in case.ended.get("recoveries") or [] for uuid in one.get("gpus") or []}
+    taken = {uuid for one in live_runs() if one["id"] != case.run.id for uuid in one["gpus"]}
+    if gpus := in_place_of_lost(had, there, before | taken):
+        lost = len(set(had) - set(there))
         what = "another GPU" if lost == 1 else f"{lost} other GPUs"
-        yield Fix(f"{what} in place of what was lost", patch=(("hardware.gpus", [*left, *others[:lost]]),))
+        yield Fix(f"{what} in place of what was lost", patch=(("hardware.gpus", gpus),))
+
+
+def in_place_of_lost(had: Sequence[str], there: Sequence[str], not_these: Collection[str]) -> list[str]:
+    """The GPUs for a run that had these and lost some: the others it had, then as many more of those that are there.
+
+    GPUs by UUID. ``not_these`` are in use, or were lost before: one that comes back is lost again soon. Empty where
+    there are not enough.
+    """
+    left = [uuid for uuid in had if uuid in there]
+    more = [uuid for uuid in there if uuid not in had and uuid not in not_these]
+    gpus = [*left, *more][: len(had)]
+    return gpus if len(gpus) == len(had) else []
 
 
 def _steadier(case: _Case) -> Iterator[Fix]:

@@ -41,7 +41,7 @@ OTHERS_MEMORY = (
 _MACHINE, _OWN = "out_of_memory_kills", "own_out_of_memory_kills"
 LAST = 1024 * 1024
 """Bytes of a file's end in which its last lines are looked for."""
-_CRASH_CALL = re.compile(r'^  File "(.+)", line \d+ in (.+)$')
+_CRASH_CALL = re.compile(r'  File "(.+)", line (\d+) in (.+)$')
 AROUND = 1.5
 """Seconds by which a sample may be away from a death that it tells of."""
 
@@ -133,21 +133,32 @@ def _rose(field: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bo
     return then > first if isinstance(first, int) and isinstance(then, int) else None
 
 
-def crash_calls(log: Path) -> str:
-    """Files and functions of the crashed thread as Python's fault handler printed them, the newest last; '' if none."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST))
-            text = file.read(LAST).decode("utf-8", "replace")
-    except OSError:
-        return ""
+class CrashCall(NamedTuple):
+    """A call of the thread that crashed, as Python's fault handler printed it."""
+
+    line: int
+    """Of the log."""
+    file: str
+    function: str
+    at: str
+    """Line of the file."""
+
+
+def crash_calls(log: Path) -> list[CrashCall]:
+    """The calls of the newest crash in a log, the innermost first; none where the fault handler printed none."""
+    lines = [(number, text.decode("utf-8", "replace")) for number, text in _last_lines(log)]
+    crashes = [place for place, (_, text) in enumerate(lines) if text.startswith("Fatal Python error: ")]
+    after = iter(lines[crashes[-1] :] if crashes else ())
     calls = []
-    for line in text.rpartition("Fatal Python error: ")[2].partition("Current thread ")[2].split("\n")[1:]:
-        found = _CRASH_CALL.match(line)
+    for _, text in after:
+        if text.startswith("Current thread "):
+            break
+    for line, text in after:
+        found = _CRASH_CALL.match(text)
         if found is None:
             break
-        calls.append(f"{found[1]} {found[2]}".replace("\\", "/"))
-    return "\n".join(reversed(calls))
+        calls.append(CrashCall(line, found[1].replace("\\", "/"), found[3], found[2]))
+    return calls
 
 
 def line_of(path: Path, *words: str) -> tuple[int, str]:
@@ -167,6 +178,11 @@ def line_of(path: Path, *words: str) -> tuple[int, str]:
 
 def numbered_end(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """(line, object) of the last lines of a file of JSON lines, oldest first."""
+    return [(line, found) for line, text in _last_lines(path) if (found := parse(text)) is not None]
+
+
+def _last_lines(path: Path) -> list[tuple[int, bytes]]:
+    """(number, text) of the last lines of a file; the first of them may be torn."""
     try:
         with open(path, "rb") as file:
             length = os.fstat(file.fileno()).st_size
@@ -176,8 +192,7 @@ def numbered_end(path: Path) -> list[tuple[int, dict[str, Any]]]:
             data = file.read(LAST)
     except OSError:
         return []
-    lines = data.split(b"\n")
-    return [(before + place, found) for place, line in enumerate(lines, 1) if (found := parse(line)) is not None]
+    return list(enumerate(data.split(b"\n"), before + 1))
 
 
 def last_event(path: Path) -> tuple[int, dict[str, Any]]:

@@ -201,8 +201,12 @@ def _of_rank(end: _End, exits: Exits, rank: int) -> _Account | None:
         return by_signal
     found = diagnose_symptom(verdict.symptom, verdict, end.name(log))._replace(rank=rank)
     if by_signal is not None and found.cause == by_signal.diagnosis.cause:
-        evidence = [*by_signal.diagnosis.evidence, *found.evidence]
-        phase = by_signal.diagnosis.phase or phase_of_calls(crash_calls(log))
+        evidence, calls = [*by_signal.diagnosis.evidence, *found.evidence], crash_calls(log)
+        if calls:
+            at = f"crashed in {calls[0].function}, {calls[0].file} line {calls[0].at}"
+            evidence.append(Evidence(end.name(log), calls[0].line, shown(at)))
+        outermost_first = "\n".join(f"{call.file} {call.function}" for call in reversed(calls))
+        phase = by_signal.diagnosis.phase or phase_of_calls(outermost_first)
         return by_signal._replace(diagnosis=by_signal.diagnosis._replace(evidence=evidence, phase=phase))
     role = order(verdict.symptom, None)[0]
     if by_signal is not None and by_signal.role < role:

@@ -18,7 +18,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +25,6 @@ import engine.train  # isort: skip - it quiets the libraries
 
 import bitsandbytes  # noqa: F401
 import transformers.models.llama.modeling_llama  # noqa: F401
-from torch.distributed import distributed_c10d
 
 import engine.launch
 from engine.events import identity
@@ -37,8 +35,6 @@ from qltui.runs import supervisor
 MIB = 2**20
 GRACE = "1"
 """Seconds that the other ranks have to end."""
-PATIENCE = timedelta(seconds=6)
-"""Time ranks wait for each other where a fault makes it short; gloo's own is half an hour."""
 _fault = ""
 
 
@@ -198,12 +194,6 @@ def _is_events(number: int) -> bool:
         return False
 
 
-def hangs(rank: int) -> None:
-    """The second rank stops in a forward pass; ranks wait six seconds for each other, not gloo's half hour."""
-    distributed_c10d._get_default_timeout = lambda _backend: PATIENCE
-    dies(stopped, "forward")(rank)
-
-
 def takes_port(rank: int) -> None:
     """Somebody listens where the ranks are to meet."""
     if rank == 0:
@@ -221,7 +211,7 @@ FAULTS: dict[str, Fault] = {
     "no memory in load": dies(without_memory, "load"),
     "no memory in forward": dies(without_memory, "forward"),
     "cgroup": dies(fill_cgroup, "forward"),
-    "hangs": hangs,
+    "hangs": dies(stopped, "forward"),
     "leaves": dies(lambda: os._exit(0), "load"),
     "port": takes_port,
     "small files": lambda _rank: limit_files(300_000),
