@@ -223,8 +223,6 @@ RAISED = [
     ("nccl_init_network", "torch.distributed.DistStoreError", "wait timeout after 900000ms, keys: "
      "/none/torchelastic/role_info/0, /none/torchelastic/role_info/1"),
     ("nccl_init_network", "RuntimeError", "connect() timed out."),
-    # Ascend's HCCL
-    ("nccl_timeout", "RuntimeError", "EI0002: The wait execution of the Notify register times out."),
     ("deepspeed_batch_assert", "ValueError", "Train batch size must be divisible by micro-batch data parallelism"),
     # torch: optim/adamw.py
     ("optimizer_offload_device", "RuntimeError", "`fused=True` requires all the params to be floating point Tensors of "
@@ -301,6 +299,15 @@ PRINTED = [
     ("nccl_init_network", "node2: ssh: connect to host node2 port 22: Connection refused"),
     ("nccl_init_network", "pdsh@node1: node2: ssh exited with exit code 255"),
     ("nccl_init_network", "node2: Host key verification failed."),
+    # Ascend's CANN and HCCL
+    ("nccl_timeout", "EI0002: The wait execution of the Notify register times out. Reason: The Notify register has not "
+     "received the Notify record from remote rank [4294967295]."),
+    ("nccl_timeout", "EE1002: Stream synchronize timeout. rtDeviceSynchronize execute failed, reason=[stream sync "
+     "timeout]"),
+    ("nccl_timeout", "RuntimeError: InnerRunOpApi:torch_npu/csrc/framework/OpParamMaker.cpp:281 OPS function error: "
+     "HcclAllreduce, error code is 6\n[ERROR] ERR01100 OPS call acl api failed."),
+    ("nccl_init_network", "EI0006: Getting socket times out. Reason: Remote Rank did not send the data in time."),
+    ("cuda_oom", "EL0004: Failed to allocate memory. Possible Cause: Available memory is insufficient."),
     ("nccl_timeout", "[rank1]:[E ProcessGroupNCCL.cpp:1414] [PG 0 Rank 1] Received a timeout signal from this local "
      "rank and will start to dump the debug info. Last enqueued NCCL work: 5, last completed NCCL work: 4."),
 ]  # fmt: skip

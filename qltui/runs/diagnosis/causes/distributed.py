@@ -24,7 +24,7 @@ CAUSES = (
             sign(
                 r"watchdog got stuck for|ProcessGroupNCCL watchdog hang",
                 r"heartbeat monitor(?:ing)? timed out|Exception raised from checkTimeout",
-                r"Received a timeout signal from this local rank|EI0002|[Nn]otify wait time ?out",
+                r"Received a timeout signal from this local rank",
                 r"Some NCCL operations have failed or timed out",
                 r"collective operation timeout",
                 r"Timed out waiting \d+ms for (?:recv|send) operation",
@@ -59,6 +59,13 @@ CAUSES = (
                 says="Ranks called different exchanges: their programs went different ways (a branch, an odd last "
                 "batch, a rank that logs or saves alone).",
             ),
+            sign(r"\bEI0002\b|[Nn]otify wait time ?out", role=Role.PEER, is_native=True),
+            sign(
+                r"\bEE1002\b|reason=\[stream sync timeout\]|(?:OPS|HCCL) function error: Hccl",
+                role=Role.PEER,
+                is_native=True,
+                is_certain=False,
+            ),
             sign(r"CollectiveFingerPrint", r"\[Rank \d+\] .*NCCL.*(?:timeout|abort)", role=Role.PEER),
             sign(
                 r"Signal 6 \(SIGABRT\)", r"exitcode\s*:? ?-6\b", r"return code = -6\b", role=Role.PEER, is_certain=False
@@ -88,9 +95,10 @@ CAUSES = (
                 r"The client socket has (?:timed out|failed to connect)",
                 r"client socket cannot be initialized",
                 r"connect\(\) timed out",
-                r"wait timeout after .{0,60}torchelastic/(?:role_info|assigned_ranks)|EI0006",
+                r"wait timeout after .{0,60}torchelastic/(?:role_info|assigned_ranks)",
             ),
             sign(r"RendezvousTimeoutError", r"RendezvousClosedError"),
+            sign(r"\bEI0006\b", role=Role.PEER, is_native=True),
             sign(
                 r"Socket Timeout|[Ww]ait timeout",
                 frames=r"elastic/agent/\S+ (?:_rendezvous|_assign_worker_ranks|_share_and_gather|_initialize_workers)$",

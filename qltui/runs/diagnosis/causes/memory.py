@@ -57,7 +57,7 @@ CAUSES = (
             sign(r"(?:Triton|triton).*OutOfMemoryError: CUDA"),
             sign(
                 r"RESOURCE_EXHAUSTED: (?:Out of memory|OOM)|OOM when allocating tensor with shape",
-                r"kIOGPUCommandBufferCallbackErrorOutOfMemory",
+                r"kIOGPUCommandBufferCallbackErrorOutOfMemory|\bEL0004: ",
             ),
             sign(
                 r"Unable to find a valid cuDNN algorithm to run convolution",
@@ -148,7 +148,11 @@ CAUSES = (
                 role=Role.DEATH,
                 is_certain=False,
             ),
-            sign(r"(?:^|: line \d+: *\d* |: tasks? [\d,-]+: )Killed(?:\s|$)", role=Role.DEATH, is_certain=False),
+            sign(
+                r"(?:^|: line \d+: *\d* |: tasks? [\d,-]+: |\d\d<[\d:]+, [^\]]*\]|<\?, \?\w+/s\])Killed(?:\s|$)",
+                role=Role.DEATH,
+                is_certain=False,
+            ),
             sign(
                 r"[Kk]ernel .{0,60}appears to have died|The Python kernel is unresponsive",
                 role=Role.DEATH,
