@@ -52,6 +52,8 @@ CAUSES = (
                 r"|Error waiting on exit barrier|Connection was reset by peer)",
                 role=Role.PEER,
                 is_certain=False,
+                says="A rank lost its connection to another one, which died or ended early, or the network between "
+                "them failed.",
             ),
             sign(
                 r"Detected mismatch between collectives on ranks",
