@@ -145,9 +145,20 @@ def told_plainly(path: Path) -> Iterator[None]:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error}).") from None
     except UnicodeDecodeError as error:
         raise BadInput(
-            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.",
+            f"{path}: line {_line_not_utf8(path)} is not UTF-8 text ({error.reason}). Save it as UTF-8.",
             "dataset_column_error",
         ) from None
+
+
+def _line_not_utf8(path: Path) -> int:
+    """The first line of a file that is not UTF-8; a decoder knows only where in its own buffer that is."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def text_rows(path: Path, longest: int = MAX_ROW_CHARACTERS) -> Iterator[Row]:

@@ -155,8 +155,10 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path, name: str, conte
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
 def test_text_that_is_not_utf8(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
-    file.write_bytes(b'{"text": "a"}\n{"text": "caf\xe9"}\n' if name == "a.jsonl" else b"text\na\ncaf\xe9\n")
-    assert refusal(tmp_path, config(tmp_path, file)).startswith(f"{file}: is not UTF-8 text")
+    row, odd = (b'{"text": "a"}', b'{"text": "caf\xe9"}') if name == "a.jsonl" else (b"a", b"caf\xe9")
+    first = row if name == "a.jsonl" else b"text"
+    file.write_bytes(b"\n".join([first, *[row] * 2000, odd, row]))
+    assert refusal(tmp_path, config(tmp_path, file)).startswith(f"{file}: line 2002 is not UTF-8 text (")
 
 
 @pytest.mark.parametrize("path", ["/nowhere/rows.jsonl", "rows.jsonl", "./rows"])

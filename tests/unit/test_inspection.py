@@ -239,7 +239,7 @@ async def test_the_loop_is_never_blocked(inspection: Inspection, tmp_path: Path)
         ("gone.jsonl", None, "there is no such file. Give data.path the path of a file"),
         ("empty.jsonl", b"", "is empty. Give a file with at least one row."),
         ("blank.jsonl", b"\n\n", "is empty. Give a file with at least one row."),
-        ("latin.jsonl", '{"prompt": "é"}'.encode("latin-1"), "is not UTF-8 text"),
+        ("latin.jsonl", '{"prompt": "é"}'.encode("latin-1"), "line 1 is not UTF-8 text"),
         ("binary.jsonl", bytes(range(128)) * 9, "is not text, it holds zero bytes"),
         ("binary.csv", b"a,b\n\x00\x01", "is not text, it holds zero bytes"),
         ("notes.txt", b"text", "files of this kind are not read. Give one ending in .jsonl"),
