@@ -209,6 +209,7 @@ def test_of_a_sentence(cause: str, text: str) -> None:
 def test_what_a_program_tells_as_an_error_at_its_end_ended_it(told: str, cause: str) -> None:
     assert diagnosed(f"{STEPS}{told}\n").cause == cause
     assert diagnosed(f"{told}\n{STEPS}").cause == "none"
+    assert diagnosed(f"{told}\n" + "reads the data\n" * 12).cause == "none"
 
 
 def test_a_sentence_in_a_whole_log_is_none() -> None:
