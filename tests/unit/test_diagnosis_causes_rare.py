@@ -128,6 +128,14 @@ RAISED = [
     ("unknown", "requests.exceptions.ConnectionError", "HTTPSConnectionPool(host='api.wandb.ai', port=443): Max "
      "retries exceeded with url: /graphql"),
     ("save_dir_missing", "PermissionError", "[Errno 13] Permission denied: b'/app/lightning_logs/version_2/hparams'"),
+    ("hub_not_found_or_offline", "RuntimeError", "unable to open file </c/hub/models--a--b/model.safetensors> in "
+     "read-only mode: No such file or directory (2)"),
+    ("device_map_with_distributed", "ValueError", "GRPO with vLLM is not compatible with `device_map`. Please set "
+     "NPROC_PER_NODE equal to num_processes."),
+    ("meta_tensor_no_data", "ValueError", "Detected mixed initialization where some ranks have model on cpu or gpu and "
+     "some ranks are on meta. Either keep all ranks on the same device or set sync_module_states"),
+    ("resume_mismatch", "ValueError", "Last checkpoint is unfinished and cannot be used to resume the training. Please "
+     "remove the checkpoint manually"),
     # os, shutil: a folder that is moved to another disk
     ("save_dir_missing", "OSError", "[Errno 18] Invalid cross-device link: '/tmp/x/temp.ckpt' -> '/w/latest.ckpt'"),
 ]  # fmt: skip

@@ -128,6 +128,22 @@ def test_of_a_quoted_traceback_whose_header_is_cut_off(before: str) -> None:
     assert log.cause == "dtype_mismatch_matmul"
 
 
+@pytest.mark.parametrize("before", ["704.7s\t1290\t[rank3]: ", "nemo.llm.pretrain/0 [default0]:[rank3]: "])
+def test_of_what_notebook_services_and_job_runners_pass_on(before: str) -> None:
+    # Kaggle: the log of a version; torchx: schedulers/local_scheduler.py, as nemo_run starts torchrun
+    told = traceback("RuntimeError", "expected scalar type Float but found Half", *CALLS).split("\n")[1:]
+    log = diagnosed("".join(f"{before}{line}\n" for line in told))
+    assert (log.cause, log.rank) == ("dtype_mismatch_matmul", 3)
+    assert log.evidence[0].text == "RuntimeError: expected scalar type Float but found Half"
+
+
+def test_hydra_is_no_part_of_what_was_raised() -> None:
+    # hydra: _internal/utils.py
+    told = traceback("ZeroDivisionError", "integer division or modulo by zero", *CALLS)
+    log = diagnosed(f"{told}\nSet the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n")
+    assert log.evidence[0].text == "ZeroDivisionError: integer division or modulo by zero"
+
+
 @pytest.mark.parametrize("before", ["    ", "> ", "I0724 18:03:43.553156      83 main.go:143] "])
 def test_of_a_traceback_that_is_indented_quoted_or_passed_on(before: str) -> None:
     # katib: cmd/metricscollector/v1beta1/file-metricscollector/main.go
@@ -233,3 +249,8 @@ MEGATRON = " iteration {} / 250000 | learning rate: 2.999E-04 | loss scale: 1.0 
 )
 def test_of_figures_without_the_word_loss(cause: str, lines: list[str]) -> None:
     assert diagnosed("".join(lines)).cause == cause
+
+
+@pytest.mark.parametrize("bar", ["  0%|    | 0/2 [00:00<?, ?it/s]", " 10%|#   | 10/99 [00:10<01:29,  1.0s/it, loss=2]"])
+def test_a_shell_tells_of_a_death_behind_the_bar(bar: str) -> None:
+    assert diagnosed(f"Loading checkpoint shards:\n{bar}Killed\n").cause == "host_oom_sigkill"

@@ -27,6 +27,8 @@ _PREFIX = re.compile(
     r"|[\w.-]+[-_]\d+ +\| "  # docker compose
     r"|[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\] "  # klog, as Kubeflow and Katib pass on what a container prints
     r"|\[pod/[^\]]+\] "
+    r"|\d+(?:\.\d+)?s\t\d+\t"  # Kaggle
+    r"|[A-Za-z][\w.-]*/\d+ (?=\[[a-z_]*-?\d+\]:)"  # TorchX, as NeMo-Run starts torchrun with
     r"|\[(?:INFO|ERROR|WARNING|CRITICAL)\] \[[\w.:]+\] \[PID:\d+\](?: \[RANK:(?P<axolotl>\d+)\])? "
     r")"
 )

@@ -27,6 +27,7 @@ CAUSES = (
                 r"Can't find a valid checkpoint at",
                 r"No valid checkpoint found",
                 r"[Nn]o checkpoint found",
+                r"[Cc]heckpoint is unfinished and cannot be used to resume",
                 r"[Cc]an(?:not|'t) find checkpoint",
                 says="Where the run was to be resumed from there is no checkpoint, or none that is complete.",
             ),

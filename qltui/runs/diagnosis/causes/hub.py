@@ -123,6 +123,10 @@ CAUSES = (
                 r'Not found: ".*": No such file or directory',
             ),
             sign(
+                r"unable to open file <[^>]*> in read-only mode: No such file",
+                says=_NO_FILE,
+            ),
+            sign(
                 r"Consistency check failed: file should be of size",
                 r"(?:ChunkedEncodingError|IncompleteRead|ProtocolError).{0,200}(?:IncompleteRead|Connection broken)",
                 says="A download broke off before its end.",

@@ -172,6 +172,7 @@ CAUSES = (
             ),
             sign(
                 r"Zero-3 is not compatible with .{0,60}(?:`device_map`|`low_cpu_mem_usage)",
+                r"with vLLM is not compatible with `device_map`",
                 r"low_cpu_mem_usage=True.*(?:DeepSpeed|Zero)",
             ),
             sign(

@@ -219,6 +219,7 @@ CAUSES = (
                 r"(?:parameters|params|weights).{0,60}(?:are|is) on (?:the )?meta",
                 r"no data! Please use torch\.nn\.Module\.to_empty",
                 r"were still on meta device",
+                r"some ranks have model on cpu or gpu and some ranks are on meta",
             ),
             sign(
                 r"You can't move a model that has some modules offloaded",
