@@ -10,7 +10,7 @@ import torch
 
 from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
-from engine.generation import answer_ends
+from engine.generation import write_answers
 from engine.loss import count_targets, loss_and_hits, summed_loss
 
 if TYPE_CHECKING:
@@ -111,25 +111,7 @@ def generate_answers(session: Session, count: int) -> list[Answer] | None:
 
 def _answer(session: Session, indices: list[int]) -> list[Answer]:
     rows = [session.rows.evaluation[index] for index in indices]  # type: ignore[index]
-    tokenizer = session.tokenizer
-    longest = max(len(row["prompt_ids"]) for row in rows)
-    # Generation goes on from the right end, so prompts are padded on the left.
-    padding = [longest - len(row["prompt_ids"]) for row in rows]
-    pad = tokenizer.pad_token_id
-    input_ids = torch.tensor([[pad] * gap + list(row["prompt_ids"]) for gap, row in zip(padding, rows, strict=True)])
-    mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in padding])
-    with session.strategy.autocast():
-        output = session.strategy.unwrapped.generate(
-            input_ids=input_ids.to(session.device),
-            attention_mask=mask.to(session.device),
-            max_new_tokens=session.config.training.answer_max_tokens,
-            do_sample=False,
-            use_cache=True,
-            synced_gpus=session.strategy.shards_parameters,
-            pad_token_id=pad,
-            eos_token_id=answer_ends(session.strategy.unwrapped, tokenizer),
-        )
-    texts = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+    texts = write_answers(session, [row["prompt_ids"] for row in rows])
     return [
         Answer(index, row["question"].strip(), row["answer"].strip(), text.strip())
         for index, row, text in zip(indices, rows, texts, strict=True)

@@ -12,6 +12,7 @@ from engine.batches import BatchPlan, micro_batches
 from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
 from engine.loss import count_targets, summed_loss
+from engine.samples import report_samples
 from engine.strategy.base import sharding_units
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _steps(session: Session, plan: BatchPlan, stream: Generator[list[dict[str, t
             _save(session)
             reporter.state("training")
         if _due(reporter.step, training.eval_every) and reporter.step < session.total_steps:
-            if not report_evaluation(session, "during"):
+            if not (report_evaluation(session, "during") and report_samples(session, "during")):
                 break
             reporter.state("training")
 

@@ -37,6 +37,7 @@ from engine.optimizer import make_optimizer, make_schedule
 from engine.parameters import trainable
 from engine.reporter import Reporter
 from engine.requests import Requests
+from engine.samples import report_samples
 from engine.session import Session
 from engine.strategy import Strategy, join_ranks, make_strategy
 from engine.tokenizer import load_tokenizer
@@ -134,10 +135,10 @@ class Rank:
         if not checkpoint.restore(session, chosen):
             # Same adapters on every rank, then each rank's own dropout.
             set_seed(config.training.seed + world()[0])
-            reached = report_evaluation(session, "before")
+            reached = report_evaluation(session, "before") and report_samples(session, "before")
         reached = train(session, plan) and reached
         if reached:
-            reached = report_evaluation(session, "after")
+            reached = report_evaluation(session, "after") and report_samples(session, "after")
         if reached:
             reporter.state("saving")
             result = checkpoint.save_result(session)

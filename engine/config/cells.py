@@ -131,6 +131,13 @@ REFUSALS = (
         "a sequence classification chooses a class and writes no answers.",
         "Set it to 0.",
     ),
+    Refusal(
+        "prompts-of-classification",
+        "training.sample_prompts",
+        lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and bool(config.training.sample_prompts),
+        "a sequence classification chooses a class and answers no prompts.",
+        "Leave it empty.",
+    ),
 )
 
 

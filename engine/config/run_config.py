@@ -323,8 +323,13 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0  # fmt: skip
     answer_max_tokens: Annotated[
-        int, about("Longest answer", "Tokens of a compared answer at most.", unit="tokens", advanced=True, ge=1)
+        int, about("Longest answer", "Tokens of a generated answer at most.", unit="tokens", advanced=True, ge=1)
     ] = 64  # fmt: skip
+    sample_prompts: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        about("Prompts to answer", "Answered before and after training and when it evaluates; see how it learns.",
+              advanced=True, max_length=16),
+    ] = []  # fmt: skip
     save_every: Annotated[
         int, about("Checkpoint every", "0: only at the end and when stopped.", unit="steps", advanced=True, ge=0)
     ] = 0

@@ -86,6 +86,10 @@ KINDS: dict[str, dict[str, str]] = {
         "prompt": "text given to the model", "wanted": "the answer in the data", "answer": "what the model wrote",
         "when": "before or after training",
     },
+    "prompted": {
+        "number": "which of training.sample_prompts, from 1", "prompt": "it", "answer": "what the model wrote",
+        "when": "before, during or after training",
+    },
     "checkpoint": {"path": "folder, relative to the run directory", "seconds": "duration", "resumed": "was it read"},
     "audit": {
         "audit": "sharding, weights or adapter", "result": "passed, failed, pending or not_applicable",

@@ -87,6 +87,7 @@ def _wishes(config: RunConfig, model: str, ranks: int) -> dict[str, tuple[Any, s
         "training.save_every": (SAVE_EVERY, "to be stopped and resumed on the way"),
         "training.eval_every": (0, "one evaluation shows whether it works, the one at the end"),
         "training.generate_answers": (min(training.generate_answers, MOST_ANSWERS), "a random model answers nothing"),
+        "training.sample_prompts": (training.sample_prompts[:1], "one shows whether it works"),
         "recovery.auto": (0, "what fails is to be seen"),
         "tracking.report_to": ([], "a rehearsal is no result"),
     }
@@ -96,7 +97,7 @@ def _wishes(config: RunConfig, model: str, ranks: int) -> dict[str, tuple[Any, s
         wishes["hardware.ranks_per_node"] = (ranks, "what this machine's memory and cores allow, at least two")
     if config.strategy.name is StrategyName.PIPELINE:
         wishes["strategy.name"] = (StrategyName.SINGLE, "a pipeline lays its layers on several GPUs")
-    if training.generate_answers:
+    if training.generate_answers or training.sample_prompts:
         wishes["training.answer_max_tokens"] = (min(training.answer_max_tokens, MOST_ANSWER_TOKENS), few)
     if config.hardware.device is not Device.CPU:
         wishes["hardware.threads_per_rank"] = (None, "this machine's cores are shared evenly")

@@ -40,10 +40,14 @@ IDENTITY: dict[str, Any] = {
 
 DUMPED = (
     "attempt", "state", "step", "epoch", "loss", "eval_loss", "adapter", "outcome", "warnings", "audit_details",
-    "exact_match", "accuracy", "sample", "updated", "total_steps",
+    "exact_match", "accuracy", "sample", "samples", "updated", "total_steps",
 )  # fmt: skip
 BY_RANK = ("ranks", "pids", "phases", "failures")
 """What a state holds, but for what its identity and its curves are."""
+
+PROMPTS_LIMIT = 16
+ANSWERS_LIMIT = 8
+"""Newest answers to a prompt that are kept, beside the first one."""
 
 Point = tuple[float, float]
 
@@ -81,6 +85,8 @@ class RunState:
         self.exact_match: dict[str, float | None] = {"before": None, "after": None}
         self.accuracy: float | None = None
         self.sample: dict[str, Any] | None = None
+        self.samples: list[dict[str, Any]] = []
+        """Prompts of the user's own with what was answered: {prompt, answers: [{step, when, answer}]}."""
         self.ladder: Ladder | None = None
         """Where the curves are folded into levels too, of whoever keeps these."""
         self.updated: float | None = finite(base.get("updated"))
@@ -218,6 +224,18 @@ class RunState:
         if event.get("prompt") == self.sample["prompt"]:
             self.sample[event["when"]] = event.get("answer")
 
+    def _on_prompted(self, event: Mapping[str, Any], rank: int) -> None:
+        """Keep the first answer to each prompt and the newest ones; a resumed run answers some again."""
+        place, step = whole(event.get("number")) or 0, max(0, whole(event.get("step")) or 0)
+        prompt, answer = text(event.get("prompt")), text(event.get("answer"))
+        if rank != 0 or not 1 <= place <= len(self.samples) + 1 or place > PROMPTS_LIMIT or prompt is None:
+            return
+        if place > len(self.samples):
+            self.samples.append({"prompt": prompt, "answers": []})
+        answers = [told for told in self.samples[place - 1]["answers"] if told["step"] < step]
+        answers.append({"step": step, "when": text(event.get("when")), "answer": answer or ""})
+        self.samples[place - 1] = {"prompt": prompt, "answers": answers[:1] + answers[1:][-ANSWERS_LIMIT:]}
+
     def _on_audit(self, event: Mapping[str, Any], rank: int) -> None:
         audit = str(event.get("audit"))
         if audit in self._audits:
@@ -323,6 +341,7 @@ class RunState:
             "accuracy": self.accuracy,
             "exact_match": dict(self.exact_match),
             "sample": dict(self.sample) if self.sample else None,
+            "samples": list(self.samples),
             "waiting_for": None,  # a queued run's supervisor says here for whom
             "reason": None,
             "failure": None,

@@ -26,6 +26,11 @@ def main() -> None:
     page.write_text(with_refusals(page.read_text("utf-8")), "utf-8")
 
 
+SOME: dict[str, Any] = {"flag": True, "list": ["word"]}
+"""A value of a field without choices, by its kind, where 1 is none."""
+SHOWN = {"list": "any"}
+
+
 def with_refusals(page: str) -> str:
     """The page with its table made anew."""
     return with_part(page, BEGIN, END, table())
@@ -45,7 +50,7 @@ def _row(refusal: Refusal) -> str:
     words = {"value": " or ".join(values), "strategy": "the strategy", "method": " or ".join(methods)}
     message = refusal.message.format(**words)
     field = FIELDS[refusal.field]
-    shown = ", ".join(values) if field.choices or field.kind == "flag" else "above 0"
+    shown = ", ".join(values) if field.choices or field.kind == "flag" else SHOWN.get(field.kind, "above 0")
     choice = "" if refusal.field == "strategy.name" else f"`{refusal.field}`: {shown}"
     return f"| {choice} | {_some(strategies, StrategyName)} | {_some(methods, Method)} | {message} {refusal.remedy} |"
 
@@ -53,7 +58,7 @@ def _row(refusal: Refusal) -> str:
 def _tried(path: str) -> Iterator[RunConfig]:
     """Configurations over every strategy, method and task, with every value of a field, with offload and without."""
     field = FIELDS[path]
-    values = field.choices or (True if field.kind == "flag" else 1,)
+    values = field.choices or (SOME.get(field.kind, 1),)
     for strategy, method, task, offload, value in product(StrategyName, Method, Task, (False, True), values):
         fields: dict[str, Any] = {
             "model.path": "org/model", "data.path": "org/data", "strategy.name": strategy, "method.name": method,

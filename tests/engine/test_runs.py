@@ -53,11 +53,19 @@ def evaluation_loss_of(adapter: Path, run: RunDirectory) -> float:
 def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> None:
     cli.environment["HF_TOKEN"] = "hf_secretsecretsecret"
     cli.environment["WANDB_API_KEY"] = "wandbsecretsecret"
-    done = cli("launch", str(small_run()), "--wait")
+    asked = ["Where does Cora Storm travel?", "Who?"]
+    more = {"training.sample_prompts": asked, "training.answer_max_tokens": 8, "training.eval_every": 3}
+    done = cli("launch", str(small_run(**more)), "--wait")
     status = cli.status()
     run = cli.directory()
     assert status["state"] == "finished", done.stdout + done.stderr
     assert status["step"] == status["total_steps"] == 6
+    assert [sample["prompt"] for sample in status["samples"]] == asked
+    for sample in status["samples"]:
+        told = [(answer["step"], answer["when"]) for answer in sample["answers"]]
+        assert told == [(0, "before"), (3, "during"), (6, "after")]
+        assert all(answer["answer"] for answer in sample["answers"])
+    assert events(run, "prompted", rank=1) == []
     assert status["exit_code"] == 0
     assert status["audits"] == {"sharding": "not_applicable", "weights": "passed", "adapter": "passed"}
     assert [rank["rank"] for rank in status["ranks"]] == [0, 1]

@@ -292,6 +292,7 @@ LOST = {
     "parent": ("old-run", PROGRAMS),
     "recovery.auto": (2, PROGRAMS),
     "training.generate_answers": (4, PROGRAMS),
+    "training.sample_prompts": (["Who?"], PROGRAMS),
     "training.gradient_checkpointing": (3, PROGRAMS),
 }
 

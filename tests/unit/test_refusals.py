@@ -129,6 +129,11 @@ REASONS = [
         "writes no answers",
         config(**{"training.generate_answers": 8}),
     ),
+    (
+        config(**{"model.task": Task.SEQUENCE_CLASSIFICATION, "training.sample_prompts": ["Who?"]}),
+        "answers no prompts",
+        config(**{"training.sample_prompts": ["Who?"]}),
+    ),
 ]  # fmt: skip
 """A configuration that is refused for one reason, a part of it, and one that is not; in the order of REFUSALS."""
 

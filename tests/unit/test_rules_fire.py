@@ -265,6 +265,9 @@ OURS: dict[str, tuple[Values, Values]] = {
         {"method.quantization.storage": "float32", "strategy.name": "zero2"}, {"strategy.name": "fsdp2"}),
     "engine-answers-of-classification": (
         {"model.task": "sequence_classification", "training.generate_answers": 8}, {"training.generate_answers": 0}),
+    "engine-prompts-of-classification": (
+        {"model.task": "sequence_classification", "training.sample_prompts": ["Who?"]},
+        {"training.sample_prompts": []}),
     "engine-not-built-nodes": ({"hardware.nodes": 2}, {"hardware.nodes": 1}),
     "one-rank-strategies": ({"hardware.ranks_per_node": 2}, {"strategy.name": "ddp"}),
     "cuda-without-gpu": ({"hardware.device": "cuda", "machine": "cpu"}, {"machine": "1xA40"}),

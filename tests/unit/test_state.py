@@ -70,6 +70,24 @@ def test_one_rank_that_failed_an_audit_outweighs_the_others() -> None:
     assert state.status()["audits"]["sharding"] == "failed"
 
 
+def test_answers_to_prompts_are_kept_the_first_and_the_newest() -> None:
+    state = reduced(
+        event("prompted", number=2, step=0, prompt="no first", answer="x", when="before"),
+        event("prompted", number=1, step=0, prompt="p", answer="nothing", when="before"),
+        event("prompted", number=2, step=0, prompt="q", answer="no", when="before"),
+        *(event("prompted", number=1, step=step, prompt="p", answer=f"{step}", when="during") for step in range(2, 30, 2)),
+        event("prompted", number=1, step=20, prompt="p", answer="again", when="during"),  # of a resumed run
+        event("prompted", number="x", prompt=None, answer={}, when=3),
+    )  # fmt: skip
+    first, second = state.status()["samples"]
+    assert second == {"prompt": "q", "answers": [{"step": 0, "when": "before", "answer": "no"}]}
+    assert [answer["step"] for answer in first["answers"]] == [0, 14, 16, 18, 20]
+    assert first["answers"][-1]["answer"] == "again"
+    other = RunState()
+    other.restore(json.loads(json.dumps(state.dump())))
+    assert other.status()["samples"] == state.status()["samples"]
+
+
 def test_the_first_answered_row_is_the_sample() -> None:
     state = reduced(
         event("sample", prompt="p", wanted="w", answer="bad", when="before"),

@@ -57,6 +57,11 @@ OURS_ALONE = (
         "training.generate_answers: answers are not compared before and after training.",
         lambda given: given.config.training.generate_answers > 0,
     ),
+    Lost(
+        ("training.sample_prompts",),
+        "training.sample_prompts: prompts are not answered in training.",
+        lambda given: bool(given.config.training.sample_prompts),
+    ),
     Lost(("recovery.stop_grace_seconds", "recovery.auto"), "recovery: no restarts by itself, no grace on a stop."),
     Lost(("hardware.gpus",), "hardware.gpus: choose them with CUDA_VISIBLE_DEVICES: {value}."),
     Lost(("hardware.threads_per_rank",), "hardware.threads_per_rank: set OMP_NUM_THREADS={value}."),

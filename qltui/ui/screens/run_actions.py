@@ -48,9 +48,11 @@ ACTIONS = [
     Binding("x", "kill", "kill", id="monitor.kill", show=False, tooltip="End the run at once, without saving"),
     Binding("y", "copy", "copy command", id="monitor.copy", show=False, tooltip="Copy the command that does the same"),
     Binding("a", "ask", "ask", id="monitor.ask", show=False, tooltip="Talk to the model as it was last saved"),
+    Binding("v", "samples", "answers", id="monitor.samples", show=False,
+            tooltip="What it answers to training.sample_prompts, and did before"),
     Binding("q", "leave", "leave", id="monitor.leave", tooltip="Leave, and say what becomes of the run"),
     Binding("escape", "back", show=False, id="monitor.back", tooltip="Leave at once; the run goes on"),
-]
+]  # fmt: skip
 
 
 class RunActions(Page):
@@ -118,6 +120,8 @@ class RunActions(Page):
             return ended or self.is_orphan
         if action == "relaunch":
             return self.status is not None and not self.is_live
+        if action == "samples":
+            return bool(self.status and self.status.get("samples"))
         if action in ("copy", "ask"):
             return self.is_ours
         return True
@@ -204,6 +208,13 @@ class RunActions(Page):
         from qltui.ui.screens.chat import Chat
 
         self.app.push_screen(Chat(self.run_path))
+
+    def action_samples(self) -> None:
+        """Show what it answers to the prompts of its configuration."""
+        from qltui.ui.screens.samples import Samples
+
+        if self.status and self.status.get("samples"):
+            self.app.push_screen(Samples(self.status["samples"]))
 
     @work(thread=True, group="copy", exit_on_error=False)
     def action_copy(self) -> None:
