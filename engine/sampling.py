@@ -244,7 +244,9 @@ def _parquet_batches(path: Path, wanted: int | None, seed: int | None) -> Iterat
                             break
         except pyarrow.ArrowException as error:
             reason = str(error).splitlines()[0].rstrip(".")
-            raise BadInput(f"{path}: is no readable Parquet file ({reason}). Write it again.") from None
+            raise BadInput(
+                f"{path}: is no readable Parquet file ({reason}). Write it again.", "dataset_column_error"
+            ) from None
 
 
 def _class_namer(schema: Any) -> Callable[[Row], Row]:

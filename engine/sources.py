@@ -186,5 +186,11 @@ def _library_errors(label: str) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error) or is_disk_full(error.__cause__):
             raise
-        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-        raise BadInput(f"{label}: cannot be read: {reason[0].rstrip('.')}.") from None
+        root = error.__cause__ or error
+        reason = str(root).strip().splitlines() or [type(root).__name__]
+        is_file = Path(label).exists()
+        is_network = isinstance(root, OSError) and not is_file  # a damaged Parquet file is one, too
+        raise BadInput(
+            f"{label}: cannot be read: {reason[0].rstrip('.')}.{' Write it again.' if is_file else ''}",
+            None if is_network else "dataset_column_error",
+        ) from None

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from support.runs import DEMO, wait_for, write_run
 from support.warm_runs import WarmRanks, attempt_of, refusing_hub, wait_for_end
@@ -82,6 +84,8 @@ DEATHS = [
     Death("no-folder", "save_dir_missing", "save", 0, "certain", FIRST, "save", "", ALONE, checkpoints_are_a_file),
     Death("broken-row", "dataset_column_error", "data", 0, "certain", "line 30 is not valid JSON", "line 30", "",
           {"data.path": "broken.jsonl"}),
+    Death("damaged-rows", "dataset_column_error", "data", 0, "certain", "cannot be read", "Corrupt snappy", "",
+          {**ALONE, "data.path": "damaged.parquet"}),
     Death("no-rows", "dataset_too_small", "data", 0, "certain", "is empty", "is empty", "",
           {**ALONE, "data.path": "empty.jsonl"}),
     Death("cut-rows", "dataset_too_small", "data", 0, "certain", "max_length", "data.max_length", "",
@@ -123,6 +127,11 @@ def write_data(folder: Path) -> None:
     }  # fmt: skip
     for name, lines in files.items():
         (folder / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+    table = pyarrow.table({"text": [f"row {number} of many" for number in range(9000)]})
+    pyarrow.parquet.write_table(table, folder / "damaged.parquet")
+    written = bytearray((folder / "damaged.parquet").read_bytes())
+    written[len(written) // 3 : len(written) // 3 + 400] = bytes(400)
+    (folder / "damaged.parquet").write_bytes(written)
     own_code = folder / "model-with-code"
     own_code.mkdir()
     config = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
