@@ -323,7 +323,7 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
         ),
     ] = 0  # fmt: skip
     answer_max_tokens: Annotated[
-        int, about("Longest answer", "Tokens of a generated answer at most.", unit="tokens", advanced=True, ge=1)
+        int, about("Longest answer", "Tokens of an answer at most.", unit="tokens", advanced=True, ge=1)
     ] = 64  # fmt: skip
     sample_prompts: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
