@@ -19,6 +19,7 @@ from engine.parameters import cast, trainable
 from engine.quantized_experts import has_experts
 from engine.quantized_linear import hold_int8_once
 from engine.strategy.base import DTYPES, STORAGE
+from engine.waiting_experts import experts_wait
 from engine.waiting_linear import read_as_stored, stand_in_on, weights_wait
 
 if TYPE_CHECKING:
@@ -71,14 +72,14 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         shape = AutoConfig.from_pretrained(config.model.path, **source)
         is_quantized_already = getattr(shape, "quantization_config", None) is not None
         # Fused experts come in 16 bit, and may be more than the device has room for.
-        experts_wait = config.method.name is Method.QLORA and has_experts(shape) and len(set(place.values())) == 1
-        reading: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if strategy.casts_to is not None:
-            reading = read_as_stored()
-        elif strategy.quantizes_by_block or experts_wait:
+        packs_experts = strategy.is_quantized and has_experts(shape) and len(set(place.values())) == 1
+        quantizes = strategy.quantizes_by_block or packs_experts
+        if quantizes:
             place = {"": strategy.device if is_quantized_already else "cpu"}
-            reading = reading if is_quantized_already else weights_wait()
-        with reading:
+        with contextlib.ExitStack() as reading:
+            if (quantizes or strategy.casts_by_block) and not is_quantized_already:
+                reading.enter_context(experts_wait())
+                reading.enter_context(weights_wait() if quantizes else read_as_stored(strategy.cast_later))
             model, told = kind.from_pretrained(
                 config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
                 device_map=place, output_loading_info=True, **source, **arguments,

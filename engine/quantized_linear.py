@@ -9,6 +9,7 @@ weight up again in backward, and keep nothing else.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import bitsandbytes
@@ -34,23 +35,40 @@ class _FrozenMatmul(torch.autograd.Function):
         return module.input_gradient(gradients[0]), None
 
 
-class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
-    """A frozen ``Linear8bitLt`` after loading; PEFT takes it for one.
+class ShardableInt8:
+    """Of a module with a frozen weight in int8.
 
     Its ``weight`` is the payload, and the scales lie in its state; or, after :func:`shard_int8_as`, both are parameters
     of a type that a strategy moves, ``weight`` with the payload's bytes end to end and ``SCB``.
     """
 
+    weight: Any
+    state: Any
+    SCB: Any
+
+    @property
+    @abstractmethod
+    def payload_shape(self) -> tuple[int, int]:
+        """Rows, which have a scale each, and columns."""
+
     @property
     def payload(self) -> Tensor:
-        """The weight's int8 numbers, a row for each output."""
-        return int8_payload(self.weight.data, self.out_features, self.in_features)
+        """The weight's int8 numbers."""
+        return int8_payload(self.weight.data, *self.payload_shape)
 
     @property
     def scales(self) -> Tensor:
         """The largest number of each row, in float32: what 127 of the payload stands for."""
         scales: Tensor = self.SCB.data if self.state.SCB is None else self.state.SCB
         return scales
+
+
+class ShardableInt8Linear(ShardableInt8, Linear8bitLt):  # type: ignore[misc]
+    """A frozen ``Linear8bitLt`` after loading, a row for each output; PEFT takes it for one."""
+
+    @property
+    def payload_shape(self) -> tuple[int, int]:
+        return self.out_features, self.in_features
 
     @property
     def W_q(self) -> Tensor:  # noqa: N802
@@ -74,14 +92,9 @@ class ShardableInt8Linear(Linear8bitLt):  # type: ignore[misc]
         output: Tensor = bitsandbytes.matmul(input, state.CB, state=state)
         return output
 
-    def dequantized(self, dtype: torch.dtype) -> Tensor:
-        """The weight as numbers: payload times the scale of its row over 127, multiplied in float32."""
-        numbers: Tensor = self.payload.to(dtype).mul_((self.scales / 127.0).unsqueeze(1))
-        return numbers
-
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """Of the input, from that of the output."""
-        return gradient @ self.dequantized(gradient.dtype)
+        return gradient @ int8_numbers(self.payload, self.scales, gradient.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = _FrozenMatmul.apply(x, self)  # type: ignore[no-untyped-call]
@@ -114,6 +127,11 @@ def int8_payload(held: Tensor, rows: int, columns: int) -> Tensor:
     return held.view(torch.int8)[: rows * columns].view(rows, columns)
 
 
+def int8_numbers(payload: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """What an int8 weight stands for: payload times the scale of its row over 127, multiplied in float32."""
+    return payload.to(dtype).mul_((scales / 127.0).unsqueeze(1))
+
+
 def hold_int8_once(model: nn.Module) -> None:
     """Turn every loaded 8-bit layer of ``model`` into one that holds its weight once, as a plain parameter."""
     layers: list[Any] = [module for module in model.modules() if type(module) is Linear8bitLt]
@@ -127,12 +145,12 @@ def hold_int8_once(model: nn.Module) -> None:
 
 
 def shard_int8_as(model: nn.Module, dtype: torch.dtype) -> None:
-    """Make payload and scales of every int8 layer frozen parameters that a strategy shards and gathers; once.
+    """Make payload and scales of every int8 weight frozen parameters that a strategy shards and gathers; once.
 
     The payload's bytes are laid end to end and seen as ``dtype``, zeros after the last; they are never numbers of it.
     """
     for module in model.modules():
-        if isinstance(module, ShardableInt8Linear) and module.state.SCB is not None:
+        if isinstance(module, ShardableInt8) and module.state.SCB is not None:
             payload = module.weight.data.reshape(-1)
             if missing := -payload.numel() % dtype.itemsize:
                 payload = nn.functional.pad(payload, (0, missing))

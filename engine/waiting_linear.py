@@ -22,9 +22,10 @@ from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 from transformers.quantizers.quantizer_bnb_8bit import Bnb8BitHfQuantizer
 
 from engine.quantized_linear import hold_int8_once
+from engine.waiting_experts import names_of_fused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -142,21 +143,26 @@ def weights_wait() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def read_as_stored() -> Iterator[None]:
-    """Inside, Transformers read the parameters of models in the type of their file, and make those it lacks as wanted.
+def read_as_stored(names: Callable[[nn.Module], Iterable[str]]) -> Iterator[None]:
+    """Inside, Transformers read these parameters in the type of their file, and make those that it lacks as wanted.
 
     What ``_Waits.read_as_stored`` does for weights that wait.
     """
     own_plan = PreTrainedModel._get_dtype_plan
 
     def plan(model: Any, dtype: torch.dtype) -> dict[str, torch.dtype | None]:
-        return own_plan(model, dtype) or {name: None for name, _ in model.named_parameters()}
+        return own_plan(model, dtype) or _uncast(names(model))
 
     PreTrainedModel._get_dtype_plan = plan
     try:
         yield
     finally:
         PreTrainedModel._get_dtype_plan = own_plan
+
+
+def _uncast(names: Iterable[str]) -> dict[str, torch.dtype | None]:
+    """A plan that casts none of these weights. Transformers look for its keys, as patterns, anywhere in a name."""
+    return {f"{name}$": None for name in names}
 
 
 class _Waits:
@@ -185,7 +191,8 @@ class _Waits:
                 return planned
             self.dtype = dtype
             kinds = (Linear4bit, Linear8bitLt)
-            return {f"{name}.weight": None for name, module in model.named_modules() if isinstance(module, kinds)}
+            linear = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, kinds)]
+            return _uncast((*linear, *names_of_fused(model)))
 
         model._get_dtype_plan = plan
 

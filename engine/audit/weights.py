@@ -61,7 +61,8 @@ class LoadedWeights:
 
         ``frozen_dtype`` is the type the strategy will cast frozen floating weights to, if it does.
         """
-        self._names = {module: name for name, module in model.named_modules()}
+        self._model = model
+        self._seen: set[nn.Module] = set()
         self._device = device
         self._frozen_dtype = frozen_dtype
         self._frozen: dict[str, Tensor] = {}
@@ -69,10 +70,12 @@ class LoadedWeights:
 
     def see(self, part: nn.Module) -> None:
         """Sum up the weights of a part of the model, but for modules that were seen."""
+        # Looked up anew, as quantising experts adds modules.
+        names = {module: name for name, module in self._model.named_modules()}
         for module in part.modules():
-            name = self._names.pop(module, None)
-            if name is not None:
-                self._sum_up(module, name)
+            if module not in self._seen:
+                self._seen.add(module)
+                self._sum_up(module, names[module])
 
     def _sum_up(self, module: nn.Module, module_name: str) -> None:
         for name, tensor in frozen_tensors(module):

@@ -25,8 +25,6 @@ class LayerSize(NamedTuple):
 
     quantizable: int
     """Numbers of the weights that bitsandbytes quantises."""
-    experts: int
-    """Numbers of fused experts, which are quantised to 4 bits alone."""
     others: int
     """Numbers of all other parameters."""
     features: int
@@ -70,8 +68,7 @@ def layers_by_device(
 def layer_bytes(config: RunConfig, layer: LayerSize, width: int) -> int:
     """Of a layer's weights as the method keeps them."""
     packed = {Method.QLORA: 0.5, Method.INT8: 1.0}.get(config.method.name, width)
-    experts = 0.5 if config.method.name is Method.QLORA else width
-    return int(layer.quantizable * packed + layer.experts * experts) + layer.others * width
+    return int(layer.quantizable * packed) + layer.others * width
 
 
 @lru_cache(maxsize=256)

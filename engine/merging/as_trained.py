@@ -16,8 +16,9 @@ from transformers.quantizers.auto import AutoHfQuantizer
 
 from engine.merging.steps import LowRank
 from engine.model import quantization_of
-from engine.quantized_experts import fused_experts
+from engine.quantized_experts import pack, packing_of
 from engine.strategy.base import DTYPES
+from engine.waiting_experts import names_of_fused
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -40,6 +41,7 @@ class AsTrained:
         self._dtype = DTYPES[compute]
         self._adapter = adapter
         self._quantization = quantization_of(config.method, compute, torch.uint8)
+        self._packing = packing_of(config.method, self._dtype)
         self.linear: set[str] = set()
         """Names of the linear layers' weights that are quantised."""
         self.experts: set[str] = set()
@@ -47,9 +49,7 @@ class AsTrained:
         if self._quantization is not None:
             self._quantization.llm_int8_skip_modules = not_quantized
             self.linear = set(_quantized_layers(base, self._quantization))
-            if self._quantization.load_in_4bit:
-                names = {module: name for name, module in base.named_modules()}
-                self.experts = {f"{names[module]}.{name}" for module, name in fused_experts(base)}
+            self.experts = set(names_of_fused(base))
 
     def changes(self, name: str, todo: list[Step]) -> bool:
         """Whether a weight's numbers are others than those of its file, but for being cast."""
@@ -61,9 +61,8 @@ class AsTrained:
     def __call__(self, name: str, weight: Tensor, todo: list[Step], *, is_transposed: bool) -> Tensor:
         """The numbers of a weight, given as the base's file has it and to be merged with ``todo``."""
         weight = weight.to(self._dtype)
-        if name in self.experts:
-            packed, state = bitsandbytes.functional.quantize_4bit(weight, **self._settings())
-            numbers: Tensor = bitsandbytes.functional.dequantize_4bit(packed, state)
+        if self._packing is not None and name in self.experts:
+            numbers: Tensor = pack(weight, weight.device, self._packing)()
             return numbers
         taken_from = self._is_taken_from(todo)
         if name not in self.linear and not taken_from:

@@ -56,7 +56,7 @@ def _base_weights(model: nn.Module) -> dict[str, Numbers]:
     found: dict[str, Numbers] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, PackedWeight):
-            found[base_name(path).replace(f".{PACKED}.", ".")] = functools.partial(_of_experts, module)
+            found[base_name(path).replace(f".{PACKED}.", ".")] = functools.partial(module.numbers, whole_value)
             continue
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{path}.{name}" if path else name
@@ -106,8 +106,3 @@ def _of_quantized(layer: Any) -> Tensor:
         scales = layer.weight.SCB if layer.weight.SCB is not None else layer.state.SCB
         numbers = bitsandbytes.functional.int8_vectorwise_dequant(layer.weight.data, scales)
     return numbers.T.contiguous() if lies_transposed(layer) else numbers
-
-
-def _of_experts(packed: PackedWeight) -> Tensor:
-    numbers: Tensor = bitsandbytes.functional.dequantize_4bit(whole_value(packed.weight), packed.quant_state)
-    return numbers

@@ -12,7 +12,8 @@ from engine.config import Compute, Device, LoraInit, Method, Optimizer, RunConfi
 from engine.config.ranks import BF16_CAPABILITY, compute_type
 from engine.errors import BadInput
 from engine.parameters import cast, trainable
-from engine.quantized_experts import fused_experts, quantize_experts
+from engine.quantized_experts import packing_of, quantize_experts
+from engine.waiting_experts import fused_experts, names_of_fused, settle_experts
 from engine.waiting_linear import settle
 
 if TYPE_CHECKING:
@@ -124,37 +125,46 @@ class Strategy:
         What is trained in full becomes float32, mostly from 16 bit: cast as it is read, a host would hold it all once a
         rank. None where weights are cast as they are read.
         """
-        by_block = self.shards_parameters and self.config.method.name is Method.FULL
-        return self.load_dtype if by_block and self.load_dtype is torch.float32 else None
+        full = self.config.method.name is Method.FULL
+        return self.load_dtype if self.casts_by_block and full and self.load_dtype is torch.float32 else None
+
+    @property
+    def casts_by_block(self) -> bool:
+        """Whether plain weights are on the host until :meth:`place` casts and shards them, a block at a time."""
+        return self.shards_parameters and not self.is_quantized
+
+    def cast_later(self, model: nn.Module) -> list[str]:
+        """Names of the weights of a model that are then cast: all, or fused experts, which are put together then."""
+        return names_of_fused(model) if self.casts_to is None else [name for name, _ in model.named_parameters()]
 
     def device_map(self, shape: Callable[[], nn.Module]) -> dict[str, Any]:
         """Where Transformers is to load what. Weights to be sharded stay on the host, mapped from their files.
 
         ``shape`` gives the model without its numbers.
         """
-        on_host = self.shards_parameters and (self.quantizes_by_block or not self.is_quantized)
-        return {"": "cpu" if on_host else self.device}
+        return {"": "cpu" if self.quantizes_by_block or self.casts_by_block else self.device}
 
     def settle(self, block: nn.Module) -> None:
         """Make the weights of a block what they are computed with: quantised, or cast, where they waited for it."""
         settle(block, self.device)
         self.pack_experts(block, self.device)
+        settle_experts(block, self.device, self.load_dtype)
         if self.casts_to is not None:
             cast(block, self.casts_to)
 
     def pack_experts(self, part: nn.Module, device: torch.device | None) -> None:
         """Quantise fused experts, on ``device`` or else where they are, if the method does."""
-        if self.config.method.name is Method.QLORA:
-            wanted = self.config.method.quantization
-            storage = STORAGE.get(wanted.storage, self.packed_dtype)
-            quantize_experts(part, device, storage=storage, kind=wanted.type.value, nested=wanted.double_quantization)
+        storage = STORAGE.get(self.config.method.quantization.storage, self.packed_dtype)
+        packing = packing_of(self.config.method, self.load_dtype, storage)
+        if packing is not None:
+            quantize_experts(part, device, packing)
 
     def place(self, model: nn.Module, see: See) -> None:
         """Bring the loaded model to where it is computed with: whole, or block by block where weights are sharded.
 
         ``see`` is shown every part of the model as it will be computed with, before that is sharded.
         """
-        if self.config.method.name is Method.QLORA and any(fused_experts(model)):
+        if self.is_quantized and any(fused_experts(model)):
             for block in blocks(model):
                 self.settle(block)
                 block.to(self.device)

@@ -10,8 +10,8 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.config.layer_split import Ends, LayerSize, layer_bytes, layers_by_device
 from engine.errors import BadInput
-from engine.quantized_experts import fused_experts
 from engine.strategy.base import sharding_units
+from engine.waiting_experts import fused_experts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +83,9 @@ def size_of(layer: nn.Module) -> LayerSize:
     """A layer's numbers by what is done with them."""
     linears = [module for module in layer.modules() if isinstance(module, nn.Linear | Conv1D)]
     quantizable = sum(linear.weight.numel() for linear in linears)
-    experts = sum(getattr(module, name).numel() for module, name in fused_experts(layer))
-    others = sum(parameter.numel() for parameter in layer.parameters()) - quantizable - experts
-    return LayerSize(quantizable, experts, others, sum(sum(linear.weight.shape) for linear in linears))
+    quantizable += sum(getattr(module, name).numel() for module, name in fused_experts(layer))
+    others = sum(parameter.numel() for parameter in layer.parameters()) - quantizable
+    return LayerSize(quantizable, others, sum(sum(linear.weight.shape) for linear in linears))
 
 
 def ends_of(model: Any) -> Ends:

@@ -13,7 +13,7 @@ import torch
 from engine.collective import world
 from engine.config import Compute, Method, StrategyName
 from engine.config.deepspeed import deepspeed_config
-from engine.parameters import trainable
+from engine.parameters import is_sharded, trainable
 from engine.quantized_linear import look_4bit_up_again
 from engine.strategy.base import Strategy, Update, blocks, sharding_units, use_cpu
 from engine.strategy.cpu_ranks import choose_deepspeed_accelerator
@@ -252,7 +252,8 @@ class Zero3(Zero):
             self.settle(block)
             look_4bit_up_again(block)
             see(block)
-            # On the host every rank may share the file's pages; the split must not write to them.
+            if self.device.type == "cpu":
+                _leave_the_file(block)
             deepspeed.zero.Init(
                 module=block,
                 config_dict_or_path=config,
@@ -333,6 +334,17 @@ def _cast_to_fp16(model: nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.half()
+
+
+def _leave_the_file(block: nn.Module) -> None:
+    """Copy weights that may be mapped from a file, whose pages ranks share.
+
+    DeepSpeed sends rank 0's weights into those of the others, and pages that were written to are a rank's own for as
+    long as anything of the file is in use (0.19.8 runtime/zero/partition_parameters.py ``_zero_init_param``).
+    """
+    for parameter in block.parameters():
+        if not is_sharded(parameter):
+            parameter.data = parameter.data.clone()
 
 
 def _keep_in_place(parameter: Any) -> None:

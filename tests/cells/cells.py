@@ -20,8 +20,8 @@ SHARDING = (StrategyName.FSDP2, StrategyName.ZERO3)
 ZERO = (StrategyName.ZERO3, StrategyName.ZERO2, StrategyName.ZERO1)
 SPREAD = (StrategyName.FSDP2, StrategyName.ZERO3, StrategyName.DDP)
 ADAPTERS = (Method.QLORA, Method.LORA)
-EXPERTS = "experts"
-"""The option whose cells have another model."""
+MIXTURES = {"experts": "mixtral", "experts-qwen3": "qwen3_moe", "experts-gpt-oss": "gpt_oss"}
+"""Options whose cells have another model: a mixture of experts of this family."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Cell:
     needs_gpu: bool = False
 
     @property
-    def has_experts(self) -> bool:
-        """Whether its model is a mixture of experts."""
-        return self.option == EXPERTS
+    def mixture(self) -> str:
+        """The family of its model if that is a mixture of experts, else empty."""
+        return MIXTURES.get(self.option, "")
 
     @property
     def name(self) -> str:
@@ -102,8 +102,10 @@ OPTIONS = (
     Option("checkpointing-2", {"training.gradient_checkpointing": 2}, SPREAD, (Method.QLORA,)),
     Option("fp4", {"method.quantization.type": "fp4"}, SHARDING, (Method.QLORA,)),
     Option("scales-plain", {"method.quantization.double_quantization": False}, SHARDING, (Method.QLORA,)),
-    Option(EXPERTS, {}, (*BY_RISK[:2], StrategyName.ZERO2, StrategyName.DDP, StrategyName.PIPELINE), (Method.QLORA,)),
-    Option(EXPERTS, {}, SHARDING, (Method.LORA,)),
+    Option("experts", {}, BY_RISK, (Method.QLORA, Method.INT8, Method.LORA)),
+    Option("experts", {}, SHARDING, (Method.FULL,)),
+    Option("experts-qwen3", {}, (*SHARDING, StrategyName.SINGLE), (Method.QLORA, Method.INT8, Method.LORA)),
+    Option("experts-gpt-oss", {}, (*SHARDING, StrategyName.SINGLE), (Method.QLORA, Method.INT8, Method.LORA)),
     Option("deterministic", {"precision.deterministic": True}, SPREAD, (Method.QLORA,), needs_gpu=True),
     Option("offload", {"strategy.offload_optimizer": True, "strategy.offload_parameters": True}, SHARDING, METHODS,
            True),

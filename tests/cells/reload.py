@@ -17,7 +17,7 @@ from transformers import (
 from engine.config import Method, RunConfig, Task
 from engine.data import prepare_rows
 from engine.events import RunDirectory
-from engine.quantized_experts import quantize_experts
+from engine.quantized_experts import packing_of, quantize_experts
 from engine.strategy import resolve_compute
 from engine.strategy.base import DTYPES
 
@@ -71,9 +71,9 @@ def load(
     if tokens > base.get_input_embeddings().weight.shape[0]:
         base.resize_token_embeddings(tokens)
     model = PeftModel.from_pretrained(base, run.adapter)
-    if config.method.name is Method.QLORA:  # Transformers leave experts in 16 bit
-        kind, nested = wanted.type.value, wanted.double_quantization
-        quantize_experts(model, None, storage=torch.uint8, kind=kind, nested=nested)
+    packing = packing_of(config.method, dtype)
+    if packing is not None:  # Transformers leave experts in 16 bit
+        quantize_experts(model, None, packing)
     return model
 
 

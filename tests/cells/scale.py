@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cells.cells import Cell
+from cells.cells import MIXTURES, Cell
 from engine.config import Method
 from engine.config.ranks import ONE_RANK
 
@@ -32,10 +32,10 @@ class Scale:
     learning_rate: dict[str, float]
     """By task where that has one of its own, else by method."""
 
-    def model(self, folder: Path, method: Method, *, experts: bool = False) -> Path:
+    def model(self, folder: Path, method: Method, mixture: str = "") -> Path:
         """Of the large one a few layers where all is trained: its checkpoints, 12 bytes a weight, fill disks."""
-        if experts:
-            return folder / f"model-{self.name}-experts"
+        if mixture:
+            return folder / f"model-{self.name}-{mixture}"
         if self.name == "tiny":
             return DEMO / "model"
         return folder / f"model-{self.name}{'-shallow' if method is Method.FULL else ''}"
@@ -44,7 +44,7 @@ class Scale:
         """The configuration of a cell, by dotted path; data and model lie in ``folder``."""
         alone = cell.strategy in ONE_RANK
         return {
-            "model.path": str(self.model(folder, cell.method, experts=cell.has_experts)),
+            "model.path": str(self.model(folder, cell.method, cell.mixture)),
             "data.path": str(folder / f"{cell.task.value}-train.jsonl"),
             "data.eval_path": str(folder / f"{cell.task.value}-evaluation.jsonl"),
             "data.max_length": self.max_length,
@@ -107,21 +107,22 @@ def make_llama(folder: Path, layers: int) -> None:
     aside.rename(folder)
 
 
-def make_mixture(scale: Scale, folder: Path) -> None:
+def make_mixture(scale: Scale, folder: Path, family: str) -> None:
     """A mixture of experts of random weights in bf16 (0.96 B, or 0.4 M where ``scale`` is tiny)."""
     import torch
-    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(DEMO / "model")
     hidden, inner, layers = (64, 128, 3) if scale.name == "tiny" else (1024, 2816, 12)
-    config = MixtralConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
-        num_attention_heads=hidden // 16, num_key_value_heads=hidden // 32, max_position_embeddings=2048,
-        num_local_experts=8, num_experts_per_tok=2, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, dtype="bfloat16",
+    config = AutoConfig.for_model(
+        family, vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=inner, moe_intermediate_size=inner,
+        num_hidden_layers=layers, num_attention_heads=hidden // 16, num_key_value_heads=hidden // 32, head_dim=16,
+        max_position_embeddings=2048, num_local_experts=8, num_experts=8, num_experts_per_tok=2,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, layer_types=["full_attention"] * layers,
     )  # fmt: skip
     torch.manual_seed(0)
-    model = MixtralForCausalLM(config).to(torch.bfloat16)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     aside = folder.with_name(f".{folder.name}")
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
@@ -134,9 +135,10 @@ def main() -> None:
 
     scale, folder = SCALES[sys.argv[1]], Path(sys.argv[2])
     write_rows(scale, folder)
-    mixture = scale.model(folder, Method.QLORA, experts=True)
-    if not mixture.exists():
-        make_mixture(scale, mixture)
+    for family in MIXTURES.values():
+        mixture = scale.model(folder, Method.QLORA, family)
+        if not mixture.exists():
+            make_mixture(scale, mixture, family)
     for method, layers in ((Method.LORA, 16), (Method.FULL, 4)):
         if not scale.model(folder, method).exists():
             make_llama(scale.model(folder, method), layers)

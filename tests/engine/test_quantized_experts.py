@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import AutoModelForCausalLM, GptOssConfig, MixtralConfig, PretrainedConfig, Qwen3MoeConfig
 
-from engine.quantized_experts import PackedWeight, fused_experts, has_experts, quantize_experts
+from engine.quantized_experts import Packed4bitWeight, Packing, has_experts, quantize_experts
+from engine.waiting_experts import fused_experts
 
 SMALL: dict[str, Any] = {
     "vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -35,7 +36,7 @@ def model_of(family: str, way: str = "grouped_mm") -> Any:
 
 
 def in_4_bits(model: Any, storage: torch.dtype = torch.uint8) -> Any:
-    quantize_experts(model, torch.device("cpu"), storage=storage, kind="nf4", nested=True)
+    quantize_experts(model, torch.device("cpu"), Packing("nf4", torch.bfloat16, True, storage))
     return model
 
 
@@ -71,7 +72,7 @@ def test_they_take_four_bits_and_their_scales() -> None:
     model = model_of("mixtral")
     numbers = sum(getattr(module, name).numel() for module, name in fused_experts(model))
     in_4_bits(model)
-    packed = [module for module in model.modules() if isinstance(module, PackedWeight)]
+    packed = [module for module in model.modules() if isinstance(module, Packed4bitWeight)]
     assert sum(one.weight.numel() * one.weight.element_size() for one in packed) == numbers // 2
 
 
@@ -79,14 +80,14 @@ def test_they_take_four_bits_and_their_scales() -> None:
 @pytest.mark.parametrize("way", ["eager", "grouped_mm"])
 def test_no_numbers_are_kept_for_backward(way: str, recomputes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[StorageWeakRef] = []
-    numbers_of = PackedWeight.forward
+    numbers_of = Packed4bitWeight.forward
 
-    def noted(packed: PackedWeight) -> Tensor:
+    def noted(packed: Packed4bitWeight) -> Tensor:
         numbers = numbers_of(packed)
         made.append(StorageWeakRef(numbers.untyped_storage()))
         return numbers
 
-    monkeypatch.setattr(PackedWeight, "forward", noted)
+    monkeypatch.setattr(Packed4bitWeight, "forward", noted)
     model = in_4_bits(model_of("mixtral", way)).train()
     if recomputes:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

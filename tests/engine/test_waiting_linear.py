@@ -126,7 +126,7 @@ def test_what_is_trained_in_full_is_cast_by_block(stored: str, task: str, bases:
     """Read as it is stored, with new rows and a head of random numbers: the bits are those of weights cast at once."""
     values = {"method": "full", "model.task": task, "model.new_tokens": ["<new>"]}
     expected = load(bases[stored], values, by_block=False)
-    with patch.object(Strategy, "casts_to", torch.float32):
+    with patch.object(Strategy, "casts_by_block", True):
         found = load(bases[stored], values, by_block=False)
     assert describe(found, torch.float32) == describe(expected)
     layer: Any = next(module for module in found.modules() if type(module).__name__ in ("Linear", "Conv1D"))

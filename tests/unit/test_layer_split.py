@@ -41,7 +41,7 @@ def config(tmp_path: Path, **values: Any) -> RunConfig:
     return read(given, where="test", base=tmp_path)
 
 
-LAYERS = [LayerSize(47_000_000, 0, 4096, 37_000)] * 16
+LAYERS = [LayerSize(47_000_000, 4096, 37_000)] * 16
 ENDS = Ends(65_000_000, 65_000_000, 32_000, 2048, tied=False)
 
 

@@ -296,9 +296,6 @@ OURS: dict[str, tuple[Values, Values]] = {
     "cpu-paged-optimizer": ({"training.optimizer": "paged_adamw_8bit", "machine": "cpu"}, {"machine": "2xA40"}),
     "gpus-idle": ({"strategy.name": "single"}, {"machine": "1xA40"}),
     "fp16-of-bf16-model-ours": ({"precision.compute": "fp16"}, {"precision.compute": "auto"}),
-    "experts-host-memory": (
-        {"model": MIXTURE, "strategy.name": "ddp", "host_available": 128 << 30}, {"strategy.name": "single"}),
-    "int8-passes-experts-by": ({"model": MIXTURE, "method.name": "int8"}, {"method.name": "qlora"}),
     "experts-get-no-adapters": (
         {"model": MIXTURE, "method.lora.target_modules": ["q_proj"]}, {"model": DENSE}),
     "experts-dropout": ({"model": MIXTURE, "method.lora.dropout": 0.1}, {"method.lora.dropout": 0.0}),

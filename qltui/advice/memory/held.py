@@ -114,11 +114,8 @@ class Job(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def quantized_numbers(self) -> int:
-        """Weights that are quantised; none where the method quantises nothing. Fused experts are by qlora alone."""
-        if not self.quantized:
-            return 0
-        experts = fused_numbers(self.architecture) if self.method is Method.QLORA else 0
-        return _quantizable(self.architecture)[0] + experts
+        """Weights that are quantised, fused experts too; none where the method quantises nothing."""
+        return _quantizable(self.architecture)[0] + fused_numbers(self.architecture) if self.quantized else 0
 
     @cached_property
     def weights(self) -> tuple[int, int]:
@@ -168,10 +165,10 @@ def _adapters(architecture: Architecture, rank: int, targets: tuple[str, ...] | 
 
 @lru_cache(maxsize=64)
 def _quantizable(architecture: Architecture) -> tuple[int, int]:
-    """(numbers, rows) of the weights that bitsandbytes replaces: linear layers but the head."""
-    linears = [(count * linear.matrices, linear) for count, linear in architecture.linears() if linear.quantized]
-    numbers = sum(count * linear.inputs * linear.outputs for count, linear in linears)
-    return numbers, sum(count * linear.outputs for count, linear in linears)
+    """(numbers, rows of fused experts too) of the weights that bitsandbytes replaces: linear layers but the head."""
+    linears = [(count * linear.matrices, linear) for count, linear in architecture.linears()]
+    numbers = sum(count * linear.inputs * linear.outputs for count, linear in linears if linear.quantized)
+    return numbers, sum(count * linear.outputs for count, linear in linears if linear.quantized or linear.experts > 1)
 
 
 @lru_cache(maxsize=64)

@@ -90,12 +90,11 @@ def _at_load(job: Job) -> Parts:
     packed, others = job.weights
     adapters = 0 if job.full else job.trained * FLOAT32
     if not job.loads_by_block:
-        # Under pipeline experts come in 16 bit; else they wait, and a layer's are there when these are quantised.
-        experts = held.fused_numbers(job.architecture) if job.strategy is StrategyName.PIPELINE else 0
-        numbers = max(experts, _largest_experts(job.architecture)) if job.method is Method.QLORA else 0
+        # Under pipeline experts come in 16 bit; else they wait, and are quantised one by one.
+        in_16_bit = job.quantized and job.strategy is StrategyName.PIPELINE
         return {
             Part.WEIGHTS: packed + others,
-            Part.TRANSIENT: numbers * job.width,
+            Part.TRANSIENT: held.fused_numbers(job.architecture) * job.width if in_16_bit else _expert_quantised(job),
             Part.SCALES: held.scale_bytes(job),
             Part.ADAPTERS: adapters,
         }
@@ -111,15 +110,16 @@ def _at_load(job: Job) -> Parts:
 
 
 def _largest_block(job: Job) -> int:
-    """Of a layer as it is computed with, with a weight that is being quantised; or of what is in no layer."""
+    """Of a layer as it is sharded, with a weight that is being quantised; or of what is in no layer."""
     architecture = job.architecture
-    packed, others = _largest_layer(architecture, job.method is Method.QLORA)
+    packed, others = _largest_layer(architecture)
     wide = FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
     if job.method is Method.QLORA:
         packed //= 2
     elif job.method is not Method.INT8:
         packed *= wide
-    layer = packed + others * wide + _dequantised(job)
+    quantised = max(_largest_weight(architecture) * job.width, _expert_quantised(job)) if job.quantized else 0
+    layer = packed + others * wide + quantised
     end = max(architecture.embeddings, architecture.head) * wide
     # Under fsdp2, what goes to the host is on the GPU beside the whole weight while it is cut.
     cut_there = job.strategy is StrategyName.FSDP2 and job.config.strategy.offload_parameters
@@ -226,7 +226,7 @@ def _gathered_in_layer(job: Job) -> int:
 
 def _layer_bytes_gathered(job: Job) -> int:
     """Of the largest layer, as it travels."""
-    packed, others = _largest_layer(job.architecture, job.method is Method.QLORA)
+    packed, others = _largest_layer(job.architecture)
     if job.method is Method.QLORA:
         packed //= 2
     elif job.method is not Method.INT8:
@@ -235,12 +235,12 @@ def _layer_bytes_gathered(job: Job) -> int:
 
 
 @lru_cache(maxsize=64)
-def _largest_layer(architecture: Architecture, experts: bool) -> tuple[int, int]:
-    """(weights that can be quantised, others) of the layer with most of them; ``experts``: whether fused ones can."""
+def _largest_layer(architecture: Architecture) -> tuple[int, int]:
+    """(weights that can be quantised, others) of the layer with most of them."""
     sizes = []
     for _, layer in architecture.layers:
         quantizable = sum(one.inputs * one.outputs * one.matrices for one in layer.linears if one.quantized)
-        quantizable += layer.fused if experts else 0
+        quantizable += layer.fused
         sizes.append((quantizable, sum(one.parameters for one in layer.linears) - quantizable + layer.other))
     return max(sizes, key=sum, default=(0, 0))
 
@@ -260,14 +260,17 @@ def _dequantised(job: Job) -> int:
     """What is made of quantised weights for the gradients of inputs: the largest of them, or all experts of a layer."""
     if not job.quantized:
         return 0
-    experts = _largest_experts(job.architecture) if job.method is Method.QLORA else 0
+    experts = max((layer.fused for _, layer in job.architecture.layers), default=0)
     return job.width * max(_largest_weight(job.architecture), experts)
 
 
-@lru_cache(maxsize=64)
-def _largest_experts(architecture: Architecture) -> int:
-    """Numbers of the fused experts of the layer with most of them."""
-    return max((layer.fused for _, layer in architecture.layers), default=0)
+def _expert_quantised(job: Job) -> int:
+    """What quantising the largest expert takes: it as it came, and the float32 copies that int8 makes."""
+    if not job.quantized:
+        return 0
+    fused = (one for _, one in job.architecture.linears() if one.experts > 1)
+    copies = 2 * FLOAT32 if job.method is Method.INT8 else 0
+    return max((one.inputs * one.outputs for one in fused), default=0) * (job.width + copies)
 
 
 def _reduced_at_once(job: Job) -> int:

@@ -48,9 +48,9 @@ def _sizes(architecture: Architecture) -> tuple[LayerSize, ...]:
 
 def _size(layer: Layer) -> LayerSize:
     modules = [linear for linear in layer.linears if linear.module]
-    quantizable = sum(linear.inputs * linear.outputs * linear.matrices for linear in modules)
+    quantizable = sum(linear.inputs * linear.outputs * linear.matrices for linear in modules) + layer.fused
     features = sum((linear.inputs + linear.outputs) * linear.matrices for linear in modules)
-    return LayerSize(quantizable, layer.fused, layer.parameters - quantizable - layer.fused, features)
+    return LayerSize(quantizable, layer.parameters - quantizable, features)
 
 
 def _ends(architecture: Architecture) -> Ends:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from engine.config.ranks import ranks_per_node
 from qltui.advice import sizes
 from qltui.advice.findings import Severity
 from qltui.advice.rule import PEFT, REPRODUCED, TRANSFORMERS, Concerns, Rule
@@ -58,31 +56,6 @@ def _has_experts(setup: Setup) -> bool:
     return setup.architecture is not None and sizes.in_experts(setup.architecture) > 0
 
 
-def _host_gib_of_experts(setup: Setup) -> float:
-    """GiB that the ranks of a node hold of experts until these are quantised or sharded."""
-    waits = setup.method == "qlora4" and setup.strategy != "pipeline"
-    if setup.architecture is None or not setup.n_gpus or not (waits or setup.strategy in ("fsdp2", "zero3")):
-        return 0.0
-    ranks = ranks_per_node(setup.config, setup.n_gpus_per_node) if setup.config is not None else 1
-    return 2 * sizes.in_experts(setup.architecture) / sizes.GIB * ranks
-
-
-def _host_gib(setup: Setup) -> float:
-    """GiB of the host that are free, or else all; no bound where nothing is known of it."""
-    machine = setup.machine
-    room = machine and (machine.host_available or machine.host_memory)
-    return room / sizes.GIB if room else math.inf
-
-
-def _left_in_16_bit(setup: Setup) -> str:
-    """What int8 comes to, in true sizes."""
-    architecture = setup.architecture
-    assert architecture is not None
-    share = sizes.in_experts(architecture) / architecture.parameters
-    kept = sizes.model_gib(architecture, "int8")
-    return f"int8 would leave the experts in 16 bit, {share:.0%} of this model: {kept:.0f} GiB of weights in all."
-
-
 def _with_lacking(setup: Setup) -> dict[str, list[str]]:
     if setup.config is None:
         return {"lora_targets": [*setup.lora_targets, *_lacking(setup)]}
@@ -106,34 +79,6 @@ RULES = (
         "Transformers 5 keeps experts as fused parameters, which bitsandbytes passes by.",
         f"{TRANSFORMERS} quantizers/quantizer_bnb_4bit.py replaces nn.Linear alone; the model's config.json",
         concerns=Concerns.OTHERS,
-    ),
-    Rule(
-        "int8-passes-experts-by",
-        Severity.BLOCK,
-        "method",
-        lambda s: s.ours and s.method == "int8" and _has_experts(s),
-        "int8 of ours on a mixture of experts",
-        _left_in_16_bit,
-        "Use qlora, which quantises experts too, or lora.",
-        "Experts are fused parameters, and no linear layers. The engine packs them itself, but to 4 bits alone.",
-        f"{TRANSFORMERS} quantizers/quantizer_bnb_8bit.py replaces nn.Linear alone; engine/quantized_experts.py",
-        {"method": "qlora4"},
-        concerns=Concerns.OURS,
-    ),
-    Rule(
-        "experts-host-memory",
-        Severity.WARN,
-        "method",
-        lambda s: s.ours and _host_gib_of_experts(s) > _host_gib(s),
-        "a mixture of experts of ours whose experts the host cannot hold once a rank",
-        lambda s: (
-            f"While it loads, the host would need {_host_gib_of_experts(s):.0f} GiB for experts,"
-            f" and has {_host_gib(s):.0f} GiB free."
-        ),
-        "Use fewer ranks on a node, or hosts with more memory.",
-        "Transformers 5 puts experts together as they are read, on the host: a copy in 16 bit a rank.",
-        f"{TRANSFORMERS} core_model_loading.py Concatenate; seen in the resident set",
-        concerns=Concerns.OURS,
     ),
     Rule(
         "experts-get-no-adapters",

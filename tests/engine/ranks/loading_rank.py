@@ -1,7 +1,8 @@
-"""One rank that loads a model several times: ``python loading_rank.py FOLDER STRATEGY-METHOD[-whole]...``.
+"""One rank that loads models several times: ``python loading_rank.py FOLDER STRATEGY-METHOD[-whole|-experts]...``.
 
 Writes what each load took to ``FOLDER/NAME-RANK.json``; started once a rank with the rendezvous in the environment.
-``whole`` has Transformers quantise the whole model on every rank, as they do by themselves.
+``whole`` has Transformers quantise the whole model on every rank, as they do by themselves; ``experts`` takes the model
+in ``FOLDER/experts``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def main() -> None:
 
 
 def loaded(folder: Path, strategy_name: str, method: str, how: str = "") -> dict[str, Any]:
-    """Load and place the model in ``folder``; bytes of this process's own memory, beyond what it had before."""
+    """Load and place a model; bytes of this process's own memory, beyond what it had before."""
+    folder = folder / "experts" if how == "experts" else folder
     values = {"model": str(folder), "data": "none.jsonl", "device": "cpu", "precision": "bf16"}
     config = read(
         {**values, "strategy": strategy_name, "method": method, "method.lora.rank": 4}, where="test", base=folder

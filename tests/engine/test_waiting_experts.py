@@ -1,0 +1,98 @@
+"""Fused experts that wait on the host: put together block by block to the bits that Transformers make at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GptOssConfig, MixtralConfig, Qwen3MoeConfig
+from transformers.core_model_loading import WeightConverter
+
+from engine.audit import LoadedWeights
+from engine.quantized_experts import Packing, quantize_experts
+from engine.waiting_experts import WaitingExperts, experts_wait, fused_experts, names_of_fused, settle_experts
+from engine.waiting_linear import read_as_stored
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "num_experts_per_tok": 2, "head_dim": 16,
+}  # fmt: skip
+FAMILIES = {
+    "mixtral": MixtralConfig(**SMALL, num_local_experts=4),
+    "qwen3_moe": Qwen3MoeConfig(**SMALL, moe_intermediate_size=40, num_experts=4),
+    "gpt_oss": GptOssConfig(**SMALL, num_local_experts=4),
+}
+STACKED = ("mixtral", "qwen3_moe")
+"""Families whose checkpoints have a matrix for each expert; the others' are fused as the model's parameters are."""
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint of each family, in bf16."""
+    made = {family: tmp_path_factory.mktemp(family) for family in FAMILIES}
+    for family, folder in made.items():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(FAMILIES[family], dtype=torch.bfloat16).save_pretrained(folder)
+    return made
+
+
+def waiting(folder: Path, dtype: torch.dtype) -> Any:
+    with experts_wait(), read_as_stored(names_of_fused):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map={"": "cpu"})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_put_together_they_are_what_transformers_load(
+    family: str, dtype: torch.dtype, folders: dict[str, Path]
+) -> None:
+    model = waiting(folders[family], dtype)
+    before = [getattr(module, name) for module, name in fused_experts(model)]
+    assert len(before) == 4, "two parameters of two layers"
+    for fused in before:
+        assert isinstance(fused, WaitingExperts) is (family in STACKED)
+        assert fused.untyped_storage().nbytes() <= (4 if family in STACKED else 2 * fused.numel())
+    settle_experts(model, CPU, dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(folders[family], dtype=dtype)
+    expected = dict(loaded.named_parameters())
+    assert {name for name, _ in model.named_parameters()} == expected.keys()
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad
+        assert parameter.dtype is dtype
+        assert torch.equal(parameter, expected[name]), name
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_quantised_as_they_come_they_are_what_the_whole_would_be(kind: str, folders: dict[str, Path]) -> None:
+    found = waiting(folders["mixtral"], torch.float32)
+    whole = AutoModelForCausalLM.from_pretrained(folders["mixtral"], dtype=torch.float32)
+    for model in (found, whole):
+        quantize_experts(model, CPU, Packing(kind, torch.float32, nested=True))
+        assert not list(fused_experts(model))
+    tokens = torch.arange(24).reshape(2, 12)
+    assert torch.equal(found(tokens).logits, whole(tokens).logits)
+    assert all(torch.equal(one, other) for one, other in zip(found.parameters(), whole.parameters(), strict=True))
+
+
+def test_what_is_no_stack_of_experts_is_loaded_as_ever(folders: dict[str, Path], tmp_path: Path) -> None:
+    """One expert is missing: Transformers say so themselves."""
+    own = WeightConverter.convert
+    model = AutoModelForCausalLM.from_pretrained(folders["mixtral"], dtype=torch.bfloat16)
+    model.config.num_local_experts = 5
+    model.save_pretrained(tmp_path)
+    with pytest.raises(RuntimeError, match="mismatch"):
+        waiting(tmp_path, torch.bfloat16)
+    assert WeightConverter.convert is own
+
+
+def test_the_weights_audit_sees_quantised_experts(folders: dict[str, Path]) -> None:
+    """Their modules are there only once they are quantised, after the audit was given the model."""
+    model = waiting(folders["qwen3_moe"], torch.bfloat16).requires_grad_(False)
+    weights = LoadedWeights(model)
+    quantize_experts(model, CPU, Packing("nf4", torch.bfloat16, nested=True))
+    weights.see(model)
+    packed = [name for name in weights.agreed() if ".packed." in name]
+    assert len(packed) == 2 * 2 * 3, "two parameters of two layers: bytes, scales, and scales of scales"
