@@ -91,6 +91,7 @@ CASES: dict[str, tuple[str, Settings]] = {
         "qwen3_moe", {"method": "qlora", "method.lora.target_modules": ["gate_proj", "up_proj", "down_proj"]}
     ),
     "experts-4bit": ("gpt_oss", {"method": "qlora"}),
+    "experts-int8": ("gpt_oss", {"method": "int8"}),
     "classifier": ("llama", {"method": "lora", "model.task": "sequence_classification"}),
     "classifier-4bit": ("untied", {"method": "qlora", "model.task": "sequence_classification"}),
 }  # fmt: skip

@@ -20,6 +20,7 @@ CASES: dict[str, dict[str, Any]] = {
     "fsdp2": {"strategy.name": "fsdp2", "method.lora.use_dora": True, "model.new_tokens": ["<tide>"]},
     "fsdp2-int8": {"strategy.name": "fsdp2", "method.name": "int8"},
     "fsdp2-experts": {"strategy.name": "fsdp2"},
+    "fsdp2-int8-experts": {"strategy.name": "fsdp2", "method.name": "int8"},
     "zero3": {"strategy.name": "zero3", "method.lora.modules_to_save": ["norm"]},
 }
 
@@ -29,7 +30,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
     """By case and rank, what the rank saw at the first checkpoint."""
     folder = tmp_path_factory.mktemp("live")
     mixture = folder / "mixture"
-    make_mixture(SCALES["tiny"], mixture)
+    make_mixture(SCALES["tiny"], mixture, "mixtral")
     for name, settings in CASES.items():
         (folder / name).mkdir()
         more = {"model.path": str(mixture), "method.lora.dropout": 0.0} if "experts" in name else {}
