@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import datasets
 import pyarrow
+import pyarrow.compute
 
 from engine.classification import TOKEN_TYPES, held_out_by_class, nothing_to_classify
 from engine.config import RunConfig, Task
@@ -57,6 +58,12 @@ class Rows(NamedTuple):
     rows of plain text. Of a classification the name of the class as answer, and the text as question."""
     summary: dict[str, Any]
     """Fields of the ``data`` event."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row to train on."""
+        tokens = self.train.data.column("input_ids")
+        return [length for chunk in tokens.chunks for length in pyarrow.compute.list_value_length(chunk).to_pylist()]
 
     @property
     def labels(self) -> list[str] | None:

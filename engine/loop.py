@@ -11,7 +11,9 @@ from engine.audit import AuditFailure, audit_sharding, report_audit
 from engine.batches import BatchPlan, micro_batches
 from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
+from engine.isolation import reads_in_one_line
 from engine.loss import count_targets, summed_loss
+from engine.packed_rows import count_tokens
 from engine.samples import report_samples
 from engine.strategy.base import sharding_units
 
@@ -31,7 +33,7 @@ def train(session: Session, plan: BatchPlan) -> bool:
     reporter = session.reporter
     stream = micro_batches(
         session.rows.train, plan, session.tokenizer.pad_token_id, reporter.step, session.total_steps,
-        session.config.data.num_workers,
+        session.config.data.num_workers, in_one_line=reads_in_one_line(session.strategy.unwrapped),
     )  # fmt: skip
     if session.random_state is not None:
         checkpoint.restore_random_state(session.random_state, session.strategy.devices)
@@ -55,7 +57,8 @@ def _steps(session: Session, plan: BatchPlan, stream: Generator[list[dict[str, t
             batches = next(stream)
         data_time = time.monotonic() - started
         target_tokens, tokens, *flags = sum_over_ranks(
-            [sum(map(count_targets, batches)), _count_tokens(batches), *session.requests.poll()], session.device
+            [sum(map(count_targets, batches)), sum(map(count_tokens, batches)), *session.requests.poll()],
+            session.device,
         )
         checkpoint_wanted = session.requests.agree(flags)
         if session.requests.stop:
@@ -78,7 +81,7 @@ def _steps(session: Session, plan: BatchPlan, stream: Generator[list[dict[str, t
         loss = sum_over_ranks([loss], session.device)[0] / max(target_tokens, 1.0)
         reporter.step += 1
         step_time = time.monotonic() - started
-        epoch = reporter.step / plan.steps_per_epoch
+        epoch = plan.epochs(reporter.step)
         reporter.step_done(
             loss=loss, learning_rate=learning_rate, grad_norm=grad_norm, epoch=epoch, tokens=int(tokens),
             target_tokens=int(target_tokens), step_time=step_time, data_time=data_time,
@@ -142,10 +145,6 @@ def _save(session: Session) -> None:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _count_tokens(batches: list[dict[str, torch.Tensor]]) -> float:
-    return float(sum(int(batch["attention_mask"].sum()) for batch in batches))
 
 
 def _say(session: Session, loss: float, learning_rate: float, grad_norm: float, tokens_per_second: float) -> None:

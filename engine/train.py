@@ -23,7 +23,7 @@ from accelerate.utils import set_seed
 from engine import checkpoint
 from engine.audit import LoadedWeights, WeightWatch, begun_checksums
 from engine.base_files import record_base
-from engine.batches import BatchPlan
+from engine.batches import BatchPlan, Packing
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
 from engine.config.reading import read_file
@@ -31,6 +31,7 @@ from engine.data import prepare_rows
 from engine.errors import EXIT_BAD_INPUT, BadInput
 from engine.evaluate import report_evaluation
 from engine.events import EventWriter, RunDirectory
+from engine.isolation import check_isolation
 from engine.loop import check_sharding, train
 from engine.model import adapted_modules, load_model
 from engine.optimizer import make_optimizer, make_schedule
@@ -131,6 +132,7 @@ class Rank:
         session, plan = self._prepare(config, strategy)
         self.session = session  # kept until the process ends, see leave()
         check_sharding(session, stepped=False)
+        check_isolation(session)
         reached = True
         if not checkpoint.restore(session, chosen):
             # Same adapters on every rank, then each rank's own dropout.
@@ -165,9 +167,11 @@ class Rank:
             seed=training.seed, rows=len(rows.train), micro_batch_size=training.micro_batch_size,
             gradient_accumulation_steps=training.gradient_accumulation_steps, world_size=world()[1], rank=world()[0],
             shuffle=config.data.shuffle,
+            packing=Packing(rows.lengths, config.data.max_length) if config.data.packing else None,
         )  # fmt: skip
-        total_steps = training.max_steps or math.ceil(training.epochs * len(rows.train) / plan.global_batch_size)
-        reporter.emit("data", total_steps=total_steps, **rows.summary)
+        total_steps = training.max_steps or plan.steps(training.epochs)
+        packed = {"sequences": plan.samples(0)} if plan.packs else {}
+        reporter.emit("data", total_steps=total_steps, **rows.summary, **packed)
         with reporter.phase("load", "model"):
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)

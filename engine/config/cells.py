@@ -125,6 +125,13 @@ REFUSALS = (
         "Use auto or uint8.",
     ),
     Refusal(
+        "packing-of-classification",
+        "data.packing",
+        lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and config.data.packing,
+        "a sequence classification reads a class off the end of each row, and packed rows have one end together.",
+        "Set it to false.",
+    ),
+    Refusal(
         "answers-of-classification",
         "training.generate_answers",
         lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and config.training.generate_answers > 0,

@@ -183,6 +183,14 @@ class DataConfig(Section, frozen=True, kw_only=True):
     max_length: Annotated[
         int, about("Longest sequence", "Rows are cut at this length.", unit="tokens", ge=8)
     ] = 2048  # fmt: skip
+    packing: Annotated[
+        bool,
+        about(
+            "Packing",
+            "Put rows together into sequences of that length, each row seeing itself alone; a micro batch counts "
+            "sequences then.",
+        ),
+    ] = False
     loss_on: Annotated[LossOn, about("Loss on", "Learn the answers alone, or every token, prompts included.")] = (
         LossOn.ANSWERS
     )

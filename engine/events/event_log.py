@@ -62,6 +62,7 @@ KINDS: dict[str, dict[str, str]] = {
         "dropped": "rows dropped because nothing of the answer was left", "truncated": "rows cut at max_length",
         "tokens": "tokens in the training rows", "target_tokens": "tokens the loss is taken over",
         "total_steps": "optimizer steps the run will do", "template": "how a row becomes text",
+        "sequences": "sequences that the rows are packed into, of the first epoch (data.packing)",
         "labels": "names of the classes, in the order of the model's outputs (sequence classification)",
     },
     "step": {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.config.run_config import Task
 from qltui import words
 from qltui.advice import fitting, planner
 from qltui.advice.findings import Finding, Severity
+from qltui.advice.lengths import of_samples
 from qltui.advice.memory import fit
 from qltui.advice.our_runs import used_cards
 from qltui.advice.verdicts import DOES_NOT_FIT, NOTHING_FITS, ROWS_CUT, ROWS_PADDED
+from qltui.facts.models.isolation import mixes_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -69,14 +72,15 @@ def epoch(config: RunConfig, architecture: Architecture, machine: Machine, lengt
     """What a pass over the rows takes on the GPUs of ``machine`` that the run takes."""
     used = machine._replace(cards=used_cards(config, machine))
     job = planner.job_of(config, architecture, used, lengths)
-    steps = lengths.rows / planner.rows_of_a_step(config, architecture, used)
+    samples = of_samples(lengths, config)
+    steps = samples.rows / planner.rows_of_a_step(config, architecture, used)
     longest = config.data.max_length
     time = planner.time_of(job, used, lengths)
     return Epoch(
         lengths.rows,
         steps,
         lengths.rows * lengths.mean(longest),
-        lengths.padding(longest, config.training.micro_batch_size),
+        samples.padding(longest, config.training.micro_batch_size),
         steps * time.total,
         time.error + lengths.error,
     )
@@ -97,34 +101,72 @@ def _on_cutting(config: RunConfig, lengths: Lengths) -> list[Finding]:
 
 def _on_padding(config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths) -> list[Finding]:
     training = config.training
-    padding = lengths.padding(config.data.max_length, training.micro_batch_size)
+    padding = of_samples(lengths, config).padding(config.data.max_length, training.micro_batch_size)
     if padding <= MUCH_PADDING:
         return []
 
-    def seconds(one: RunConfig) -> float:
-        return planner.time_of(planner.job_of(one, architecture, machine, lengths), machine, lengths).total
+    now = _seconds(config, architecture, machine, lengths)
 
-    each, now = training.micro_batch_size * training.gradient_accumulation_steps, seconds(config)
-    patches = [
+    def saved_by(patch: dict[str, Any]) -> float:
+        """Share of an epoch's time."""
+        return 1 - _seconds(planner.with_values(config, patch), architecture, machine, lengths) / now
+
+    each = training.micro_batch_size * training.gradient_accumulation_steps
+    smaller = [
         {"training.micro_batch_size": rows, "training.gradient_accumulation_steps": each // rows}
         for rows in range(1, training.micro_batch_size)
         if each % rows == 0
     ]
-    best = min(patches, key=lambda patch: seconds(planner.with_values(config, patch)))
-    saved = 1 - seconds(planner.with_values(config, best)) / now
+    best = max(smaller, key=saved_by, default={})
+    saved = saved_by(best)
+    packed = _packed_instead(config, architecture, machine, lengths)
     message = f"{_about(lengths)}{words.share(padding)} of what micro batches of {training.micro_batch_size} compute is"
-    if saved < GAIN:
-        message += " padding; smaller ones would hardly be faster here. Packing rows is not built yet."
-        best = {}
-    else:
+    if packed and (saved_packed := saved_by(packed)) >= max(saved, 0.0) + GAIN:
+        best = packed
+        rows = round(packed["training.gradient_accumulation_steps"] * _rows_a_sequence(config, lengths))
+        message += (
+            f" padding. Packed into sequences of {config.data.max_length} tokens, rows would save"
+            f" {words.share(saved_packed)} of the time, {words.counted(rows, 'row')} a rank and step."
+        )
+    elif saved >= GAIN:
         micro_batch, accumulation = best.values()
         message += f" padding. Micro batch {micro_batch} x {accumulation} would save {words.share(saved)} of the time."
-    return [
-        Finding(
-            ROWS_PADDED.id, Severity.INFO, "training.micro_batch_size", message, ROWS_PADDED.why, ROWS_PADDED.source,
-            best,
-        )
-    ]  # fmt: skip
+    else:
+        best = {}
+        message += " padding; smaller ones would hardly be faster here."
+    field = "data.packing" if best is packed else "training.micro_batch_size"
+    return [Finding(ROWS_PADDED.id, Severity.INFO, field, message, ROWS_PADDED.why, ROWS_PADDED.source, best)]
+
+
+def _seconds(config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths) -> float:
+    """Of an epoch."""
+    time = planner.time_of(planner.job_of(config, architecture, machine, lengths), machine, lengths)
+    return time.total * of_samples(lengths, config).rows / planner.rows_of_a_step(config, architecture, machine)
+
+
+def _packed_instead(
+    config: RunConfig, architecture: Architecture, machine: Machine, lengths: Lengths
+) -> dict[str, Any] | None:
+    """What packs rows, a sequence at a time and about as many rows a step.
+
+    None where they cannot be packed, may not fit then, or those of a step fill no sequence.
+    """
+    if config.data.packing or config.model.task is Task.SEQUENCE_CLASSIFICATION or mixes_rows(architecture):
+        return None
+    each = config.training.micro_batch_size * config.training.gradient_accumulation_steps
+    sequences = each / _rows_a_sequence(config, lengths)
+    if sequences < 1:
+        return None
+    patch = {
+        "data.packing": True, "training.micro_batch_size": 1,
+        "training.gradient_accumulation_steps": round(sequences),
+    }  # fmt: skip
+    job = planner.job_of(planner.with_values(config, patch), architecture, machine, lengths)
+    return patch if fit(job, machine).is_safe else None
+
+
+def _rows_a_sequence(config: RunConfig, lengths: Lengths) -> float:
+    return lengths.rows / of_samples(lengths, planner.with_values(config, {"data.packing": True})).rows
 
 
 def _about(lengths: Lengths) -> str:

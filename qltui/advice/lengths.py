@@ -1,22 +1,29 @@
 """How long the rows of a data set are, and what follows for a run: its longest row, what is cut, and padding.
 
 A micro batch is padded to its longest row (``engine/batches.py``), so that what it takes is the expected maximum of as
-many rows as it has.
+many rows as it has. Where rows are packed it counts the sequences that they come to.
 """
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.packing import pack
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from engine.config import RunConfig
 
 MOST_QUANTILES = 256
 ESTIMATED = 0.3
 """Share by which the mean of estimated lengths may be wrong."""
+PACKED = 4096
+"""Rows that are packed to see what sequences all of them come to, at most."""
 
 
 class Lengths(NamedTuple):
@@ -89,7 +96,23 @@ def of_rows(
     return Lengths(rows, len(ordered), _quantiles(ordered), shortest, longest, measured)
 
 
-def _quantiles(ordered: list[float]) -> tuple[float, ...]:
+def of_samples(lengths: Lengths, config: RunConfig) -> Lengths:
+    """Lengths of what micro batches count: rows, or the sequences they are packed into."""
+    return _packed(lengths, config.data.max_length) if config.data.packing else lengths
+
+
+@lru_cache(maxsize=64)
+def _packed(lengths: Lengths, room: int) -> Lengths:
+    """Of the sequences that rows are packed into, which is tried with rows of these lengths."""
+    count, kinds = min(lengths.rows, PACKED), len(lengths.quantiles)
+    rows = [min(max(round(lengths.quantiles[place * kinds // count]), 1), room) for place in range(count)]
+    order = random.Random(0).sample(range(count), count)
+    sequences = sorted(sum(rows[row] for row in sequence) for sequence in pack(rows, order, room))
+    number = max(1, round(lengths.rows * len(sequences) / count))
+    return lengths._replace(rows=number, quantiles=_quantiles(sequences), shortest=None, longest=None)
+
+
+def _quantiles(ordered: Sequence[float]) -> tuple[float, ...]:
     """At most :data:`MOST_QUANTILES` means of equally large parts."""
     count = min(len(ordered), MOST_QUANTILES)
     borders = [place * len(ordered) // count for place in range(count + 1)]

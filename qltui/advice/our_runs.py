@@ -74,6 +74,7 @@ def values(config: RunConfig, machine: Machine | None, architecture: Architectur
         "optim": training.optimizer.value,
         "batch_size": training.micro_batch_size,
         "max_length": config.data.max_length,
+        "packing": config.data.packing,
         "attn": ATTENTION.get(config.model.attention, "sdpa"),
         "dataloader_workers": config.data.num_workers,
         "save_total": training.keep_checkpoints,

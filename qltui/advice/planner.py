@@ -12,6 +12,7 @@ import msgspec
 from engine.config.cells import REFUSALS
 from engine.config.ranks import ONE_RANK
 from engine.config.run_config import Checkpointing, Method, StrategyName
+from qltui.advice.lengths import of_samples
 from qltui.advice.memory import Fit, Job, fit, job_on, total
 from qltui.advice.memory.held import SHARDS_WEIGHTS
 from qltui.advice.memory.host import host_memory
@@ -266,7 +267,7 @@ def job_of(config: RunConfig, architecture: Architecture, machine: Machine, leng
     """The run as it would be started on ``machine``, with the longest of its rows."""
     if lengths is None:
         return job_on(config, architecture, machine)
-    longest = config.data.max_length
+    longest, lengths = config.data.max_length, of_samples(lengths, config)
     job = job_on(config, architecture, machine, lengths.longest_row(longest))
     return _with_rows(job, job.tokens, same_lengths=True) if lengths.are_same(longest) else job
 
@@ -275,7 +276,7 @@ def time_of(job: Job, machine: Machine, lengths: Lengths | None) -> StepTime:
     """Of a step with rows as they come, padding included."""
     if lengths is None:
         return step_time(job, machine)
-    training = job.config.training
+    training, lengths = job.config.training, of_samples(lengths, job.config)
     unwaited = 1 if job.strategy in SHARDS_WEIGHTS else training.gradient_accumulation_steps
     tokens = lengths.pace(job.config.data.max_length, training.micro_batch_size, job.world_size, unwaited)
     return step_time(_with_rows(job, max(1, round(tokens)), same_lengths=job.same_lengths), machine)

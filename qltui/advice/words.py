@@ -31,6 +31,7 @@ PATHS = {
     "world_size": "hardware.ranks_per_node",
     "n_gpus": "hardware.gpus",
     "max_length": "data.max_length",
+    "packing": "data.packing",
     "model": "model.path",
     "batch_size": "training.micro_batch_size",
 }

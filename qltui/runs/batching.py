@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.config.ranks import ONE_RANK, ranks_per_node
 from qltui.advice import planner
 from qltui.advice.evaluation import blocks
+from qltui.advice.lengths import of_samples
 from qltui.advice.our_runs import anywhere, used_cards
 from qltui.configs import row_lengths
 from qltui.runs.assessment import find_architecture, versions_here
@@ -66,6 +67,7 @@ def batch(config: RunConfig, machine: Machine) -> Batch:
     training = config.training
     ranks = _ranks(config, machine)
     lengths = lengths_of(config)
+    lengths = of_samples(lengths, config) if lengths else None
     longest = config.data.max_length
     tokens = lengths.mean(longest) if lengths else longest
     rows = lengths.rows if lengths else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.batches import BatchPlan, collate, micro_batches
+from engine.batches import BatchPlan, Packing, collate, micro_batches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +83,74 @@ def test_order_changes_with_the_epoch_and_the_seed_but_not_when_unshuffled() -> 
     assert epochs(shuffle=False) == [list(range(10))] * 2
 
 
-def test_steps_per_epoch_counts_the_part_of_a_step_too() -> None:
-    assert plan((2, 1, 2), rows=10).steps_per_epoch == 2.5
+def test_an_epoch_counts_the_part_of_a_step_too() -> None:
+    ours = plan((2, 1, 2), rows=10)
+    assert (ours.steps(1), ours.steps(2), ours.steps(0.5)) == (3, 5, 2)
+    assert [ours.epochs(steps) for steps in (0, 1, 5)] == [0, 0.4, 2]
+
+
+def packed_plan(
+    shape: Shape, lengths: list[int], rank: int = 0, *, seed: int = 0, shuffle: bool = True, room: int = 16
+) -> BatchPlan:
+    micro, accumulation, world_size = shape
+    return BatchPlan(
+        seed=seed, rows=len(lengths), micro_batch_size=micro, gradient_accumulation_steps=accumulation,
+        world_size=world_size, rank=rank, shuffle=shuffle, packing=Packing(lengths, room),
+    )  # fmt: skip
+
+
+def packed_step(shape: Shape, lengths: list[int], step: int, **options: Any) -> list[list[int]]:
+    """The sequences of a step over all ranks and micro batches."""
+    ranks = [packed_plan(shape, lengths, rank, **options).indices(step) for rank in range(shape[2])]
+    return [sequence for batches in ranks for batch in batches for sequence in batch]
+
+
+packable = st.lists(st.integers(2, 16), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=50)
+@given(two_shapes(), packable, st.integers(0, 4), st.integers(0, 2**32 - 1), st.booleans())
+def test_a_step_has_the_same_packed_rows_however_it_is_spread(
+    shapes: tuple[Shape, Shape], lengths: list[int], step: int, seed: int, shuffle: bool
+) -> None:
+    one, other = (sorted(packed_step(shape, lengths, step, seed=seed, shuffle=shuffle)) for shape in shapes)
+    assert one == other
+
+
+@settings(deadline=None)
+@given(packable, st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 5))
+def test_every_packed_row_comes_once_an_epoch(lengths: list[int], seed: int, shuffle: bool, global_batch: int) -> None:
+    ours = packed_plan((global_batch, 1, 1), lengths, seed=seed, shuffle=shuffle)
+    stream = [sequence for step in range(ours.steps(3)) for sequence in ours.indices(step)[0]]
+    for epoch in range(3):
+        sequences, stream = stream[: ours.samples(epoch)], stream[ours.samples(epoch) :]
+        assert sorted(row for sequence in sequences for row in sequence) == list(range(len(lengths)))
+    assert len(stream) < global_batch, "the last step may go into the next epoch"
+
+
+@settings(deadline=None)
+@given(packable, st.integers(1, 5), st.integers(0, 40))
+def test_epochs_of_packed_rows_are_counted_both_ways(lengths: list[int], global_batch: int, steps: int) -> None:
+    ours = packed_plan((global_batch, 1, 1), lengths)
+    assert ours.steps(1) == -(-ours.samples(0) // global_batch)
+    assert steps - 1 <= ours.steps(ours.epochs(steps)) <= steps + 1
+    taken = sum(ours.samples(epoch) for epoch in range(int(ours.epochs(steps))))
+    assert taken <= steps * global_batch
+
+
+def test_rows_are_packed_anew_for_every_epoch_unless_unshuffled() -> None:
+    lengths = [5, 6, 7, 8, 9, 10, 11] * 3
+
+    def epochs(**options: Any) -> list[list[list[int]]]:
+        ours = packed_plan((1, 1, 1), lengths, **options)
+        ends = [0, ours.samples(0), ours.samples(0) + ours.samples(1)]
+        return [[ours.indices(step)[0][0] for step in range(*part)] for part in pairwise(ends)]
+
+    first, second = epochs(seed=1)
+    assert sorted(first) != sorted(second)
+    assert epochs(seed=1) == [first, second]
+    assert epochs(seed=2)[0] != first
+    assert epochs(shuffle=False)[0] == epochs(shuffle=False)[1]
 
 
 def test_padding_is_on_the_right_and_masked_by_place_not_by_token() -> None:
@@ -116,6 +183,20 @@ def test_batches_resume_at_any_step_with_and_without_workers(tmp_path: Path) -> 
     for start in range(7):
         assert seen(micro_batches(data, ours, 0, start, 6, 0)) == whole[start:]
     assert seen(micro_batches(data, ours, 0, 2, 6, 2)) == whole[2:]
+
+
+def test_packed_batches_resume_at_any_step_with_and_without_workers(tmp_path: Path) -> None:
+    data, lengths = numbered(tmp_path), [n + 1 for n in range(7)]
+
+    def batches(start: int, workers: int = 0) -> list[list[dict[str, list[list[int]]]]]:
+        ours = packed_plan((2, 2, 2), lengths, rank=1, room=9)
+        found = micro_batches(data, ours, 0, start, 4, workers)
+        return [[{name: values.tolist() for name, values in batch.items()} for batch in step] for step in found]
+
+    whole = batches(0)
+    for start in range(1, 5):
+        assert batches(start) == whole[start:]
+    assert batches(1, workers=2) == whole[1:]
 
 
 def test_batches_leave_torchs_random_numbers_alone(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def assert_same(program: str, config: RunConfig, text: str, folder: Path) -> Non
     assert values["seed"] == training.seed
     assert values.get("max_steps") == training.max_steps
     assert ("8bit" in values["optim"]) == (training.optimizer.value != "adamw")
-    assert values["packing"] is False
+    assert values["packing"] is config.data.packing
     if config.method.name is not Method.FULL:
         assert (values["lora_rank"], values["lora_alpha"]) == (lora.rank, lora.alpha)
         assert (values["lora_dropout"], values["rslora"]) == (lora.dropout, lora.use_rslora)
@@ -147,6 +147,7 @@ some = st.fixed_dictionaries(
         "training.eval_every": st.integers(0, 1000),
         "training.save_every": st.integers(0, 1000),
         "data.eval_fraction": st.floats(0, 0.5),
+        "data.packing": st.booleans(),
         "data.loss_on": st.sampled_from(["answers", "all"]),
         "method.lora.use_rslora": st.booleans(),
         "method.lora.use_dora": st.booleans(),

@@ -203,6 +203,10 @@ def test_rows_shorter_than_the_model_takes_are_no_longer_than_it_was_made_for(
     assert "beyond-context-length" not in {one["rule"] for one in plan(capsys, run_file, *wide)[1]["findings"]}
 
 
+def as_sets(patch: dict[str, Any]) -> list[str]:
+    return [word for path, value in patch.items() for word in ("--set", f"{path}={json.dumps(value)}")]
+
+
 def test_rows_that_are_cut_and_padding_are_told(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(run_file.parent, *[2] * 80, *[100] * 20)
     options = ["--gpus", "4xA40", "--set", "max_length=512", "--set", "micro_batch_size=8"]
@@ -211,17 +215,30 @@ def test_rows_that_are_cut_and_padding_are_told(run_file: Path, capsys: pytest.C
     assert code == 0
     assert {one["severity"] for one in said.values()} == {"info"}
     assert "20 % of the rows are longer than 512 tokens" in said["rows-cut"]["message"]
-    padded = said["rows-padded"]
+    packed = said["rows-padded"]
+    assert "Packed into sequences of 512 tokens" in packed["message"]
+    assert packed["fix"] == {
+        "data.packing": True, "training.micro_batch_size": 1, "training.gradient_accumulation_steps": 7,
+    }, "7 sequences of 4.8 rows are the 32 rows of before"  # fmt: skip
+    _, after = plan(capsys, run_file, *options, *as_sets(packed["fix"]))
+    assert after["seconds_per_epoch"] < found["seconds_per_epoch"] * 0.9
+    assert after["rows"]["padding"] == 0
+    assert after["rows"]["tokens_per_epoch"] == found["rows"]["tokens_per_epoch"]
+
+    options += ["--set", "model=facebook/opt-6.7b"]  # which mixes packed rows
+    _, found = plan(capsys, run_file, *options)
+    (padded,) = (one for one in found["findings"] if one["rule"] == "rows-padded")
     assert padded["fix"]["training.micro_batch_size"] * padded["fix"]["training.gradient_accumulation_steps"] == 8 * 4
-    sets = [word for path, value in padded["fix"].items() for word in ("--set", f"{path}={value}")]
-    _, after = plan(capsys, run_file, *options, *sets)
+    _, after = plan(capsys, run_file, *options, *as_sets(padded["fix"]))
     assert after["seconds_per_epoch"] < found["seconds_per_epoch"] * 0.9
     main(["plan", str(run_file), *options])
     text = capsys.readouterr().out
     assert "[rows-cut]" in text and "[rows-padded]" in text
 
 
-def test_padding_that_costs_no_time_has_no_fix(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_padding_of_short_rows_that_costs_no_time_has_no_fix(
+    run_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_rows(run_file.parent, *[1] * 80, *[4] * 20)
     _, found = plan(capsys, run_file, "--gpus", "4xH100", "--set", "micro_batch_size=8")
     (padded,) = (one for one in found["findings"] if one["rule"] == "rows-padded")

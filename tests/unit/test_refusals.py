@@ -125,6 +125,11 @@ REASONS = [
         cell(ZERO3, QLORA, **{"method.quantization.storage": Storage.UINT8}),
     ),
     (
+        config(**{"model.task": Task.SEQUENCE_CLASSIFICATION, "data.packing": True}),
+        "packed rows have one end",
+        config(**{"data.packing": True}),
+    ),
+    (
         config(**{"model.task": Task.SEQUENCE_CLASSIFICATION, "training.generate_answers": 8}),
         "writes no answers",
         config(**{"training.generate_answers": 8}),

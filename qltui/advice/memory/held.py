@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
 from engine.config.quick_msgspec import msgspec
-from engine.config.run_config import Checkpointing, Compute, LoraInit, Method, Optimizer, StrategyName
+from engine.config.run_config import Attention, Checkpointing, Compute, LoraInit, Method, Optimizer, StrategyName
 from qltui.advice.memory.parts import Part
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Job(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def padded(self) -> bool:
-        """Whether some row of a micro batch is filled up, which takes a mask."""
+        """Whether there is a mask: for rows that are filled up, or packed but for FlashAttention, which needs none."""
+        if self.config.data.packing:
+            return self.config.model.attention is not Attention.FLASH_ATTENTION_2
         return self.config.training.micro_batch_size > 1 and not self.same_lengths
 
     @cached_property

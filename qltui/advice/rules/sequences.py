@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qltui.advice.findings import Severity
 from qltui.advice.rule import ACCELERATE, GITHUB, TRANSFORMERS, Concerns, Rule
 from qltui.advice.versions import Bound
+from qltui.facts.models.isolation import mixes_rows
 
 if TYPE_CHECKING:
     from qltui.advice.setup import Setup
@@ -90,6 +91,21 @@ RULES = (
         f"{GITHUB}/huggingface/trl/issues/3910; {TRANSFORMERS} masking_utils.py find_packed_sequence_indices",
         {"packing": False},
         versions=(Bound("transformers", before="4.53.0"),),
+    ),
+    Rule(
+        "packing-mixes-rows",
+        Severity.BLOCK,
+        "packing",
+        lambda s: s.packing and s.architecture is not None and mixes_rows(s.architecture),
+        "packing with a model that cannot keep rows apart",
+        "Rows of a packed sequence would see each other: {architecture.model_type} models do not keep them apart.",
+        "Turn packing off.",
+        "Rows are told apart by positions that begin anew. Some families do not hand them to the mask of attention, and"
+        " linear attention or a state space keeps a state that goes on from row to row.",
+        f"tests/engine/test_packed_rows.py; {TRANSFORMERS} masking_utils.py find_packed_sequence_indices",
+        {"packing": False},
+        concerns=Concerns.OURS,
+        engine_refuses=True,
     ),
     Rule(
         "ulysses-old-deepspeed",

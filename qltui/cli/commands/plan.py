@@ -11,6 +11,7 @@ from qltui.advice import planner
 from qltui.advice.evaluation import blocks
 from qltui.advice.findings import Severity
 from qltui.advice.fitting_rows import OF_FITTING, epoch
+from qltui.advice.lengths import of_samples
 from qltui.advice.our_runs import anywhere, usable_cards, used_cards
 from qltui.advice.verdicts import ROWS_CUT, ROWS_PADDED
 from qltui.cli import exits, output
@@ -50,6 +51,11 @@ class Plan(NamedTuple):
     lengths: Lengths | None
     """Of its rows, where the data is a file here."""
     epoch: Epoch | None
+
+    @property
+    def samples(self) -> int | None:
+        """Of an epoch, as micro batches count them: rows, or sequences of packed ones."""
+        return of_samples(self.lengths, self.config).rows if self.lengths else None
 
     @property
     def blocks(self) -> list[Finding]:
@@ -129,7 +135,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "summary": one.summary, "fits": one.fit.fits, "total_bytes": one.fit.total,
                 "host_bytes": one.host,
                 "seconds_per_step": one.time.total,
-                "seconds_per_epoch": one.seconds_per_row * plan.lengths.rows if plan.lengths else None,
+                "seconds_per_epoch": one.seconds_per_row * plan.samples if plan.samples else None,
                 "patch": msgspec.to_builtins(one.patch),
             }
             for one in plan.choice.ranked
@@ -185,7 +191,7 @@ def _lines(plan: Plan) -> list[str]:
             "",
             "Ways to run it on these GPUs, the best first",
             f"  {plan.choice.why}",
-            *_table(plan.choice.ranked, plan.lengths),
+            *_table(plan.choice.ranked, plan.samples, "sequence" if config.data.packing else "row"),
         ]
     else:
         lines += ["", "Nothing fits these GPUs with this method and batch."]
@@ -205,7 +211,10 @@ def _summary(plan: Plan) -> str:
     others = [one.rule for one in plan.blocks if one.rule not in OF_FITTING]
     blocked = f", but is blocked by {', '.join(others)}" if others else ""
     batch = f"micro batch {training.micro_batch_size} x {training.gradient_accumulation_steps}"
-    rows = f"rows of up to {lengths.longest_row(longest)} tokens" if lengths else f"rows of {longest} tokens"
+    if plan.config.data.packing:
+        rows = f"rows packed into sequences of up to {longest} tokens"
+    else:
+        rows = f"rows of up to {lengths.longest_row(longest)} tokens" if lengths else f"rows of {longest} tokens"
     return f"{config.strategy.name.value}, {batch}, {rows}: {plan.fit.verdict}{blocked}"
 
 
@@ -214,9 +223,11 @@ def _epoch_lines(config: RunConfig, lengths: Lengths, epoch: Epoch) -> list[str]
     read = f"{lengths.read:,} of them " if lengths.read < lengths.rows else ""
     padding = f", {words.share(epoch.padding)} of the computing is padding" if epoch.padding >= 0.01 else ""
     steps = words.counted(max(1, round(epoch.steps)), "step")
+    sequences = words.counted(of_samples(lengths, config).rows, "sequence")
+    packed = f", packed into {sequences}" if config.data.packing else ""
     return [
         f"  {words.counted(lengths.rows, 'row')} of {lengths.mean(config.data.max_length):.0f} tokens on average,"
-        f" {read}{how}",
+        f" {read}{how}{packed}",
         f"  an epoch: {_tokens(epoch.tokens)} tokens in {steps}{padding}; about"
         f" {words.duration(epoch.seconds)}, give or take {words.share(epoch.error)}",
     ]
@@ -253,18 +264,18 @@ def _fill(number: int) -> str:
     return FILLS[min(number, len(FILLS) - 1)]
 
 
-def _table(ranked: list[planner.Candidate], lengths: Lengths | None) -> list[str]:
+def _table(ranked: list[planner.Candidate], samples: int | None, sample: str) -> list[str]:
     width = max(len(one.summary) for one in ranked)
 
     def host(one: planner.Candidate) -> str:
         return f", {words.size(one.host)} of each host's memory" if one.host else ""
 
     def epoch(one: planner.Candidate) -> str:
-        return f", {words.duration(one.seconds_per_row * lengths.rows)} an epoch" if lengths else ""
+        return f", {words.duration(one.seconds_per_row * samples)} an epoch" if samples else ""
 
     return [
         f"  {one.summary:{width}}  {words.size(one.fit.total):>9}  {_seconds(one.time.total):>8}"
-        f" for {words.counted(one.rows, 'row')}{epoch(one)}{host(one)}"
+        f" for {words.counted(one.rows, sample)}{epoch(one)}{host(one)}"
         for one in ranked
     ]
 

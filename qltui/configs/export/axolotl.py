@@ -168,7 +168,7 @@ DATA = (
         if given.rows is DataFormat.TEXT
         else None,
     ),
-    fixed("sample_packing", False),
+    field("sample_packing", "data.packing"),
     fixed("eval_sample_packing", False),
     fixed("pad_to_sequence_len", False),
     Row("shuffle_merged_datasets", lambda given: given.value("data.shuffle"), ("data.shuffle",)),

@@ -165,7 +165,8 @@ DATA = (
     ),
     Lost(("data.chat_template",), "data.chat_template: {value}: LLaMA-Factory takes a template by name: template."),
     field("cutoff_len", "data.max_length"),
-    fixed("packing", False),
+    field("packing", "data.packing"),
+    fixed("neat_packing", True, lambda given: bool(given.value("data.packing"))),  # rows see themselves alone
     Row("train_on_prompt", lambda given: not (meanings.answers_alone(given) or _is_text(given)), ("data.loss_on",)),
     Row("disable_shuffling", lambda given: LEFT_OUT if given.value("data.shuffle") else True, ("data.shuffle",)),
     field("dataloader_num_workers", "data.num_workers"),

@@ -156,7 +156,8 @@ DATA = (
     ),
     unless_default("chat_template_path", "data.chat_template"),
     field("max_length", "data.max_length"),
-    fixed("packing", False),
+    field("packing", "data.packing"),
+    fixed("eval_packing", False, lambda given: bool(given.value("data.packing"))),
     Row(
         "assistant_only_loss",
         lambda given: meanings.answers_alone(given) if given.rows in CHAT else LEFT_OUT,

@@ -132,7 +132,7 @@ def _facts(preset: Preset, config: RunConfig, rehearsed: Rehearsed | None) -> li
         ("how", f"{config.method.name.value} × {strategy.name.value}{offload}"),
         ("model", words.path(config.model.path)),
         ("data", words.path(config.data.path)),
-        ("rows", f"{batch}, up to {config.data.max_length:,} tokens"),
+        ("rows", f"{batch}, up to {config.data.max_length:,} tokens{', packed' if config.data.packing else ''}"),
         ("planned", f"for {words.plain(preset.hardware)}" if preset.hardware else ""),
         ("rehearsed", f"on {rehearsed.summary}" if rehearsed else ""),
         ("yours", words.path(preset.path) if preset.is_mine else ""),

@@ -140,7 +140,7 @@ def facts(config: RunConfig, width: int) -> list[Content]:
         ("batch", batch),
         ("adapters", adapters),
         ("rate", f"{words.rate(training.learning_rate)}, {training.schedule.value}"),
-        ("length", f"up to {config.data.max_length:,} tokens"),
+        ("length", f"up to {config.data.max_length:,} tokens" + (", packed" if config.data.packing else "")),
         ("precision", config.precision.compute.value),
         ("evaluation", words.fitted(words.path(evaluated), width) if evaluated else UNKNOWN),
         ("seed", str(training.seed)),
