@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from engine.config.inspection import Bin, Coverage, Lengths
+from engine.config.inspection import Bin, Coverage, Lengths, PackedLengths
+from engine.config.packing import pack
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ def describe(request: LengthsRequest, source: str, measured: Measured) -> Length
         )
     max_length = request.config.data.max_length
     in_order = sorted(measured.lengths)
-    found = zip(measured.lengths, measured.first_targets, strict=True)
+    found = list(zip(measured.lengths, measured.first_targets, strict=True))
+    kept = [min(length, max_length) for length, first in found if first is not None and first < max_length]
+    micro_batch = request.config.training.micro_batch_size
     return Lengths(
         id=request.id,
         source=source,
@@ -65,7 +69,27 @@ def describe(request: LengthsRequest, source: str, measured: Measured) -> Length
         max_length=max_length,
         cut=sum(length > max_length for length in in_order),
         lost=sum(length > max_length and (first is None or first >= max_length) for length, first in found),
+        padding=_padding(kept, micro_batch),
+        packed=_packed(kept, max_length, micro_batch) if request.config.data.packing and kept else None,
     )
+
+
+def _packed(rows: list[int], room: int, micro_batch: int) -> PackedLengths:
+    order = random.Random(0).sample(range(len(rows)), len(rows))
+    sequences = [sum(rows[row] for row in sequence) for sequence in pack(rows, order, room)]
+    return PackedLengths(
+        rows_a_sequence=len(rows) / len(sequences),
+        filled=sum(rows) / (room * len(sequences)),
+        padding=_padding(sequences, micro_batch),
+    )
+
+
+def _padding(lengths: list[int], together: int) -> float:
+    """Share that is padding where as many, drawn at random, are padded to the longest of them."""
+    count = len(lengths)
+    shares = ((place / count) ** together - ((place - 1) / count) ** together for place in range(1, count + 1))
+    longest = sum(share * length for share, length in zip(shares, sorted(lengths), strict=True))
+    return max(0.0, 1 - sum(lengths) / count / longest) if longest else 0.0
 
 
 def _quantile(in_order: list[int], percentage: int) -> int:

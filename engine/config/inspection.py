@@ -139,6 +139,16 @@ class Bin(Struct, frozen=True):
     rows: int
 
 
+class PackedLengths(Struct, frozen=True, kw_only=True):
+    """What rows come to that are packed into sequences (``data.packing``)."""
+
+    rows_a_sequence: float
+    filled: float
+    """Share of the sequences' tokens that are rows'."""
+    padding: float
+    """Share of what micro batches of sequences compute that is padding."""
+
+
 class Lengths(Struct, frozen=True, kw_only=True, tag="lengths", tag_field="kind"):
     id: int
     source: str
@@ -161,6 +171,10 @@ class Lengths(Struct, frozen=True, kw_only=True, tag="lengths", tag_field="kind"
     """Rows longer than that."""
     lost: int
     """Of those, rows with nothing left to learn."""
+    padding: float = 0.0
+    """Share of what micro batches of unpacked rows compute that is padding."""
+    packed: PackedLengths | None = None
+    """None where rows are not packed, or none is left to learn from."""
 
 
 class Superseded(Struct, frozen=True, tag="superseded", tag_field="kind"):

@@ -21,6 +21,7 @@ OPTIONS = (
     "fsdp2-lora+dora", "ddp-qlora+new-tokens", "zero3-qlora+checkpointing", "fsdp2-qlora+checkpointing-2",
     "zero2-qlora+bf16", "zero3-qlora+bf16-dora", "zero3-int8+dora", "fsdp2-int8+dora",
     "single-qlora+experts", "fsdp2-qlora+experts", "zero3-int8+experts", "zero3-lora+experts-gpt-oss",
+    "fsdp2-qlora+packing", "ddp-lora+packing", "single-lora+packing",
 )  # fmt: skip
 """Beyond the matrix; the rest of the list takes minutes more."""
 CELLS = [

@@ -10,16 +10,19 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from msgspec.structs import replace
 from support import small_encoders
 from support import small_tokenizers as small
 from support.runs import DEMO
 from support.small_tokenizers import byte_level, marked, sentence_piece_like
 
+from engine.batches import BatchPlan, Packing, collate
 from engine.config import RunConfig
 from engine.config.inspection import Coverage, Lengths, LengthsProgress, LengthsRequest, Preview, PreviewRequest
 from engine.config.reading import read
 from engine.data import prepare_rows
 from engine.errors import BadInput
+from engine.packed_rows import PackedRows, collate_packed, count_tokens
 from engine.preview import Inspector
 from engine.tokenizer import load_tokenizer
 
@@ -319,3 +322,29 @@ def test_no_row_that_can_be_used(tmp_path: Path) -> None:
     file = written(tmp_path / "a.jsonl", *[{"prompt": "q", "completion": ""}] * 3)
     with pytest.raises(BadInput, match="none of 3 rows that were looked at can be used: 'completion' is empty"):
         lengths(config(file))
+
+
+def test_what_packing_makes_of_the_rows_is_what_a_run_trains_on(tmp_path: Path) -> None:
+    made = config(
+        DEMO / "data" / "train.jsonl", max_length=128, **{"data.packing": True, "training.micro_batch_size": 4}
+    )
+    _, rows = trained_on(made, tmp_path)
+    plan = BatchPlan(
+        seed=3, rows=len(rows.train), micro_batch_size=4, gradient_accumulation_steps=1, world_size=1, rank=0,
+        shuffle=True, packing=Packing(rows.lengths, 128),
+    )  # fmt: skip
+    packed = [collate_packed([PackedRows(rows.train)[one] for one in plan.indices(step)[0]], 0, in_one_line=False)
+              for step in range(plan.steps(1) - 1)]  # fmt: skip
+    plain = [collate([rows.train[row] for row in range(start, start + 4)], 0) for start in range(0, 400, 4)]
+
+    def padding(batches: list[Any]) -> float:
+        return 1 - sum(map(count_tokens, batches)) / sum(batch["input_ids"].numel() for batch in batches)
+
+    found = lengths(made)
+    assert found.packed is not None
+    assert found.packed.rows_a_sequence == pytest.approx(len(rows.train) / plan.samples(0), rel=0.03)
+    assert found.packed.filled == pytest.approx(sum(rows.lengths) / (128 * plan.samples(0)), rel=0.03)
+    assert found.packed.padding == pytest.approx(padding(packed), abs=0.01)
+    assert found.padding == pytest.approx(padding(plain), abs=0.02)
+    assert found.packed.padding < found.padding / 2
+    assert lengths(replace(made, data=replace(made.data, packing=False))).packed is None

@@ -131,6 +131,12 @@ def _lengths(lengths: Lengths) -> list[str]:
     lines.append(f"Longer than data.max_length={lengths.max_length}: {lengths.cut:,} ({share})")
     if lengths.lost:
         lines.append(f"Of those with nothing left to learn: {lengths.lost:,}; they are dropped")
+    if lengths.packed:
+        packed = lengths.packed
+        lines.append(
+            f"Packed: {packed.rows_a_sequence:,.1f} rows a sequence, {words.share(packed.filled)} full;"
+            f" {words.share(packed.padding)} of a micro batch is padding, and {words.share(lengths.padding)} unpacked"
+        )
     if lengths.unusable:
         lines.append(clean(f"Cannot be used: {lengths.unusable:,} more (the first: {lengths.problem})"))
     return lines

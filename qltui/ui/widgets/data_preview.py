@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PAUSE = 0.12
 """Seconds without another change before the data is looked at."""
 BARS = " ▁▂▃▄▅▆▇█"
+WORTH_SAYING = 0.01
+"""Share of padding."""
 WITHOUT_MODEL = "Choose a model to see the rows as it will see them."
 
 
@@ -121,7 +123,7 @@ class DataPreview(VerticalScroll):
 
 def concerns(config: RunConfig) -> tuple[object, ...]:
     """All that a preview depends on."""
-    return config.model, config.data
+    return config.model, config.data, config.training.micro_batch_size
 
 
 def row_text(row: PreviewRow) -> Content:
@@ -156,4 +158,14 @@ def lengths_text(answer: Lengths | LengthsProgress, width: int) -> Content:
     told = f"{answer.rows:,} rows{of_all}: half up to {answer.quantiles.get('50', 0):,} tokens"
     cut = f"{words.share(answer.cut / answer.rows)} are cut at {answer.max_length:,}" if answer.cut else "none is cut"
     unusable = f"; {answer.unusable:,} cannot be used: {words.plain(answer.problem)}" if answer.unusable else ""
-    return Content(f"{ends[:width]}\n{told}; {cut}{unusable}")
+    return Content(f"{ends[:width]}\n{told}; {cut}{unusable}{_packing_text(answer)}")
+
+
+def _packing_text(answer: Lengths) -> str:
+    """What packing makes of the rows; without it, what padding takes."""
+    padding = words.share(answer.padding)
+    if answer.packed is None:
+        return f"; {padding} of a micro batch is padding" if answer.padding >= WORTH_SAYING else ""
+    packed = answer.packed
+    less = f"; {words.share(packed.padding)} padding instead of {padding}" if answer.padding >= WORTH_SAYING else ""
+    return f"\npacked: {packed.rows_a_sequence:,.1f} rows a sequence, {words.share(packed.filled)} full{less}"
