@@ -89,6 +89,7 @@ def _otherwise(config: RunConfig, patched: RunConfig) -> str:
     said = {
         "training.learning_rate": "the rate is the new one",
         "training.warmup_ratio": "the schedule has the new warm-up",
+        "data.packing": "steps have other rows",
         "data.max_length": "rows are tokenised anew, so their order changes if any is dropped",
         "method.name": "the base weights are kept in other bits",
         "strategy.name": "dropout draws anew",

@@ -125,7 +125,8 @@ def facts(config: RunConfig, width: int) -> list[Content]:
     ranks, evaluated = config.hardware.ranks_per_node, config.data.eval_path
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs:g} epochs"
     steps = f"{training.max_steps:,} steps" if training.max_steps else epochs
-    batch = "1 row a rank" if training.micro_batch_size == 1 else f"{training.micro_batch_size} rows a rank"
+    kind = "sequence" if config.data.packing else "row"
+    batch = f"{words.counted(training.micro_batch_size, kind)} a rank"
     if training.gradient_accumulation_steps > 1:
         batch += f" × {training.gradient_accumulation_steps} added up"
     spread = f"{ranks} ranks" if ranks else "as many ranks as GPUs"
