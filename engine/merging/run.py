@@ -127,7 +127,9 @@ class _Merge:
             )
         self.transposed = {f"{name}.weight" for name, one in self.base.named_modules() if lies_transposed(one)}
         self.shapes = {name: tuple(value.shape) for name, value in self.base.state_dict().items()}
-        keys = [key for source in self.sources.values() for key in source.tensors]
+        self.file_of = {key: name for name, source in self.sources.items() for key in source.tensors}
+        """Of every tensor of the base."""
+        keys = list(self.file_of)
         self.groups = groups_of_files(self.base, keys)
         adapted = with_adapter(self.base, adapter_config)
         self.adapter = _opened(adapter / "adapter_model.safetensors", held)
@@ -137,6 +139,7 @@ class _Merge:
         grouped = {key for group in self.groups for key in group.keys}
         # A classifier has not the head of its base; what else the model does not know stays beside it.
         self.loose = [key for key in keys if key not in grouped and labels is None]
+        self.changed_keys = {key for group in self.groups if self._is_changed(group) for key in group.keys}
         self.planned = self._plan(keys)
         self.changed = len(self.todo)
 
@@ -166,8 +169,12 @@ class _Merge:
         targets = self._targets(folder)
         done = 0
         tell(done, self.bytes)
-        for make in self._tensors():
-            for key, value in make().items():
+        for key in filter(self._is_copied, self.planned):
+            targets[self.planned[key].file].write_chunks(key, self._source(key).chunks(key))
+            done += self._source(key).tensors[key].size
+            tell(done, self.bytes)
+        for made in self._made():
+            for key, value in made.items():
                 targets[self.planned[key].file].write(key, value)
                 done += value.nbytes
             tell(done, self.bytes)
@@ -190,15 +197,14 @@ class _Merge:
 
     def _plan(self, keys: list[str]) -> dict[str, Planned]:
         """Every tensor to be written: the base's, in its files, and those that only the adapter brings, in the last."""
-        file_of = {key: name for name, source in self.sources.items() for key in source.tensors}
         grouped = {key: group for group in self.groups for key in group.keys}
         planned = {}
         for key in keys:
-            place = self.sources[file_of[key]].tensors[key]
+            place = self._source(key).tensors[key]
             name = grouped[key].name if key in grouped else None
             if key in grouped or key in self.loose:
                 shape = place.shape if name is None else self.shapes[name]
-                planned[key] = Planned(file_of[key], self._written_as(place.dtype), shape)
+                planned[key] = Planned(self.file_of[key], self._written_as(place.dtype), shape)
         for name in self._extra():
             planned[name] = Planned(list(self.sources)[-1], self.dtype, self.shapes[name])
         return planned
@@ -212,18 +218,26 @@ class _Merge:
         todo = self.todo.get(name)
         return todo != self.todo.get(self.tied[name]) if name in self.tied else todo is not None
 
-    def _tensors(self) -> Iterator[Callable[[], dict[str, Tensor]]]:
-        """What makes the tensors, by key, a few at a time."""
+    def _is_copied(self, key: str) -> bool:
+        """Whether a tensor stays as it is in the base's file, byte for byte."""
+        place = self._source(key).tensors.get(key)
+        planned = self.planned[key]
+        return place is not None and key not in self.changed_keys and place.dtype is planned.dtype
+
+    def _made(self) -> Iterator[dict[str, Tensor]]:
+        """All other tensors, by key, a few at a time."""
         for group in self.groups:
-            yield lambda group=group: self._of_group(group)  # type: ignore[misc]
+            if not all(map(self._is_copied, group.keys)):
+                yield self._of_group(group)
         for key in self.loose:
-            yield lambda key=key: {key: self._read(key).to(self.planned[key].dtype)}  # type: ignore[misc]
+            if not self._is_copied(key):
+                yield {key: self._read(key).to(self.planned[key].dtype)}
         for name in self._extra():
-            yield lambda name=name: {name: self._of_extra(name)}  # type: ignore[misc]
+            yield {name: self._of_extra(name)}
 
     def _of_group(self, group: Group) -> dict[str, Tensor]:
         read = {key: self._read(key) for key in group.keys}
-        if not any(self._is_changed(name) for name in group.names):
+        if self.changed_keys.isdisjoint(group.keys):
             return {key: value.to(self.planned[key].dtype) for key, value in read.items()}
         dtypes = {value.dtype for value in read.values()}
         numbers = group.in_memory(read, self.base)
@@ -234,9 +248,16 @@ class _Merge:
             return dict.fromkeys(group.keys, made[group.name])
         return as_in_files(self.base, made)
 
-    def _is_changed(self, name: str) -> bool:
-        todo = self.todo.get(name, [])
-        return bool(todo) or (self.as_trained is not None and self.as_trained.changes(name, todo))
+    def _is_changed(self, group: Group) -> bool:
+        """Whether more is done to a group than to cast it."""
+        if group.name is not None:
+            (key,) = group.keys
+            if self.shapes[group.name] != self._source(key).tensors[key].shape:
+                return True
+        todo = {name: self.todo.get(name, []) for name in group.names}
+        return any(todo.values()) or (
+            self.as_trained is not None and any(self.as_trained.changes(name, todo[name]) for name in todo)
+        )
 
     def _merged(self, name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
         todo = self.todo.get(name, [])
@@ -255,7 +276,11 @@ class _Merge:
         return self._merged(name, self._read(next(iter(source.keys))), self.dtype)
 
     def _read(self, key: str) -> Tensor:
-        return next(source for source in self.sources.values() if key in source.tensors).read(key)
+        return self._source(key).read(key)
+
+    def _source(self, key: str) -> TensorFile:
+        """The base's file with a tensor; any of them for one that has none."""
+        return self.sources[self.file_of.get(key, next(iter(self.sources)))]
 
     def _trained(self, name: str) -> Tensor:
         return self.adapter.read(saved_name(name))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ADAPTER = "default"
 WRAPPERS = ("base_layer", "original_module", "token_adapter")
 """Names that PEFT's wrappers give to what they wrap, or keep their own in."""
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Numbers of a weight that are in float32 at once."""
 
 

@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from support import small_tokenizers
+from support.runs import DEMO
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -59,21 +60,17 @@ LABELS = ["calm", "stormy", "unknown"]
 Settings = dict[str, object]
 CASES: dict[str, tuple[str, Settings]] = {
     "lora": ("llama", {"method": "lora"}),
-    "qlora": ("llama", {"method": "qlora"}),
+    "qlora": ("demo", {"method": "qlora"}),
     "int8": ("llama", {"method": "int8"}),
     "some-modules-4bit": ("untied", {"method": "qlora", "method.lora.target_modules": ["q_proj", "v_proj"]}),
     "fp4-plain-scales": (
         "llama", {"method.quantization.type": "fp4", "method.quantization.double_quantization": False}
     ),
-    "rslora": ("llama", {"method": "lora", "method.lora.use_rslora": True}),
-    "dora": ("untied", {"method": "lora", "method.lora.use_dora": True}),
     "dora-4bit": ("llama", {"method": "qlora", "method.lora.use_dora": True}),
     "dora-int8": ("llama", {"method": "int8", "method.lora.use_dora": True}),
     "pissa": ("llama", {"method": "lora", "method.lora.init": "pissa"}),
     "olora-4bit": ("llama", {"method": "qlora", "method.lora.init": "olora"}),
-    "olora-int8": ("llama", {"method": "int8", "method.lora.init": "olora"}),
     "modules-to-save": ("untied", {"method": "lora", "method.lora.modules_to_save": ["embed_tokens", "lm_head"]}),
-    "norm-to-save": ("llama", {"method": "qlora", "method.lora.modules_to_save": ["norm"]}),
     "new-tokens": ("llama", {"method": "qlora", "model.new_tokens": ["<tide>", "<wind>"]}),
     "new-tokens-untied": ("untied", {"method": "lora", "model.new_tokens": ["<tide>", "<wind>"]}),
     "embeddings": ("untied", {"method": "lora", "method.lora.target_modules": ["embed_tokens", "q_proj", "lm_head"]}),
@@ -81,18 +78,15 @@ CASES: dict[str, tuple[str, Settings]] = {
         "untied", {"method": "lora", "method.lora.target_modules": ["embed_tokens"], "method.lora.use_dora": True}
     ),
     "tied-embeddings": ("llama", {"method": "lora", "method.lora.target_modules": ["embed_tokens", "q_proj"]}),
-    "bias": ("biased", {"method": "lora"}),
-    "conv1d": ("gpt2", {"method": "lora"}),
+    "bias-rslora": ("biased", {"method": "lora", "method.lora.use_rslora": True}),
     "conv1d-4bit": ("gpt2", {"method": "qlora"}),
     "conv1d-dora": ("gpt2", {"method": "lora", "method.lora.use_dora": True}),
-    "experts": ("mixtral", {"method": "lora"}),
     "experts-trained": ("mixtral", {"method": "lora", "method.lora.target_modules": ["w1", "w2", "w3", "q_proj"]}),
     "experts-trained-4bit": (
         "qwen3_moe", {"method": "qlora", "method.lora.target_modules": ["gate_proj", "up_proj", "down_proj"]}
     ),
     "experts-4bit": ("gpt_oss", {"method": "qlora"}),
     "experts-int8": ("gpt_oss", {"method": "int8"}),
-    "classifier": ("llama", {"method": "lora", "model.task": "sequence_classification"}),
     "classifier-4bit": ("untied", {"method": "qlora", "model.task": "sequence_classification"}),
 }  # fmt: skip
 Family = Callable[[str], Path]
@@ -100,10 +94,12 @@ Family = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
-    """Gives the folder of a small base; its files hold a few tensors each."""
+    """Gives the folder of a small base, whose files hold a few tensors each, or of the demo's, which was trained."""
     folder = tmp_path_factory.mktemp("families")
 
     def made(name: str) -> Path:
+        if name == "demo":
+            return DEMO / "model"
         if not (folder / name).exists():
             torch.manual_seed(0)
             model = AutoModelForCausalLM.from_config(FAMILIES[name], dtype=torch.bfloat16)
@@ -228,7 +224,7 @@ def test_new_tokens_and_classes_are_told(family: Family, tmp_path: Path) -> None
     config = json.loads((tmp_path / "tokens" / "out" / "config.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokens" / "out")
     assert tokenizer.convert_tokens_to_ids("<wind>") == config["vocab_size"] - 1
-    trained = Trained(tmp_path / "classes", family("llama"), CASES["classifier"][1])
+    trained = Trained(tmp_path / "classes", family("untied"), CASES["classifier-4bit"][1])
     trained.merge(tmp_path / "classes" / "out")
     assert list(loaded(tmp_path / "classes" / "out").config.id2label.values()) == LABELS
 

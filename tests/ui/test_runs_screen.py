@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from engine.events import RunDirectory, write_json
 from qltui.runs import notes
 from qltui.ui.app import QltuiApp
+from qltui.ui.clipboard import copied_folder
 from qltui.ui.screens.annotating import Annotating
 from qltui.ui.screens.comparing import Comparing
 from qltui.ui.screens.confirm import Confirm
@@ -192,6 +193,25 @@ async def test_a_run_is_opened_in_the_form(three: list[WrittenRun]) -> None:
         screen = pilot.app.screen
         assert isinstance(screen, NewRun)
         assert screen.values["training.learning_rate"] == "0.0001"
+
+
+async def test_the_command_that_merges_is_copied_where_there_is_an_adapter(three: list[WrittenRun]) -> None:
+    """Not of runs that have saved none, nor of those that trained every weight."""
+    alpha, beta, gamma = three
+    gamma.write_status(state="finished", adapter_dir=str(gamma.run.adapter), method="qlora")
+    beta.write_status(state="finished", adapter_dir=str(beta.run.model), method="full")
+    async with QltuiApp(Runs).run_test() as pilot:
+        await until(pilot, lambda: listed(pilot) == ["gamma", "beta", "alpha"], "all of them")
+        screen = pilot.app.screen
+        await until(pilot, lambda: screen.check_action("merge", ()), "the key on the first run")
+        await pilot.press("m")
+        copied = copied_folder() / gamma.run.id / "merge.sh"
+        await until(pilot, copied.exists, "the copy")
+        assert copied.read_text() == f"qltui merge {gamma.run.id} --out {gamma.run.id}-merged\n"
+        for run in (beta, alpha):
+            await pilot.press("down")
+            await until(pilot, lambda path=str(run.run.path): screen.chosen["run_dir"] == path, "the next run")
+            assert screen.check_action("merge", ()) is None
 
 
 async def test_no_more_than_eight_runs_are_marked(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,12 @@ ACTIONS = [
     Binding("a", "ask", "ask", id="runs.ask", show=False, tooltip="Talk to the model that the run made"),
     Binding("n", "annotate", "note", id="runs.note", show=False, tooltip="Write a note about the run, and tags"),
     Binding("o", "copy", "copy folder", id="runs.copy", show=False, tooltip="Copy where the run's folder is"),
+    Binding("m", "merge", "merge command", id="runs.merge", show=False,
+            tooltip="Copy the command that makes one model of adapter and base"),
     Binding("x,delete", "delete", "delete", id="runs.delete", show=False,
             tooltip="Delete the marked runs, or this one, after a question"),
 ]  # fmt: skip
-OF_ONE = ("watch", "stop", "resume", "relaunch", "ask", "annotate", "copy", "delete")
+OF_ONE = ("watch", "stop", "resume", "relaunch", "ask", "annotate", "copy", "merge", "delete")
 
 
 class RunsActions(Page):
@@ -51,10 +54,11 @@ class RunsActions(Page):
             self.values = values
 
     class WasCopied(Message):
-        """The folder's path was copied, one way or another."""
+        """Something of a run was copied, one way or another."""
 
-        def __init__(self, copied: Copied) -> None:
+        def __init__(self, what: str, copied: Copied) -> None:
             super().__init__()
+            self.what = what
             self.copied = copied
 
     class Weighed(Message):
@@ -89,6 +93,8 @@ class RunsActions(Page):
             return True if words.is_live(status) else None
         if action == "resume":
             return True if not words.is_live(status) and status["state"] != "finished" else None
+        if action == "merge":
+            return True if status["adapter_dir"] and status["method"] != "full" else None
         return True
 
     # One run
@@ -180,14 +186,20 @@ class RunsActions(Page):
 
     def action_copy(self) -> None:
         """Copy the path of the run's folder; it lies in a file whatever becomes of the clipboard."""
-        if self._chosen_path:
-            self._copy(self._chosen_path)
+        if path := self._chosen_path:
+            self._copy("the folder's path", str(path), f"{path.name}/folder.txt")
+
+    def action_merge(self) -> None:
+        """Copy the command that merges the run's adapter into its base."""
+        if path := self._chosen_path:
+            command = f"qltui merge {shlex.quote(path.name)} --out {shlex.quote(f'{path.name}-merged')}"
+            self._copy("the command", command, f"{path.name}/merge.sh")
 
     @work(thread=True, group="copy", exit_on_error=False)
-    def _copy(self, path: Path) -> None:
+    def _copy(self, what: str, text: str, file: str) -> None:
         from qltui.ui import clipboard
 
-        self.post_message(self.WasCopied(clipboard.copy(str(path), {f"{path.name}/folder.txt": f"{path}\n"})))
+        self.post_message(self.WasCopied(what, clipboard.copy(text, {file: f"{text}\n"})))
 
     @on(WasCopied)
     def _tell_of_the_copy(self, event: WasCopied) -> None:
@@ -196,7 +208,7 @@ class RunsActions(Page):
 
         if event.copied.sequence:
             clipboard.send(self.app, event.copied.sequence)
-        self.app.notify(copied_text("the folder's path", event.copied).plain, markup=False, timeout=8)
+        self.app.notify(copied_text(event.what, event.copied).plain, markup=False, timeout=8)
 
     # Deleting
 
