@@ -94,7 +94,7 @@ def check_base(run: RunDirectory, config: RunConfig, files: BaseFiles) -> bool:
         return False
     for path in files.weights:
         if recorded["files"].get(path.name) != fingerprint(path):
-            what = f"commit {recorded['commit']}" if recorded["commit"] else "what it was"
+            what = f"commit {recorded['commit']} (model.revision)" if recorded["commit"] else "what it was"
             raise BadInput(
                 f"model.path: {config.model.path} has changed since run {run.id} was trained on it ({path.name} is "
                 f"another file now), and an adapter is of use with its own base alone; bring back {what}."

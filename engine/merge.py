@@ -1,7 +1,7 @@
 """A run's adapter merged into its base: ``python -m engine.merge RUN_DIR --out DIR``.
 
 Says how it goes in lines of JSON on stdout: ``{"done": bytes, "total": bytes}`` now and then, at the end
-``{"merged": {...}}`` or ``{"refused": why}``. Exit codes: 0 merged, 3 it cannot be, 1 anything else.
+``{"merged": {...}}`` or ``{"refused": why}``. Exit codes: 0 merged, 3 it cannot be, 130 interrupted, 1 anything else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.merging.run import Merged
 
 SECONDS_BETWEEN_REPORTS = 0.5
+INTERRUPTED = 130
 TYPES = ("bfloat16", "float16", "float32")
 ENDED = ("finished", "stopped", "failed", "lost")
 
@@ -48,8 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         _say(refused=str(error))
         return EXIT_BAD_INPUT
     except OSError as error:
-        _say(refused=f"--out: {options.out} could not be written: {error.strerror or error}. Nothing was left of it.")
+        what = f"{error.filename or options.out}: {error.strerror or error}"
+        _say(refused=f"{what}. Nothing was merged, and nothing was left of {options.out}.")
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     _say(merged={"out": str(options.out.absolute()), "adapter": str(adapter), "base": options.base, **merged._asdict()})
     return 0
 

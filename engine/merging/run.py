@@ -109,8 +109,8 @@ class _Merge:
         self.base = base_shape(config, labels, len(self.tokenizer))
         if getattr(self.base.config, "quantization_config", None) is not None:
             raise BadInput(
-                f"model.path: {config.model.path} is quantised in its files; merge with its 16-bit original: put that "
-                "into a copy of the run's run.yaml as model.path, and name the copied run."
+                f"model.path: {config.model.path} is quantised in its files, and only bases that are not can be merged "
+                "into; train on its 16-bit original with method.name=qlora, or serve the adapter beside the base."
             )
         adapter_config = read_adapter_config(adapter)
         self.sources = {path.name: _opened(path, held) for path in files.weights}
