@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 
 from engine.config import Method, Task
 from engine.config.ranks import compute_type
 from engine.errors import BadInput, cause_of_not_loaded, why_not_loaded
+from engine.model import quantization_of
 from engine.strategy.base import DTYPES
 from engine.tokenizer import load_tokenizer
 from engine.trained_state import checkpoints
@@ -78,16 +79,19 @@ def load_tuned(run: RunDirectory, config: RunConfig, step: int | None = None) ->
     tokenizer = load_tokenizer(config)
     tokenizer.add_tokens(config.model.new_tokens)
     capabilities = [torch.cuda.get_device_capability(gpu)[0] for gpu in range(torch.cuda.device_count())]
-    dtype = DTYPES[compute_type(config, capabilities)]
+    compute = compute_type(config, capabilities)
+    dtype = DTYPES[compute]
     if config.method.name is Method.FULL:
         return Tuned(_load(str(learnt), config, dtype, None).eval(), tokenizer, learnt, dtype, has_base=False)
-    base = _load(config.model.path, config, dtype, _quantization(config, dtype))
+    # Quantised as it was trained on: an adapter makes up for what quantising lost, too.
+    quantization = quantization_of(config.method, compute, torch.uint8)
+    base = _load(config.model.path, config, dtype, quantization)
     if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:
         base.resize_token_embeddings(len(tokenizer))
     return Tuned(PeftModel.from_pretrained(base, learnt).eval(), tokenizer, learnt, dtype, has_base=True)
 
 
-def _load(path: str, config: RunConfig, dtype: torch.dtype, quantization: BitsAndBytesConfig | None) -> Any:
+def _load(path: str, config: RunConfig, dtype: torch.dtype, quantization: Any) -> Any:
     is_base = path == config.model.path
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -103,18 +107,3 @@ def _load(path: str, config: RunConfig, dtype: torch.dtype, quantization: BitsAn
         raise BadInput(
             f"{where}{path} cannot be loaded: {why_not_loaded(path, error)}", cause_of_not_loaded(path, error)
         ) from error
-
-
-def _quantization(config: RunConfig, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """As it was trained on: an adapter makes up for what quantising lost, too."""
-    wanted = config.method.quantization
-    if config.method.name is Method.QLORA:
-        return BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=wanted.type.value,
-            bnb_4bit_use_double_quant=wanted.double_quantization,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    if config.method.name is Method.INT8:
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=wanted.int8_threshold)
-    return None
