@@ -11,7 +11,7 @@ import torch
 from engine.batches import collate
 from engine.collective import gathered, sum_over_ranks, world
 from engine.generation import write_answers
-from engine.loss import count_targets, loss_and_hits, summed_loss
+from engine.loss import count_targets, loss_and_hits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def evaluation_score(session: Session) -> Score | None:
                 if session.classifies:
                     batch_loss, batch_hits = loss_and_hits(strategy.unwrapped, batch)
                 else:
-                    batch_loss, batch_hits = float(summed_loss(strategy.unwrapped, batch)), 0.0
+                    batch_loss, batch_hits = float(session.loss(strategy.unwrapped, batch)), 0.0
             if len(mine):
                 loss, targets, hits = loss + batch_loss, targets + count_targets(batch), hits + batch_hits
     loss, targets, hits = sum_over_ranks([loss, targets, hits], session.device)

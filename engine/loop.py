@@ -12,7 +12,7 @@ from engine.batches import BatchPlan, micro_batches
 from engine.collective import sum_over_ranks, world
 from engine.evaluate import report_evaluation
 from engine.isolation import reads_in_one_line
-from engine.loss import count_targets, summed_loss
+from engine.loss import count_targets
 from engine.packed_rows import count_tokens
 from engine.samples import report_samples
 from engine.strategy.base import sharding_units
@@ -110,7 +110,7 @@ def _accumulate_gradients(session: Session, batches: list[dict[str, torch.Tensor
         with strategy.micro_batch(last=number == len(batches)):
             with reporter.phase("forward", quiet=True), strategy.autocast():
                 batch = {name: tensor.to(session.device, non_blocking=True) for name, tensor in batch.items()}
-                loss = summed_loss(strategy.model, batch)
+                loss = session.loss(strategy.model, batch)
             with reporter.phase("backward", quiet=True):
                 strategy.backward(loss * scale)
             total += float(loss.detach())

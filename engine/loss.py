@@ -9,7 +9,11 @@ from torch.nn import functional
 from engine.tokens import IGNORED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
+
+    SummedLoss = Callable[[Any, dict[str, torch.Tensor]], torch.Tensor]
 
 
 def summed_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -32,9 +36,12 @@ def logits_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     if labels.dim() == 2:  # each token is predicted by those before it
         logits, labels = logits[:, :-1], labels[:, 1:]
-    return functional.cross_entropy(
-        logits.float().reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=IGNORED, reduction="sum"
-    )
+    return cross_entropy(logits.float().reshape(-1, logits.shape[-1]), labels.reshape(-1))
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Summed over (targets,) ``labels`` that are not ``IGNORED``, of (targets, vocabulary) ``logits``; in float32."""
+    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
 
 
 def loss_and_hits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, Compute, LoraInit, Method, RunConfig, Task
 from engine.errors import BadInput, cause_of_not_loaded, first_line, why_not_loaded
+from engine.offloaded_inputs import keep_inputs_on_host
 from engine.parameters import cast, trainable
 from engine.quantized_experts import has_experts
 from engine.quantized_linear import hold_int8_once
@@ -42,7 +43,7 @@ def load_model(config: RunConfig, strategy: Strategy, tokenizer: Any, labels: li
     model.config.use_cache = False
     model.config.pad_token_id = tokenizer.pad_token_id  # a classifier finds the last token of a row by it
     new_rows = _fit_vocabulary(model, config, tokenizer, strategy.casts_to)
-    _checkpoint_layers(model, config.training.gradient_checkpointing)
+    _checkpoint_layers(model, config.training.gradient_checkpointing, offload=config.training.offload_activations)
     if config.method.name is Method.FULL:
         return model
     if strategy.device.type == "cpu":
@@ -190,15 +191,17 @@ def _keep_4bit_weights_plain(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def _checkpoint_layers(model: Any, wanted: Checkpointing | int) -> None:
+def _checkpoint_layers(model: Any, wanted: Checkpointing | int, *, offload: bool) -> None:
     if wanted is Checkpointing.NONE:
         return
     # The non-reentrant variant needs no gradient on its inputs and works under DDP with frozen weights.
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if isinstance(wanted, int):
-        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-        for layer in layers[wanted:]:
-            layer.gradient_checkpointing = False
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    checkpointed = layers[:wanted] if isinstance(wanted, int) else layers
+    for layer in layers[len(checkpointed) :]:
+        layer.gradient_checkpointing = False
+    if offload:
+        keep_inputs_on_host(checkpointed)
 
 
 def _with_adapters(model: Any, config: RunConfig, new_rows: list[int], anew: list[str]) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Method, Task
+from engine.loss import summed_loss
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.data import Rows
     from engine.events import RunDirectory
+    from engine.loss import SummedLoss
     from engine.reporter import Reporter
     from engine.requests import Requests
     from engine.strategy import Strategy
@@ -37,6 +39,8 @@ class Session:
     """Checksums of the adapters before the first step, for the audit to find that something was learnt."""
     total_steps: int
     global_batch_size: int
+    loss: SummedLoss = summed_loss
+    """Of a batch; evaluations of classes take theirs with the hits."""
     updates: int = 0
     """Steps that changed weights: neither at rate zero, where warm-up begins, nor skipped because fp16 overflowed."""
     sample_row: int = 0

@@ -24,6 +24,7 @@ from engine import checkpoint
 from engine.audit import LoadedWeights, WeightWatch, begun_checksums
 from engine.base_files import record_base
 from engine.batches import BatchPlan, Packing
+from engine.chunked_loss import choose_loss
 from engine.collective import from_rank_0, gathered, world
 from engine.config import ConfigError, RunConfig, Tracker
 from engine.config.reading import read_file
@@ -134,7 +135,9 @@ class Rank:
         check_sharding(session, stepped=False)
         check_isolation(session)
         reached = True
-        if not checkpoint.restore(session, chosen):
+        restored = checkpoint.restore(session, chosen)
+        session.loss = choose_loss(config, strategy, session.rows.train[0], reporter.warn)
+        if not restored:
             # Same adapters on every rank, then each rank's own dropout.
             set_seed(config.training.seed + world()[0])
             reached = report_evaluation(session, "before") and report_samples(session, "before")

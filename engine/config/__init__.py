@@ -15,6 +15,7 @@ from engine.config.run_config import (
     DataFormat,
     Device,
     LoraInit,
+    Loss,
     LossOn,
     Method,
     Optimizer,
@@ -31,6 +32,6 @@ from engine.config.schema import ConfigError, Field, Problem
 
 __all__ = [
     "ALIASES", "FIELDS", "SCHEMA_VERSION", "Attention", "Checkpointing", "Compute", "ConfigError", "DataFormat",
-    "Device", "Field", "LoraInit", "LossOn", "Method", "Optimizer", "Problem", "QuantizationType", "RunConfig",
+    "Device", "Field", "LoraInit", "Loss", "LossOn", "Method", "Optimizer", "Problem", "QuantizationType", "RunConfig",
     "Schedule", "Storage", "StrategyName", "Task", "Tracker", "get",
 ]  # fmt: skip

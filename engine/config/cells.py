@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config.run_config import LoraInit, Method, Optimizer, Storage, StrategyName, Task, get
+from engine.config.loss_chunks import why_full
+from engine.config.run_config import LoraInit, Loss, Method, Optimizer, Storage, StrategyName, Task, get
 from engine.config.schema import Problem, as_text
 
 if TYPE_CHECKING:
@@ -130,6 +131,15 @@ REFUSALS = (
         lambda config: config.model.task is Task.SEQUENCE_CLASSIFICATION and config.data.packing,
         "a sequence classification reads a class off the end of each row, and packed rows have one end together.",
         "Set it to false.",
+    ),
+    Refusal(
+        "loss-chunks",
+        "training.loss",
+        lambda config: (
+            config.training.loss not in (Loss.AUTO, Loss.FULL) and bool(why_full(config, config.precision.compute))
+        ),
+        "under {strategy} the loss of a head that is trained, or has adapters, cannot be taken in chunks here.",
+        "Use auto or full.",
     ),
     Refusal(
         "answers-of-classification",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.loss_chunks import chunk_tokens
 from engine.config.run_config import Checkpointing, Method, Task
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def layers_by_device(
         costs.append(layer_bytes(config, layer, width) + kept * tokens * width)
     at_head = ends.head * width
     if config.model.task is not Task.SEQUENCE_CLASSIFICATION:
-        at_head += ends.vocabulary * tokens * OF_THE_LOSS
+        chunk = chunk_tokens(config, config.precision.compute, ends.vocabulary, ends.hidden_size) or tokens
+        at_head += ends.vocabulary * min(tokens, chunk) * OF_THE_LOSS
     first = ends.embeddings * width + (at_head if ends.tied else 0)
     return split(tuple(costs), first, 0 if ends.tied else at_head, devices)
 

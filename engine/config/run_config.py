@@ -113,6 +113,12 @@ class Checkpointing(StrEnum):
     ALL = "all"
 
 
+class Loss(StrEnum):
+    AUTO = "auto"
+    FULL = "full"
+    CHUNKED = "chunked"
+
+
 class Tracker(StrEnum):
     TRACKIO = "trackio"
     TENSORBOARD = "tensorboard"
@@ -319,6 +325,15 @@ class TrainingConfig(Section, frozen=True, kw_only=True):
         Checkpointing | Positive,
         about("Checkpointed layers", "none, all, or how many layers recompute instead of keeping activations."),
     ] = Checkpointing.NONE
+    offload_activations: Annotated[
+        bool, about("Offload activations", "Keep the inputs of checkpointed layers in host memory.", advanced=True)
+    ] = False
+    loss: Annotated[
+        Loss | Positive,
+        about(
+            "Loss", "Logits held at once: full, chunked, of so many tokens; auto: chunked where exact.", advanced=True
+        ),
+    ] = Loss.AUTO
     eval_every: Annotated[
         int, about("Evaluate every", "0: only at the end.", unit="steps", advanced=True, ge=0)
     ] = 0  # fmt: skip

@@ -179,4 +179,7 @@ def _communication(job: Job, machine: Machine, micro_batches: int) -> float:
         seconds += 2 * micro_batches * weights / ranks / HOST_LINK
     if offload.offload_optimizer:
         seconds += 2 * gradients / ranks / HOST_LINK + job.trained / ranks * STEP_TRAFFIC / HOST_LINK
+    if job.config.training.offload_activations:
+        boundaries = job.checkpointed * activations.boundary_bytes(job) * job.micro_batch_tokens
+        seconds += 2 * micro_batches * boundaries / HOST_LINK
     return seconds

@@ -85,7 +85,9 @@ class Point(NamedTuple):
             "data.path": str(folder / "rows" / f"{self.name}.jsonl"), "training.max_steps": steps,
             "training.save_every": 0, "hardware.device": device,
             "hardware.ranks_per_node": 1 if self.values["strategy.name"] in ONE_RANK else self.ranks,
-            "hardware.threads_per_rank": 1 if device == "cpu" else None, **self.values,
+            "hardware.threads_per_rank": 1 if device == "cpu" else None,
+            "training.loss": "full",  # as all that is measured was run
+            **self.values,
         }  # fmt: skip
 
 

@@ -295,6 +295,8 @@ LOST = {
     "training.generate_answers": (4, PROGRAMS),
     "training.sample_prompts": (["Who?"], PROGRAMS),
     "training.gradient_checkpointing": (3, PROGRAMS),
+    "training.loss": ("chunked", PROGRAMS),
+    "training.offload_activations": (True, PROGRAMS),
 }
 
 

@@ -37,7 +37,8 @@ def test_no_other_cut_has_a_smaller_fullest_device(costs: tuple[int, ...], first
 
 
 def config(tmp_path: Path, **values: Any) -> RunConfig:
-    given = {"model": "m", "data": "d.jsonl", "strategy": "pipeline", "method": "qlora", **values}
+    given = {"model": "m", "data": "d.jsonl", "strategy": "pipeline", "method": "qlora", "training.loss": "full"}
+    given |= values
     return read(given, where="test", base=tmp_path)
 
 
@@ -54,6 +55,8 @@ def test_what_layers_keep_counts_and_recomputing_ones_keep_little(tmp_path: Path
     assert layers_by_device(config(tmp_path, **long), LAYERS, tied, 2, 2) == (6, 10), "there it is on the first"
     short = {"data.max_length": 256, "training.gradient_checkpointing": "all"}
     assert layers_by_device(config(tmp_path, **short), LAYERS, ENDS, 2, 2) == (10, 6)
+    in_chunks = layers_by_device(config(tmp_path, **long, **{"training.loss": "auto"}), LAYERS, ENDS, 2, 2)
+    assert in_chunks == (8, 8), "of the loss little is left"
     some = {"data.max_length": 2048, "training.gradient_checkpointing": 8}
     first, second = layers_by_device(config(tmp_path, **some), LAYERS, ENDS, 2, 2)
     assert first > 10 > second, "the eight that recompute are the first ones"

@@ -29,7 +29,7 @@ LLAMA_70B = of_config({
 def config(tmp_path: Path, method: str, length: int, **more: Any) -> RunConfig:
     values = {
         "model.path": "some/model", "data.path": str(tmp_path / "rows.jsonl"), "method.name": method,
-        "data.max_length": length, **more,
+        "data.max_length": length, "training.loss": "full", **more,
     }  # fmt: skip
     return read(values, where="test", base=tmp_path)
 

@@ -263,6 +263,9 @@ OURS: dict[str, tuple[Values, Values]] = {
         {"method.quantization.storage": "bfloat16", "strategy.name": "fsdp2"}, {"method.name": "lora"}),
     "engine-storage-zero": (
         {"method.quantization.storage": "float32", "strategy.name": "zero2"}, {"strategy.name": "fsdp2"}),
+    "engine-loss-chunks": (
+        {"training.loss": 512, "method.lora.modules_to_save": ["lm_head"], "strategy.name": "zero3"},
+        {"training.loss": "auto"}),
     "engine-answers-of-classification": (
         {"model.task": "sequence_classification", "training.generate_answers": 8}, {"training.generate_answers": 0}),
     "engine-prompts-of-classification": (
@@ -293,6 +296,8 @@ OURS: dict[str, tuple[Values, Values]] = {
     "cpu-optimizer-offload": (
         {"strategy.name": "zero2", "strategy.offload_optimizer": True, "hardware.device": "cpu"},
         {"hardware.device": "auto"}),
+    "offload-activations-idle": (
+        {"training.offload_activations": True}, {"training.gradient_checkpointing": "all"}),
     "cpu-fp16": ({"precision.compute": "fp16", "machine": "cpu"}, {"machine": "2xA40"}),
     "cpu-flash-attention": (
         {"model.attention": "flash_attention_2", "hardware.device": "cpu"}, {"model.attention": "sdpa"}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.loss_chunks import chunk_tokens, trains_head
 from engine.config.run_config import Attention, Compute, StrategyName, Task
 
 if TYPE_CHECKING:
@@ -270,19 +271,44 @@ def boundary_bytes(job: Job) -> int:
     return job.architecture.hidden_size * (FLOAT32 if job.full and job.autocast else job.width)
 
 
+def loss_tokens(job: Job) -> int:
+    """Tokens whose logits are held at once (engine/chunked_loss.py)."""
+    architecture = job.architecture
+    chunk = chunk_tokens(job.config, job.compute, architecture.vocabulary, architecture.hidden_size)
+    return min(chunk or job.micro_batch_tokens, job.micro_batch_tokens)
+
+
+def takes_loss_in_head(job: Job) -> bool:
+    """Whether the head is at work, and gathered, while the loss is taken."""
+    architecture = job.architecture
+    return chunk_tokens(job.config, job.compute, architecture.vocabulary, architecture.hidden_size) is not None
+
+
 def logits_bytes(job: Job) -> tuple[int, int]:
-    """(at the end of forward, at the beginning of backward) bytes a token, for the head's output and the loss.
+    """(at the end of forward, at the beginning of backward) bytes for the head's output and the loss.
 
     Forward: what the head gives, its float32 copy, and log-probabilities; where Accelerate wraps the model, one more
-    copy. Backward: log-probabilities and two gradients of them.
+    copy. Backward: log-probabilities and two gradients of them. Chunks are forward and backward at once; of all tokens
+    there are then hidden states and gradients of them, and of a head that is trained its gradient so far and a chunk's.
     """
     vocabulary = job.architecture.vocabulary
-    if job.config.model.task is Task.SEQUENCE_CLASSIFICATION:
+    if job.config.model.task is Task.SEQUENCE_CLASSIFICATION or not vocabulary:
         return 0, 0
-    wrapped = job.strategy in WRAPPED and job.compute is not Compute.FP32
+    in_head = takes_loss_in_head(job)
+    wrapped = job.strategy in WRAPPED and job.compute is not Compute.FP32 and not in_head
     head = FLOAT32 if wrapped else job.width
     capped = job.width if job.architecture.capped_logits else 0
-    return vocabulary * (head + 2 * FLOAT32 + capped), vocabulary * (3 * FLOAT32 + capped)
+    at_once, tokens = loss_tokens(job), job.micro_batch_tokens
+    forward = vocabulary * (head + 2 * FLOAT32 + capped) * at_once
+    backward = vocabulary * (3 * FLOAT32 + capped) * at_once
+    if not in_head:
+        return forward, backward
+    states = 2 * boundary_bytes(job) * tokens
+    if at_once == tokens:
+        return forward + states, backward + states
+    one_gradient = FLOAT32 if not job.full or job.strategy in WRAPPED else job.width
+    summed = vocabulary * job.architecture.hidden_size * (FLOAT32 + one_gradient) if trains_head(job.config) else 0
+    return max(forward, backward) + states + summed, states + summed
 
 
 def final_norm_bytes(job: Job) -> int:

@@ -52,7 +52,7 @@ def plan_memory(job: Job) -> MemoryPlan:
     resting = held.held(job, held.Moment.RESTING)
     computing, stepping = held.held(job, held.Moment.COMPUTING), held.held(job, held.Moment.STEPPING)
     kept, boundaries, largest = _activations(job)
-    forward_logits, backward_logits = (each * job.micro_batch_tokens for each in activations.logits_bytes(job))
+    forward_logits, backward_logits = activations.logits_bytes(job)
     casts = _cast_bytes(job)
     at_head = {
         Part.ACTIVATIONS: kept, Part.BOUNDARIES: boundaries, Part.TRANSIENT: casts,
@@ -138,6 +138,8 @@ def _activations(job: Job) -> tuple[int, int, int]:
         if again:
             boundaries += again * activations.boundary_bytes(job) * tokens
             largest = max(largest, saved)
+    if job.config.training.offload_activations:
+        boundaries = min(boundaries, 2 * activations.boundary_bytes(job) * tokens)  # one leaves while one is computed
     return kept + activations.final_norm_bytes(job) * tokens, boundaries, largest
 
 
@@ -199,6 +201,8 @@ def _gathered_at_head(job: Job) -> int:
         # Without a head more layers were gathered ahead, about as much.
         ends = 2 * embeddings if job.config.model.task is Task.SEQUENCE_CLASSIFICATION else embeddings + head
         return ends + min(PREFETCHED * (1 if job.quantized else job.width), ends)
+    if job.strategy is StrategyName.ZERO3 and activations.takes_loss_in_head(job):
+        return head or embeddings
     return 0
 
 
@@ -206,7 +210,7 @@ def _head_output_bytes(job: Job) -> int:
     """Of what the head gives, before the loss is taken."""
     if job.config.model.task is Task.SEQUENCE_CLASSIFICATION:
         return 0
-    return job.architecture.vocabulary * job.width * job.micro_batch_tokens
+    return job.architecture.vocabulary * job.width * activations.loss_tokens(job)
 
 
 def _reduced_of_head(job: Job) -> int:

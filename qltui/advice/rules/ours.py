@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config import Device, get
 from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
 from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
-from engine.config.run_config import FIELDS, Compute
+from engine.config.run_config import FIELDS, Checkpointing, Compute
 from engine.config.schema import as_text
 from qltui import words
 from qltui.advice.findings import Severity
@@ -320,6 +320,22 @@ RULES = (
         NO_OFFLOAD,
         concerns=Concerns.OURS,
         engine_refuses=True,
+    ),
+    Rule(
+        "offload-activations-idle",
+        Severity.WARN,
+        "training.offload_activations",
+        lambda s: (
+            _config(s).training.offload_activations
+            and _config(s).training.gradient_checkpointing is Checkpointing.NONE
+        ),
+        "offload of activations where no layer recomputes",
+        "Inputs of checkpointed layers are to be offloaded, and no layer is checkpointed.",
+        "Checkpoint all layers, or turn the offload off.",
+        "What layers keep otherwise is too much for the way to the host; their inputs alone go there.",
+        "engine/offloaded_inputs.py",
+        {"training.gradient_checkpointing": "all"},
+        concerns=Concerns.OURS,
     ),
     Rule(
         "cpu-fp16",

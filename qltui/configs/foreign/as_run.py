@@ -40,6 +40,7 @@ def as_run(values: Mapping[str, Any], ranks: int) -> RunConfig | None:
         "data.path": "unknown.jsonl", "method.name": METHODS[values["method"]], "strategy.name": strategy,
         "precision.compute": COMPUTE.get(values.get("precision", ""), "auto"),
         "training.gradient_checkpointing": "none" if values.get("gc", "none") == "none" else "all",
+        "training.loss": "full",  # fused ones are not planned (qltui/advice/fitting_others.py)
         "training.optimizer": "adamw_8bit" if "8bit" in str(values.get("optim", "")) else "adamw",
     }  # fmt: skip
     converted |= {field: values[name] for name, field in SAME.items() if values.get(name) is not None}

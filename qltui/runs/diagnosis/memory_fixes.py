@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.run_config import Checkpointing, Method, Optimizer, StrategyName
+from engine.config.run_config import Checkpointing, Loss, Method, Optimizer, StrategyName
 from qltui import words
 from qltui.advice import planner
 from qltui.advice.memory import Phase
@@ -111,7 +111,8 @@ def pace(times: float) -> str:
 
 def _ways(config: RunConfig, predictor: Predictor, allowed: Allowed) -> Iterator[Way]:
     """Each that may be launched; of a kind that can be more or less of it, as little as fits, else the most."""
-    found = [way for kind in (_smaller_batches, _recomputing) if (way := _least(config, kind, predictor, allowed))]
+    kinds = (_loss_in_chunks, _smaller_batches, _recomputing, _inputs_on_host)
+    found = [way for kind in kinds if (way := _least(config, kind, predictor, allowed))]
     yield from found
     if not any(_order(config, way, predictor) < 2 for way in found) and (both := _both(config, predictor, allowed)):
         yield both
@@ -190,6 +191,21 @@ def _recomputing(config: RunConfig, depth: int) -> Iterator[Way]:
             yield Way(title, {"training.gradient_checkpointing": value})
 
 
+def _loss_in_chunks(config: RunConfig, depth: int) -> Iterator[Way]:
+    """Instead of all logits at once; to a rounding error the same loss."""
+    if config.training.loss is Loss.FULL:
+        yield Way("the loss in chunks of tokens", {"training.loss": Loss.AUTO})
+
+
+def _inputs_on_host(config: RunConfig, depth: int) -> Iterator[Way]:
+    """Of layers, all of which recompute."""
+    if not config.training.offload_activations:
+        patch = {"training.gradient_checkpointing": Checkpointing.ALL, "training.offload_activations": True}
+        recomputing = config.training.gradient_checkpointing is not Checkpointing.ALL
+        title = "all layers recomputed, their inputs in host memory" if recomputing else "inputs of layers in host memory"
+        yield Way(title, patch)
+
+
 def _shorter_rows(config: RunConfig, depth: int) -> Iterator[Way]:
     for part in (0.75, 0.5, 0.25):
         tokens = int(config.data.max_length * part) // 8 * 8
@@ -242,7 +258,7 @@ def _sharded(config: RunConfig, machine: Machine) -> Iterator[Way]:
 
 def unplanned_fixes(config: RunConfig) -> list[Fix]:
     """The same kinds for a run whose memory nobody can plan, without figures."""
-    ways = list(islice(_smaller_batches(config, 0), 1))
+    ways = [*_loss_in_chunks(config, 0), *islice(_smaller_batches(config, 0), 1)]
     if config.training.gradient_checkpointing is not Checkpointing.ALL:
         all_layers = {"training.gradient_checkpointing": Checkpointing.ALL}
         ways.append(Way("all layers recomputed instead of kept", all_layers))
@@ -251,6 +267,7 @@ def unplanned_fixes(config: RunConfig) -> list[Fix]:
     ways += list(_shorter_rows(config, 0))[1:2]
     told = {
         "training.micro_batch_size": "as many rows a step; a little slower",
+        "training.loss": "the same results; about as fast",
         "training.gradient_checkpointing": "the same results; up to a third slower",
     }
     return [Fix(way.title, patch=tuple(way.patch.items()), effect=told.get(next(iter(way.patch)), "")) for way in ways]
