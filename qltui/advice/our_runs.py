@@ -124,7 +124,8 @@ def _of_architecture(
         return found
     double = config.method.quantization.double_quantization
     found["est_quant_model_gb"] = sizes.model_gib(architecture, method, double_quantization=double)
-    if config.strategy.offload_parameters or config.strategy.offload_optimizer:
+    offload = config.strategy
+    if offload.offload_parameters or offload.offload_optimizer or config.training.offload_activations:
         found["est_host_ram_gb"] = _offloaded_gib(config, architecture, machine)
     if machine.disk_free is not None:
         from qltui.advice.memory.whole import checkpoint_bytes

@@ -22,6 +22,7 @@ OPTIONS = (
     "zero2-qlora+bf16", "zero3-qlora+bf16-dora", "zero3-int8+dora", "fsdp2-int8+dora",
     "single-qlora+experts", "fsdp2-qlora+experts", "zero3-int8+experts", "zero3-lora+experts-gpt-oss",
     "fsdp2-qlora+packing", "ddp-lora+packing", "single-lora+packing",
+    "fsdp2-full+loss-in-chunks", "zero3-qlora+loss-in-chunks", "fsdp2-qlora+offload-activations",
 )  # fmt: skip
 """Beyond the matrix; the rest of the list takes minutes more."""
 CELLS = [

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 from peft import LoraConfig, get_peft_model
+from support.prepared import config_of, fresh_process, prepared
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from engine.chunked_loss import ChunkedLoss, choose_loss
 from engine.config import Loss
-from engine.config.reading import read
 from engine.errors import BadInput
 from engine.loss import summed_loss
-from engine.strategy import Strategy, make_strategy
+from engine.strategy import Strategy
 from engine.tokens import IGNORED
 
 VOCABULARY, TOKENS = 320, 40
@@ -38,14 +36,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cohere": {"logit_scale": 0.25, "tie_word_embeddings": True},
 }
 ROW = {"input_ids": list(range(3, 3 + TOKENS)), "labels": list(range(3, 3 + TOKENS)), "prompt_ids": [3]}
-RANDOM_HEAD = 3
-"""Seed."""
 
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+pytestmark = pytest.mark.usefixtures("fresh_process")
+__all__ = ["fresh_process"]
 
 
 def model_of(family: str, **more: Any) -> Any:
@@ -56,14 +49,6 @@ def model_of(family: str, **more: Any) -> Any:
         if name.endswith("lm_head.bias"):
             nn.init.normal_(parameter)
     return model
-
-
-def prepared(model: Any, **values: Any) -> Strategy:
-    """The model in a run on one CPU."""
-    tree = {"model.path": "m", "data.path": "d", "strategy.name": "single", "hardware.device": "cpu", **values}
-    strategy = make_strategy(read(tree, where="test", base=Path("/")), tracking_folder="")
-    strategy.prepare(model, lambda parameters: torch.optim.SGD(parameters, lr=0.1))
-    return strategy
 
 
 def batch_of(rows: int = 2) -> dict[str, Tensor]:
@@ -87,8 +72,7 @@ def loss_and_gradients(loss: Any, strategy: Strategy, batch: dict[str, Tensor]) 
 
 
 def in_chunks(strategy: Strategy, **values: Any) -> Any:
-    tree = {"model.path": "m", "data.path": "d", "training.loss": 11, **values}
-    return choose_loss(read(tree, where="test", base=Path("/")), strategy, ROW, complain)
+    return choose_loss(config_of(**{"training.loss": 11, **values}), strategy, ROW, complain)
 
 
 def complain(message: str) -> None:
@@ -241,14 +225,12 @@ def with_unknown_end(model: Any) -> Any:
 
 def test_a_model_that_does_more_with_its_logits() -> None:
     strategy = prepared(with_unknown_end(model_of("llama")))
-    tree = {"model.path": "m", "data.path": "d"}
     said: list[str] = []
-    auto = read(tree, where="test", base=Path("/"))
-    assert choose_loss(auto, strategy, ROW, said.append) is summed_loss
+    assert choose_loss(config_of(), strategy, ROW, said.append) is summed_loss
     assert said == ["the loss is taken of all logits at once: the model does more with its logits than is known."]
     assert "forward" not in vars(strategy.unwrapped.lm_head)
     for wanted in ("chunked", 100):
-        chunked = read({**tree, "training.loss": wanted}, where="test", base=Path("/"))
+        chunked = config_of(**{"training.loss": wanted})
         with pytest.raises(
             BadInput, match=r"^training\.loss: .* more with its logits than is known; use auto or full\.$"
         ):

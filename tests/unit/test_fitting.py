@@ -95,7 +95,7 @@ def test_it_blocks_where_it_surely_does_not_fit_and_warns_where_it_may_not() -> 
 
 @pytest.mark.parametrize(
     ("config", "machine"),
-    [(run("Qwen/Qwen3-32B"), "1x24G"), (run(QWEN, "full"), "1xA40"), (run(LLAMA, "qlora", 8192), "2x16G")],
+    [(run("Qwen/Qwen3-32B"), "1x16G"), (run(QWEN, "full"), "1xA40"), (run(LLAMA, "qlora", 65536), "2x16G")],
 )
 def test_where_nothing_fits_the_smallest_machine_that_would_is_named(config: RunConfig, machine: str) -> None:
     (finding,) = verdicts(config, machine)
@@ -106,11 +106,10 @@ def test_where_nothing_fits_the_smallest_machine_that_would_is_named(config: Run
     larger, smaller = fitting.ladder()[place], fitting.ladder()[:place]
 
     def blocked(there: Machine) -> bool:
-        """Whether even the fixes that are offered end in a block, or in what may not fit."""
+        """Whether even the fixes that are offered end in a block."""
         now = config
         for _ in range(5):
-            found = advice(now, there).findings
-            blocks = [one for one in found if one.severity is Severity.BLOCK or (one.rule in VERDICTS and one.fix)]
+            blocks = [one for one in advice(now, there).findings if one.severity is Severity.BLOCK]
             if not blocks:
                 fitted = advice(now, there).fit
                 offload = now.strategy.offload_parameters or now.strategy.offload_optimizer

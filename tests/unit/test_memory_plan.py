@@ -12,6 +12,7 @@ from cells.cells import Cell, all_cells
 from cells.scale import SCALES
 
 from engine.config import Compute, Method, RunConfig, StrategyName, Task
+from engine.config.loss_chunks import chunk_tokens
 from engine.config.ranks import ONE_RANK
 from engine.config.reading import read
 from qltui.advice.memory import Job, MemoryPlan, Part, Phase, plan_memory, total
@@ -175,3 +176,53 @@ def test_the_peak_is_where_it_is_highest(tmp_path: Path) -> None:
     full = plan(tmp_path, 1, **{"method.name": "full", "data.max_length": 8})
     assert full.peak == total(full.phases[Phase.OPTIMIZER]), "weights, gradients and states, and few activations"
     assert plan(tmp_path, 1, **{"method.name": "qlora"}).highest in (Phase.FORWARD, Phase.BACKWARD)
+
+
+def test_of_a_loss_in_chunks_only_hidden_states_grow_with_the_tokens(tmp_path: Path) -> None:
+    def loss_bytes(tokens: int, **more: Any) -> int:
+        values = {"method.name": "lora", "data.max_length": tokens, "training.gradient_checkpointing": "all", **more}
+        phases = plan(tmp_path, 1, **values).phases
+        return max(phases[phase].get(Part.LOGITS, 0) for phase in (Phase.FORWARD, Phase.BACKWARD))
+
+    hidden_states = 2 * 2 * 2048  # and gradients of them, in bf16
+    assert loss_bytes(16384) - loss_bytes(8192) == 8192 * hidden_states
+    of_logits = loss_bytes(16384, **{"training.loss": "full"}) - loss_bytes(8192, **{"training.loss": "full"})
+    assert of_logits == 8192 * 32000 * 12
+    few = {"training.loss": 128}
+    assert loss_bytes(8192, **few) == 8192 * hidden_states + 128 * 32000 * 12
+
+
+def test_a_head_that_is_trained_takes_chunks_that_are_worth_it(tmp_path: Path) -> None:
+    auto = config(tmp_path, **{"method.name": "full"})
+    frozen = config(tmp_path, **{"method.name": "lora"})
+    wide, narrow = ((Compute.BF16, 152_000, 4096), (Compute.BF16, 8000, 512))
+    assert chunk_tokens(auto, *wide) == 4096
+    assert chunk_tokens(frozen, *wide) == chunk_tokens(config(tmp_path, **{"training.loss": "chunked"}), *wide) == 220
+    assert chunk_tokens(auto, *narrow) == chunk_tokens(frozen, *narrow) == 4194
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"training.loss": "full"}, {"model.task": "sequence_classification"},
+        {"strategy.name": "zero3", "method.lora.modules_to_save": ["lm_head"]},
+        {"strategy.name": "zero3", "method.lora.target_modules": ["q_proj", "lm_head"]},
+        {"precision.compute": "fp16", "method.name": "full"},
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_taken_of_all_logits(values: dict[str, Any], tmp_path: Path) -> None:
+    wanted = config(tmp_path, **values)
+    compute = Compute.BF16 if wanted.precision.compute is Compute.AUTO else wanted.precision.compute
+    assert chunk_tokens(wanted, compute, 32000, 2048) is None
+
+
+def test_inputs_of_layers_in_host_memory(tmp_path: Path) -> None:
+    values = {"method.name": "lora", "data.max_length": 3000, "training.gradient_checkpointing": "all"}
+    one = 3000 * 2048 * 2
+    there, here = (
+        plan(tmp_path, 2, **values, **{"training.offload_activations": offload}).phases[Phase.BACKWARD]
+        for offload in (False, True)
+    )
+    assert there[Part.BOUNDARIES] - here[Part.BOUNDARIES] == 14 * one, "of 16 layers two are on the way"
+    on_host = config(tmp_path, **values, **{"training.offload_activations": True, "strategy.name": "ddp"})
+    assert host_memory(job(on_host, llama(), 2)) == {Part.BOUNDARIES: 2 * 16 * (1 << 24)}

@@ -296,6 +296,9 @@ OURS: dict[str, tuple[Values, Values]] = {
     "cpu-optimizer-offload": (
         {"strategy.name": "zero2", "strategy.offload_optimizer": True, "hardware.device": "cpu"},
         {"hardware.device": "auto"}),
+    "activations-offload-exceeds-host": (
+        {"training.offload_activations": True, "training.gradient_checkpointing": "all", "host_available": 2**31},
+        {"host_available": 2**40}),
     "offload-activations-idle": (
         {"training.offload_activations": True}, {"training.gradient_checkpointing": "all"}),
     "cpu-fp16": ({"precision.compute": "fp16", "machine": "cpu"}, {"machine": "2xA40"}),

@@ -322,6 +322,22 @@ RULES = (
         engine_refuses=True,
     ),
     Rule(
+        "activations-offload-exceeds-host",
+        Severity.BLOCK,
+        "training.offload_activations",
+        lambda s: (
+            _config(s).training.offload_activations and not (s.cpu_offload_params or s.cpu_offload_opt)
+            and _exceeds_host(s)
+        ),
+        "offload of activations that takes more than the host's memory",
+        _too_much_for_host,
+        "Turn it off, or cut rows shorter.",
+        "The kernel would kill a rank.",
+        "qltui/advice/memory/host.py",
+        {"training.offload_activations": False},
+        concerns=Concerns.OURS,
+    ),
+    Rule(
         "offload-activations-idle",
         Severity.WARN,
         "training.offload_activations",
