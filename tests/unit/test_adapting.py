@@ -89,13 +89,13 @@ def test_rows_that_cannot_be_split_evenly_are_told() -> None:
 
 
 def test_what_surely_fits_goes_before_the_strategy_it_was_planned_with() -> None:
-    found = on("glm4-9b-lora-long8k-zero2", "2x40G")
+    found = on("glm4-9b-lora-long8k-zero2", "2x40G", "training.loss=full")
     assert changed(found)["strategy.name"] == ("zero2", "fsdp2")
     assert found.advice.fit is not None and found.advice.fit.is_safe
 
 
 def test_what_may_just_fit_says_so_and_stays() -> None:
-    found = on("llama3-8b-qlora-1x24g", "1x24G", "data.max_length=2240")
+    found = on("llama3-8b-qlora-1x24g", "1x24G", "data.max_length=2240", "training.loss=full")
     assert (found.standing, found.changes) == (Standing.TIGHT, [])
 
 
@@ -191,7 +191,8 @@ def test_launch_adapts_where_it_is_asked_to(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.usefixtures("two_a40")
 def test_a_rule_that_is_forced_adapts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    too_long = ["launch", "llama3-8b-int8-fsdp2", "--set", "data.max_length=8192", "--adapt", "--dry-run"]
+    longer = ["--set", "data.max_length=8192", "--set", "training.loss=full"]
+    too_long = ["launch", "llama3-8b-int8-fsdp2", *longer, "--adapt", "--dry-run"]
     assert main(too_long) == 0
     assert "Adapted to this machine" in capsys.readouterr().err
     assert main([*too_long, "--force", "does-not-fit"]) == 0
@@ -209,7 +210,8 @@ def test_launch_leaves_what_fits_as_it_is(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.usefixtures("two_a40")
 def test_launch_says_where_no_other_way_would_do(capsys: pytest.CaptureFixture[str]) -> None:
-    refused = ["launch", "glm4-9b-lora-long8k-zero3", "--set", "data.max_length=32768", "--adapt", "--dry-run"]
+    longer = ["--set", "data.max_length=32768", "--set", "training.loss=full"]
+    refused = ["launch", "glm4-9b-lora-long8k-zero3", *longer, "--adapt", "--dry-run"]
     assert main(refused) == 1
     told = capsys.readouterr()
     assert "No other way either: Nothing fits 2 x" in told.err

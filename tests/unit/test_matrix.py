@@ -48,7 +48,7 @@ def test_a_square_is_what_the_plan_says_of_its_configuration() -> None:
         ("4xA40", ("ddp", "qlora"), Mark.FITS),
         ("4xA40", ("pipeline", "full"), Mark.BLOCKED),
         ("4xA40", ("fsdp2", "int8"), Mark.FITS),
-        ("1x22G", ("single", "qlora"), Mark.TIGHT),
+        ("1x20G", ("single", "qlora"), Mark.TIGHT),
     ],
 )
 def test_marks(machine: str, place: tuple[str, str], mark: Mark) -> None:

@@ -107,7 +107,7 @@ def test_offload_is_counted_on_the_host(run_file: Path, capsys: pytest.CaptureFi
 def test_heading_finding_and_exit_code_say_the_same_as_check(
     length: int, verdict: str, code: int, run_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_file.write_text(f"model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmax_length: {length}\n")
+    run_file.write_text(f"model: Qwen/Qwen3-8B\ndata: rows.jsonl\nmax_length: {length}\ntraining: {{loss: full}}\n")
     assert main(["plan", str(run_file), "--gpus", "1x24G"]) == code
     text = " ".join(capsys.readouterr().out.split())
     assert f"rows of up to {length} tokens: {verdict} " in text

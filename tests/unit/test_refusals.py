@@ -130,6 +130,11 @@ REASONS = [
         config(**{"data.packing": True}),
     ),
     (
+        cell(ZERO3, QLORA, **{"training.loss": 512, "method.lora.modules_to_save": ["lm_head"]}),
+        "cannot be taken in chunks",
+        cell(FSDP2, QLORA, **{"training.loss": 512, "method.lora.modules_to_save": ["lm_head"]}),
+    ),
+    (
         config(**{"model.task": Task.SEQUENCE_CLASSIFICATION, "training.generate_answers": 8}),
         "writes no answers",
         config(**{"training.generate_answers": 8}),
