@@ -17,7 +17,7 @@ import torch
 
 from engine.batches import collate
 from engine.collective import gathered, world
-from engine.config import Loss, Task
+from engine.config import Loss, StrategyName, Task
 from engine.config.loss_chunks import chunk_tokens, why_full
 from engine.errors import BadInput
 from engine.loss import cross_entropy, logits_of, summed_loss
@@ -55,7 +55,7 @@ def choose_loss(config: RunConfig, strategy: Strategy, row: dict[str, Any], warn
     if config.training.loss is Loss.FULL or config.model.task is Task.SEQUENCE_CLASSIFICATION:
         return summed_loss
     head: Any = strategy.unwrapped.get_output_embeddings()
-    reason = why_full(config, strategy.compute) or ("it has no head" if head is None else "")
+    reason = why_full(config, strategy.compute) or _why_not(head, strategy)
     if not reason:
         loss = ChunkedLoss(head)
         reason = next(filter(None, gathered(loss.look(strategy, row))), "")
@@ -69,6 +69,15 @@ def choose_loss(config: RunConfig, strategy: Strategy, row: dict[str, Any], warn
     if world()[0] == 0:
         warn(f"the loss is taken of all logits at once: {reason}.")
     return summed_loss
+
+
+def _why_not(head: Any, strategy: Strategy) -> str:
+    """Why the loss cannot be taken in chunks by what the head is made of; empty where it can."""
+    if head is None:
+        return "the model names no head"
+    if strategy.config.strategy.name is StrategyName.ZERO3 and any(head.children()):
+        return "zero3 would gather the parts of the head for every chunk"  # and ranks may have different numbers of them
+    return ""
 
 
 class ChunkedLoss:

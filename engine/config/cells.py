@@ -138,7 +138,7 @@ REFUSALS = (
         lambda config: (
             config.training.loss not in (Loss.AUTO, Loss.FULL) and bool(why_full(config, config.precision.compute))
         ),
-        "under {strategy} the loss of a head that is trained, or has adapters, cannot be taken in chunks here.",
+        "under zero3 the loss of a head with adapters, or trained beside them, cannot be taken in chunks, nor in fp16.",
         "Use auto or full.",
     ),
     Refusal(

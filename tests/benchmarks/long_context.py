@@ -29,7 +29,8 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options.only, options.tokens, options.vocabulary, options.width)))
         return
-    print(f"{options.tokens} tokens, vocabulary {options.vocabulary:,}, width {options.width}, float32 on one CPU thread")
+    shape = f"{options.tokens} tokens, vocabulary {options.vocabulary:,}, width {options.width}"
+    print(f"{shape}, float32 on one CPU thread")
     print("loss      chunk   live bytes   memory grew by   step")
     first = 0.0
     for way in WAYS:

@@ -56,13 +56,17 @@ def _row(refusal: Refusal) -> str:
 
 
 def _tried(path: str) -> Iterator[RunConfig]:
-    """Configurations over every strategy, method and task, with every value of a field, with offload and without."""
+    """Configurations over every strategy, method and task, with every value of a field, with offload and without, and
+    with a head trained beside adapters."""
     field = FIELDS[path]
     values = field.choices or (SOME.get(field.kind, 1),)
-    for strategy, method, task, offload, value in product(StrategyName, Method, Task, (False, True), values):
+    heads: tuple[list[str], ...] = ([], ["lm_head"])
+    for strategy, method, task, offload, head, value in product(
+        StrategyName, Method, Task, (False, True), heads, values
+    ):  # fmt: skip
         fields: dict[str, Any] = {
             "model.path": "org/model", "data.path": "org/data", "strategy.name": strategy, "method.name": method,
-            "model.task": task, "strategy.offload_optimizer": offload,
+            "model.task": task, "strategy.offload_optimizer": offload, "method.lora.modules_to_save": head,
         }  # fmt: skip
         yield build(fields if path == "strategy.name" else {**fields, path: value})
 

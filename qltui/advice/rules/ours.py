@@ -326,7 +326,8 @@ RULES = (
         Severity.BLOCK,
         "training.offload_activations",
         lambda s: (
-            _config(s).training.offload_activations and not (s.cpu_offload_params or s.cpu_offload_opt)
+            _config(s).training.offload_activations
+            and not (s.cpu_offload_params or s.cpu_offload_opt)
             and _exceeds_host(s)
         ),
         "offload of activations that takes more than the host's memory",
@@ -342,8 +343,7 @@ RULES = (
         Severity.WARN,
         "training.offload_activations",
         lambda s: (
-            _config(s).training.offload_activations
-            and _config(s).training.gradient_checkpointing is Checkpointing.NONE
+            _config(s).training.offload_activations and _config(s).training.gradient_checkpointing is Checkpointing.NONE
         ),
         "offload of activations where no layer recomputes",
         "Inputs of checkpointed layers are to be offloaded, and no layer is checkpointed.",

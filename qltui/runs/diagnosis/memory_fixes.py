@@ -201,9 +201,9 @@ def _inputs_on_host(config: RunConfig, depth: int) -> Iterator[Way]:
     """Of layers, all of which recompute."""
     if not config.training.offload_activations:
         patch = {"training.gradient_checkpointing": Checkpointing.ALL, "training.offload_activations": True}
-        recomputing = config.training.gradient_checkpointing is not Checkpointing.ALL
-        title = "all layers recomputed, their inputs in host memory" if recomputing else "inputs of layers in host memory"
-        yield Way(title, patch)
+        where = "inputs of layers in host memory"
+        all_already = config.training.gradient_checkpointing is Checkpointing.ALL
+        yield Way(where if all_already else f"all layers recomputed, {where}", patch)
 
 
 def _shorter_rows(config: RunConfig, depth: int) -> Iterator[Way]:
