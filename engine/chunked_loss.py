@@ -76,7 +76,7 @@ def _why_not(head: Any, strategy: Strategy) -> str:
     if head is None:
         return "the model names no head"
     if strategy.config.strategy.name is StrategyName.ZERO3 and any(head.children()):
-        return "zero3 would gather the parts of the head for every chunk"  # and ranks may have different numbers of them
+        return "zero3 would gather the parts of the head for every chunk"  # of which ranks may have different numbers
     return ""
 
 
