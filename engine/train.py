@@ -133,9 +133,9 @@ class Rank:
         session, plan = self._prepare(config, strategy)
         self.session = session  # kept until the process ends, see leave()
         check_sharding(session, stepped=False)
-        check_isolation(session)
         reached = True
-        restored = checkpoint.restore(session, chosen)
+        restored = checkpoint.restore(session, chosen)  # before the model answers: fsdp2 then has its weights whole
+        check_isolation(session)
         session.loss = choose_loss(config, strategy, session.rows.train[0], reporter.warn)
         if not restored:
             # Same adapters on every rank, then each rank's own dropout.
