@@ -33,8 +33,8 @@ SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/installed-dev lint  ## lint and run all tests
 	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty $(SIDE_BY_SIDE)
-	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE)
-	@$(BIN)/python -m pytest tests/pty
+	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE) --no-loadscope-reorder
+	@$(BIN)/python -m pytest tests/pty $(SIDE_BY_SIDE)
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
 	@$(BIN)/ruff check .
