@@ -1,4 +1,4 @@
-"""The order of these tests: what takes minutes begins first, so that no worker is left with it when all else is done."""
+"""The order of these tests: what takes minutes begins first, so that no worker is left with it at the end."""
 
 from __future__ import annotations
 
