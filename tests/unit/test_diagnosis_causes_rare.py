@@ -134,6 +134,10 @@ RAISED = [
      "NPROC_PER_NODE equal to num_processes."),
     ("meta_tensor_no_data", "ValueError", "Detected mixed initialization where some ranks have model on cpu or gpu and "
      "some ranks are on meta. Either keep all ranks on the same device or set sync_module_states"),
+    # NCCL: src/enqueue.cc
+    ("cuda_arch_unsupported", "torch.distributed.DistBackendError", "NCCL error in: ProcessGroupNCCL.cpp:3690, invalid "
+     "argument\nLast error:\nFP8 reduction support begins with sm90 capable devices."),
+    ("unknown", "torch.distributed.DistBackendError", "NCCL error in: ProcessGroupNCCL.cpp:3690, invalid argument"),
     ("resume_mismatch", "ValueError", "Last checkpoint is unfinished and cannot be used to resume the training. Please "
      "remove the checkpoint manually"),
     # os, shutil: a folder that is moved to another disk

@@ -174,6 +174,45 @@ def test_a_launcher_that_ends_the_other_ranks_tells_of_a_failure(line: str) -> N
     assert diagnosed(f"{STEPS}^CKeyboardInterrupt\n{line}\n").cause == "user_interrupt"
 
 
+_OWN = traceback("ValueError", "of the program's own", *CALLS)
+
+
+def test_what_torchrun_kills_itself_did_not_die_of_memory() -> None:
+    # torch: distributed/elastic/multiprocessing/api.py, errors/__init__.py
+    kills = (
+        "W0325 17:13:24.151000 1874 torch/distributed/elastic/multiprocessing/api.py:897] Sending process 1887 closing "
+        "signal SIGTERM\n"
+        "W0325 17:13:54.151000 1874 torch/distributed/elastic/multiprocessing/api.py:916] Unable to shutdown process "
+        "1887 via Signals.SIGTERM, forcefully exiting via Signals.SIGKILL\n"
+    )
+    report = (
+        "Failures:\n[1]:\n  rank      : 1 (local_rank: 1)\n  exitcode  : -9 (pid: 1887)\n"
+        "  traceback : Signal 9 (SIGKILL) received by PID 1887\n"
+    )
+    assert diagnosed(f"{STEPS}{_OWN}{kills}{report}").cause == "unknown"
+    assert diagnosed(f"{STEPS}{kills}{report}").cause == "unknown"
+    other = report.replace("1887", "1886")
+    assert diagnosed(f"{STEPS}{_OWN}{kills}{other}").cause == "host_oom_sigkill"
+
+
+def test_what_slurm_kills_itself_did_not_die_of_memory() -> None:
+    # SLURM: src/srun, src/slurmd/slurmstepd
+    over = "srun: Terminating job step 30399.0\nslurmstepd: error: *** STEP 30399.0 ON n1 CANCELLED AT 2024-04-03 ***\n"
+    killed = "srun: error: n1: tasks 2,6-7: Killed\n"
+    log = diagnosed(f"{STEPS}{_OWN}srun: error: n1: task 0: Exited with exit code 1\n{over}{killed}")
+    assert (log.cause, log.evidence[0].text) == ("unknown", "ValueError: of the program's own")
+    assert diagnosed(f"{STEPS}{killed}{over}{_OWN}").cause == "host_oom_sigkill"
+
+
+def test_overflow_of_a_loss_that_is_not_scaled() -> None:
+    # deepspeed: runtime/fp16/loss_scaler.py
+    skipped = " [deepspeed] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: {}, reducing to {}\n"
+    bars = [f" {done}%|#| {done}/99 [00:0{done}<01:13,  2.21it/s]\n" for done in range(1, 9)]
+    assert diagnosed("".join(bar + skipped.format(1, 1) for bar in bars)).cause == "loss_nan_or_zero"
+    assert diagnosed("".join(bar + skipped.format(16, 1) for bar in bars)).cause == "none"
+    assert diagnosed(bars[0] + skipped.format(1, 1) + "".join(bars[1:])).cause == "none"
+
+
 def test_pictures_that_do_not_fit_are_told_of() -> None:
     # transformers: models/qwen2_vl/modeling_qwen2_vl.py
     log = diagnosed(

@@ -47,6 +47,9 @@ _SURVIVED = re.compile(
 )
 _MENTIONED = re.compile(r"(?i)\b[a-z_.]*(?:error|exception): ?\S")
 """An exception somewhere in a sentence."""
+_KILLS = re.compile(r"Unable to shutdown process (?P<pid>\d+) via .{0,40}forcefully exiting via")
+_PROCESS = re.compile(r"(?i)\bpid:? ?(?P<pid>\d+)")
+_KILLED_TASKS = re.compile(r"srun: error: .*: tasks? [\d,-]+: Killed")
 _LOGGED_ERROR = re.compile(
     r"\b(?:ERROR|CRITICAL|FATAL)\b|\blevel=error\b|❌|^E\d{4} |Error: |[Ff]ailed(?: with \w+)?: "
 )
@@ -79,13 +82,15 @@ def judge(parts: Iterable[Raised | Line]) -> Verdict:
     told: list[_Told] = []
     first_rank = _FirstRank()
     figures = Figures()
+    left = _Left()
     lines = 0
     for place, part, symptom in read_symptoms(parts):
         lines += 1
-        if symptom is not None:
+        if symptom is not None and not left.were_killed(symptom):
             symptoms.take(symptom)
         if not isinstance(part, Raised):
             first_rank.see(part)
+            left.see(part)
             if lines <= EXCERPT and _MENTIONED.search(part.text) and not _SURVIVED.search(part.text):
                 cut_out.append(_mention(place, part))
             if progress := figures.read(part.text):
@@ -204,3 +209,26 @@ class _FirstRank:
             self._in_report = True
         elif self._in_report and (found := re.search(r"\brank\s*:\s*(\d+)", line.text)):
             self.rank, self._in_report = int(found[1]), False
+
+
+class _Left:
+    """What a launcher ends itself after another part failed: that which does not end when told to is killed."""
+
+    def __init__(self) -> None:
+        self._processes: set[str] = set()
+        self._is_step_over = False
+
+    def see(self, line: Line) -> None:
+        if found := _KILLS.search(line.text):
+            self._processes.add(found["pid"])
+        elif line.text.startswith("srun: Terminating job step"):
+            self._is_step_over = True
+
+    def were_killed(self, symptom: Symptom) -> bool:
+        """Whether the symptom tells of no more than that."""
+        if symptom.role is not Role.DEATH:
+            return False
+        if self._is_step_over and _KILLED_TASKS.match(symptom.text):
+            return True
+        process = _PROCESS.search(symptom.text)
+        return process is not None and process["pid"] in self._processes

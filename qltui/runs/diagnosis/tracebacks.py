@@ -59,7 +59,7 @@ _NOT_FATAL = (
 )  # fmt: skip
 _ENDS_MESSAGE = re.compile(
     r"[IWEF]\d{4}[ ]\d\d:|\[[IWEF]\d* |\[(?:\d{4}-|INFO|WARNING|ERROR|rank)|(?:INFO|WARNING|ERROR|CRITICAL)\b[: ]"
-    r"|wandb: |.*\d%\||={20}|-{20}|\{['\"]|Set the environment variable HYDRA_FULL_ERROR"
+    r"|wandb: |.*\d%\||={20}|-{20}|\{['\"]|Set the environment variable HYDRA_FULL_ERROR|srun: |slurmstepd: "
 )
 _BOX_END = re.compile(r"^[╰+└]")
 

@@ -73,7 +73,7 @@ CAUSES = (
                 r"Signal 6 \(SIGABRT\)", r"exitcode\s*:? ?-6\b", r"return code = -6\b", role=Role.PEER, is_certain=False
             ),
             sign(
-                r"DistBackendError(?!.*(?:unhandled cuda error|ncclInvalidUsage|ncclInvalidArgument))",
+                r"DistBackendError(?!.*(?:unhandled cuda error|ncclInvalid|, invalid (?:argument|usage)))",
                 r"DistStoreError|DistNetworkError",
                 role=Role.PEER,
                 is_certain=False,

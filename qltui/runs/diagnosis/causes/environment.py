@@ -82,6 +82,10 @@ CAUSES = (
                 r"Expected is_sm\d+ \|\| is_sm|too old to be supported by the triton GPU compiler",
             ),
             sign(r"cutlassF: no kernel found to launch", is_certain=False),
+            sign(
+                r"FP8 reduction support begins with sm\d+",
+                says="NCCL adds up numbers in fp8 on newer GPUs alone, and was given some.",
+            ),
             sign(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch", is_certain=False),
             sign(
                 r"(?:compute capability|[Aa]rchitecture|sm_\d+).{0,80}(?:not supported|unsupported|too old"

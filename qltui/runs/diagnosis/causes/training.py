@@ -120,6 +120,12 @@ CAUSES = (
                 says="fp16 overflowed step after step, whatever the loss was scaled by.",
             ),
             sign(
+                r"OVERFLOW! .{0,40}Attempted loss scale: 1(?:\.0)?, reducing to 1\b",
+                is_native=True,
+                is_certain=False,
+                says="fp16 overflowed even where the loss was no longer scaled up: no step is taken.",
+            ),
+            sign(
                 r"probability tensor contains either `?inf`?, `?nan`?",
                 r"Training losses will be all 0",
                 r"[Ff]ound (?:NaN|Inf) in (?:local |the )?(?:forward )?(?:grad|loss)",
