@@ -219,7 +219,7 @@ class _Left:
         self._is_step_over = False
 
     def see(self, line: Line) -> None:
-        if found := _KILLS.search(line.text):
+        if "forcefully exiting" in line.text and (found := _KILLS.search(line.text)):
             self._processes.add(found["pid"])
         elif line.text.startswith("srun: Terminating job step"):
             self._is_step_over = True
