@@ -188,7 +188,7 @@ def merged(weight: Tensor | None, todo: list[Step], trained: Trained, dtype: tor
 
 
 def _with_delta(block: Tensor, left: Tensor, right: Tensor, scaling: float) -> Tensor:
-    return block.float() + (left @ right) * scaling
+    return (left @ right).mul_(scaling).add_(block)
 
 
 def _rows(weight: Tensor) -> Iterator[slice]:

@@ -311,6 +311,12 @@ OURS: dict[str, tuple[Values, Values]] = {
         {"model": MIXTURE, "method.lora.target_modules": ["q_proj"]}, {"model": DENSE}),
     "experts-dropout": ({"model": MIXTURE, "method.lora.dropout": 0.1}, {"method.lora.dropout": 0.0}),
     "experts-dora": ({"model": MIXTURE, "method.lora.use_dora": True}, {"model": DENSE}),
+    "vllm-dora-ours": ({"method.lora.use_dora": True}, {"method.name": "full"}),
+    "vllm-whole-modules-ours": (
+        {"method.lora.modules_to_save": ["lm_head"]}, {"method.lora.modules_to_save": []}),
+    "vllm-new-tokens-ours": ({"model.new_tokens": ["<tide>"]}, {"model.new_tokens": []}),
+    "vllm-initialisation-ours": (
+        {"method.lora.init": "olora"}, {"method.lora.init": "gaussian"}),
     "experts-named-by-halves": (
         {"model": MIXTURE, "method.lora.target_modules": ["q_proj", "w1"]},
         {"method.lora.target_modules": ["q_proj", "w1", "w3"]}),

@@ -2,10 +2,63 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine.config import LoraInit, Method
 from qltui.advice.findings import Severity
-from qltui.advice.rule import BITSANDBYTES, GITHUB, PEFT, REPRODUCED, Rule
+from qltui.advice.rule import BITSANDBYTES, GITHUB, PEFT, REPRODUCED, Concerns, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.config import RunConfig
+
+
+def _refused_by_vllm(name: str, field: str, holds: Callable[[RunConfig], bool], what: str, why: str) -> Rule:
+    """What a run of ours should know whose adapter is meant for vLLM; nothing has to be mended for it."""
+    return Rule(
+        f"vllm-{name}-ours",
+        Severity.INFO,
+        field,
+        lambda s: s.config is not None and s.config.method.name is not Method.FULL and holds(s.config),
+        f"a run of ours whose adapter vLLM refuses: it has {what}",
+        f"vLLM refuses an adapter with {what}.",
+        "qltui merge RUN --out DIR makes one model of it and its base, which vLLM serves like any other.",
+        why,
+        "vLLM 0.33.0 vllm/lora/peft_helper.py, vllm/lora/utils.py",
+        concerns=Concerns.OURS,
+    )
+
 
 RULES = (
+    _refused_by_vllm(
+        "dora",
+        "method.lora.use_dora",
+        lambda run: run.method.lora.use_dora,
+        "DoRA's magnitudes",
+        "It does not implement them.",
+    ),
+    _refused_by_vllm(
+        "whole-modules",
+        "method.lora.modules_to_save",
+        lambda run: bool(run.method.lora.modules_to_save),
+        "modules trained whole",
+        "It loads LoRA weights alone, and whole modules only of classifiers.",
+    ),
+    _refused_by_vllm(
+        "new-tokens",
+        "model.new_tokens",
+        lambda run: bool(run.model.new_tokens),
+        "rows of new tokens",
+        "It loads LoRA weights alone.",
+    ),
+    _refused_by_vllm(
+        "initialisation",
+        "method.lora.init",
+        lambda run: run.method.lora.init in (LoraInit.PISSA, LoraInit.OLORA),
+        "pissa or olora",
+        "They take a part out of the base's weights as they begin, and it serves the whole ones.",
+    ),
     Rule(
         "merge-into-4bit",
         Severity.WARN,
