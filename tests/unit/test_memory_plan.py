@@ -172,6 +172,27 @@ def test_int8_scales_are_sharded_where_they_are_parameters(
         assert (on_gpu, on_host) == ((rows * 4, 0) if whole else (0, rows * 4))
 
 
+@pytest.mark.parametrize(("method", "half_bytes"), [("lora", 4), ("int8", 2), ("qlora", 1)])
+def test_each_offloaded_weight_is_pinned_as_a_power_of_two(method: str, half_bytes: int, tmp_path: Path) -> None:
+    """Queries and what they come to, keys and values, and embeddings and head are cut into powers of two, or nearly."""
+    away = config(
+        tmp_path, **{"strategy.name": "fsdp2", "method.name": method, "strategy.offload_parameters": True}
+    )  # fmt: skip
+    attention = 16 * (2 * 2048 * 2048 + 2 * 2048 * 1024) * half_bytes // 2
+    feed_forward = 16 * 3 * (1 << 23) * 2 * half_bytes // 2  # a rank's half of 2048 x 5632 numbers: 5.5 Mi, as 8 Mi
+    ends = 2 * (1 << 25) * 2 * 2  # 32000 x 2048 in 16 bit: 31.25 Mi numbers on each rank, as 32 Mi
+    norms = (2 * 16 + 1) * 2048 * 2
+    assert host_memory(job(away, llama(), 2))[Part.WEIGHTS] == attention + feed_forward + ends + norms
+
+
+def test_stage_3_keeps_offloaded_gradients_twice(tmp_path: Path) -> None:
+    for strategy, copies in (("zero2", 1), ("zero3", 2)):
+        away = job(config(tmp_path, **{"strategy.name": strategy, "strategy.offload_optimizer": True}), llama(), 2)
+        parts = host_memory(away)
+        assert parts[Part.GRADIENTS] == away.trained * 4 * copies
+        assert parts[Part.OPTIMIZER] == away.trained * 12, "masters and moments"
+
+
 def test_the_peak_is_where_it_is_highest(tmp_path: Path) -> None:
     full = plan(tmp_path, 1, **{"method.name": "full", "data.max_length": 8})
     assert full.peak == total(full.phases[Phase.OPTIMIZER]), "weights, gradients and states, and few activations"

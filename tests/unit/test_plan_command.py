@@ -94,7 +94,9 @@ def test_offload_is_counted_on_the_host(run_file: Path, capsys: pytest.CaptureFi
     _, found = plan(capsys, run_file, *full)
     weights_gradients_and_moments = 8.19e9 * 4 * 4
     assert len(found["alternatives"]) == 2
-    assert all(one["host_bytes"] == pytest.approx(weights_gradients_and_moments, 0.01) for one in found["alternatives"])
+    for one in found["alternatives"]:
+        again = 8.19e9 * 4 if one["patch"]["strategy.name"] == "zero3" else 0  # gradients
+        assert 1 < one["host_bytes"] / (weights_gradients_and_moments + again) < 1.2, "weights pinned in powers of two"
     main(["plan", str(run_file), *full])
     text = capsys.readouterr().out
     assert all(f"{one['host_bytes'] / 2**30:.1f} GiB of each host's memory" in text for one in found["alternatives"])

@@ -80,6 +80,11 @@ class Job(msgspec.Struct, frozen=True, dict=True):
         return 4 if self.compute is Compute.FP32 else 2
 
     @cached_property
+    def kept_width(self) -> int:
+        """Bytes of a weight as it is kept, if it is not quantised."""
+        return FLOAT32 if self.full and self.strategy not in ZERO else self.width
+
+    @cached_property
     def sequence(self) -> int:
         """Tokens of a row."""
         longest = self.config.data.max_length
@@ -124,7 +129,7 @@ class Job(msgspec.Struct, frozen=True, dict=True):
         """(packed bytes of quantised weights, bytes of all others), of the whole model."""
         parameters = _parameters(self.architecture)
         if self.full:
-            return 0, parameters * (FLOAT32 if self.strategy not in ZERO else self.width)
+            return 0, parameters * self.kept_width
         numbers = self.quantized_numbers
         packed = numbers if self.method is Method.INT8 else numbers // 2
         return packed, (parameters - numbers) * self.width

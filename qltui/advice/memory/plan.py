@@ -113,7 +113,7 @@ def _largest_block(job: Job) -> int:
     """Of a layer as it is sharded, with a weight that is being quantised; or of what is in no layer."""
     architecture = job.architecture
     packed, others = _largest_layer(architecture)
-    wide = FLOAT32 if job.full and job.strategy not in held.ZERO else job.width
+    wide = job.kept_width
     if job.method is Method.QLORA:
         packed //= 2
     elif job.method is not Method.INT8:
