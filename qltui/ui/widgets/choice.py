@@ -13,8 +13,8 @@ Value = TypeVar("Value")
 
 
 class Choice(Select[Value]):
-    """Textual's, which would end the app where it is taken away before it stands."""
+    """Textual's, which would end the app where it is taken away before it, or what shows its value, stands."""
 
     def _on_mount(self, event: events.Mount) -> None:
-        if not self.children:
+        if not self.query("SelectCurrent > #label"):
             event.prevent_default()
