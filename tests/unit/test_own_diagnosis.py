@@ -59,7 +59,7 @@ def test_every_cause_that_the_engine_names_is_in_the_catalogue() -> None:
     for file in ENGINE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BadInput" and len(node.args) > 1:
-                named |= {one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)} - {"gated"}
+                named |= {one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)} - {"gated", None}
     from engine import errors
 
     named |= set(errors._PACKAGES.values())
