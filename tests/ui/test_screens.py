@@ -24,6 +24,7 @@ from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.overlaying import Overlay
+from qltui.ui.screens.post_mortem import PostMortem
 from qltui.ui.screens.presets import Presets
 from qltui.ui.screens.rehearsing import Rehearsing
 from qltui.ui.screens.review import Review
@@ -80,6 +81,17 @@ async def test_runs_are_listed_live_first_and_opened(home: Path, size: tuple[int
         await pilot.press("enter")
         await until_on(pilot, Monitor)
         await until_seen(pilot, "newer")
+
+
+async def test_the_first_screen_opens_a_run_that_died_where_it_says_why(home: Path) -> None:
+    WrittenRun(home, "older").write_status(state="failed")
+    WrittenRun(home, "newer").step(5, 0.5)
+    async with QltuiApp(Home).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "older")
+        await pilot.press("end", "enter")
+        await until_on(pilot, PostMortem)
+        await pilot.press("escape", "end", "up", "enter")
+        await until_on(pilot, Monitor)
 
 
 async def test_keys_that_come_together_open_the_run_they_lead_to(home: Path) -> None:

@@ -61,6 +61,8 @@ class Home(Page):
     def __init__(self) -> None:
         super().__init__()
         self._shelf: Shelf | None = None
+        self._shown: dict[str, dict[str, Any]] = {}
+        """The runs in the list, by their folders."""
 
     def compose(self) -> ComposeResult:
         with Center(id="middle"), Vertical(id="column"):
@@ -80,9 +82,9 @@ class Home(Page):
         if chosen in {name for _, name, _, _ in PLACES}:
             await self.run_action(f"app.go('{chosen}')")
         else:
-            from qltui.ui.screens.monitor import Monitor
+            from qltui.ui.screens.post_mortem import first_look
 
-            self.app.push_screen(Monitor(Path(chosen)))
+            self.app.push_screen(first_look(Path(chosen), self._shown.get(chosen, {})))
 
     def _poll(self) -> None:
         if self.is_current:
@@ -102,6 +104,7 @@ class Home(Page):
         from qltui.ui.widgets.run_line import run_line
 
         menu = self.query_one(OptionList)
+        self._shown = {str(status["run_dir"]): status for status in event.runs}
         lines = {str(status["run_dir"]): run_line(status) for status in event.runs}
         if [option.id for option in menu.options[len(PLACES) :]] == list(lines):
             for run_dir, line in lines.items():
