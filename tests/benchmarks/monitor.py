@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,19 +32,15 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.key_to_paint import Typist, go_first, interpreter, quantile  # noqa: E402
-from support.generated_runs import GeneratedRun, Size  # noqa: E402
+from benchmarks.monitor_feed import FAST, LINES, fed  # noqa: E402
 from support.painted import Painted  # noqa: E402
 from support.terminal import Terminal  # noqa: E402
 
-STEPS, STEP_SECONDS = 2000, 0.5
-LINES, FAST = 200_000, 4_000
 QUIET_SECONDS, KEY_SECONDS = 15, 25
 SETTLE_SECONDS = 4
 BEAT_SECONDS = 0.005
 STAMP = re.compile(rb"line@\d+ (\d{10}\.\d{4})")
-TICK_SECONDS = 0.02
-"""Time between two bursts of log lines."""
-ENTER, ESCAPE, TAB = "\r", "\x1b", "\t"
+ESCAPE = "\x1b"
 
 
 class Budget(NamedTuple):
@@ -81,80 +77,6 @@ CASES = (
     Case("low-160x50", 160, 50, Budget(4), low=True),
     Case("low-80x24", 80, 24, Budget(4), low=True),
 )
-
-
-# The run
-
-
-def feed(folder: Path, gpus: int, nodes: int, rate: int, flooding: int) -> None:
-    """Write a run that grows until this process is ended; SIGUSR1 has many lines written, at the fast rate."""
-    run = GeneratedRun(
-        folder, Size(STEPS, gpus, nodes, step_seconds=STEP_SECONDS, total_steps=10 * STEPS, eval_every=100)
-    )
-    run.write_steps(STEPS)
-    run.write_levels()
-    run.write_samples(run.began, run.wall)
-    run.end("live")
-    logs = [open(run.attempt.log(rank), "a", encoding="utf-8") for rank in range(gpus)]  # noqa: SIM115
-    run.wall = sampled = kept = time.time()
-    written, pending, fast = 0, 0.0, 0.0
-    until = time.monotonic()
-
-    def flood(*_: object) -> None:
-        nonlocal fast
-        fast = LINES
-
-    signal.signal(signal.SIGUSR1, flood)
-    while True:
-        before, until = until, time.monotonic()
-        pending += (until - before) * (flooding if fast > 0 else rate)
-        fast -= (until - before) * flooding if fast > 0 else 0
-        while pending >= 1:
-            _write_line(logs[written % gpus], written)
-            written, pending = written + 1, pending - 1
-        for log in logs:
-            log.flush()
-        now = time.time()
-        if (due := int((now - run.wall) / STEP_SECONDS)) > 0:
-            run.write_steps(run.step + due)
-            run.write_status()
-        if now - sampled >= 1:
-            run.write_samples(sampled, now)
-            sampled = now
-        if now - kept >= 10:
-            run.write_levels()
-            kept = now
-        time.sleep(TICK_SECONDS)
-
-
-def _write_line(log, number: int) -> None:  # type: ignore[no-untyped-def]
-    moment = time.time()
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-    log.write(f"{clock},{int(moment % 1 * 1000):03} INFO line@{number} {moment:.4f} loss 1.234 and what programs say\n")
-
-
-@contextlib.contextmanager
-def fed(home: Path, case: Case, rate: int, flooding: int = FAST) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """A run that grows, and who writes it."""
-    folder = home / "runs" / "generated-20261122-101500"
-    words = [str(folder), str(case.gpus), str(case.nodes), str(rate), str(flooding)]
-    # It is other work of the machine: what goes first is what is measured.
-    writer = subprocess.Popen([sys.executable, __file__, "--feed", *words], preexec_fn=go_last)
-    try:
-        while not (folder / "status.json").exists():
-            if writer.poll() is not None:
-                sys.exit("the run could not be written")
-            time.sleep(0.1)
-        yield folder, writer
-    finally:
-        writer.kill()
-        writer.wait()
-
-
-def go_last() -> None:
-    """Leave real-time priority to who is measured."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 # The app
@@ -197,6 +119,8 @@ class Watched(Typist):
         super().__init__(terminal, screen)
         self.sent = 0
         self.delays: list[float] = []
+        self.computed: dict[str, list[float]] = {}
+        """Milliseconds of processor between a key and its paint, by kind of key."""
         self._newest, self._tail = 0.0, b""
 
     def take(self, data: bytes) -> None:
@@ -209,10 +133,15 @@ class Watched(Typist):
             self._newest = newest
             self.delays.append(time.time() - newest)
 
+    def press(self, keys: str, shown: Callable[[], bool], kind: str = "") -> None:
+        """Press a key, and wait for what it shows."""
+        used = self.processor()
+        super().press(keys, shown, kind)
+        self.computed.setdefault(kind, []).append((self.processor() - used) * 1000)
+
     def processor(self) -> float:
         """Seconds the app has computed, all its threads."""
-        fields = Path(f"/proc/{self.terminal.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(~self.terminal.pid << 3 | 2)  # clock_getcpuclockid(3), which Python does not have
 
     def resident(self) -> float:
         """MiB."""
@@ -257,18 +186,19 @@ def place_of(text: str) -> Callable[[Watched], object]:
     return lambda watched: watched.screen.text.find(text)
 
 
-LARGE = (
+HEALTH = Key("h", "health", title("How the run fares"))
+CLOSED = (HEALTH._replace(kind="health closed"), HEALTH._replace(keys=ESCAPE, kind="health, escape"))
+"""The two ways, in turn."""
+IN_LARGE = (
     Key("p", "hold the log", log_title), Key("p", "follow the log", log_title),
     Key("l", "logarithmic axis", title(" log ")), Key("l", "linear axis", title(" log ")),
     Key("g", "next chart", place_of("─ ▸ ")), Key("3", "hide phases", title("Phases [3]")),
-    Key("3", "show phases", title("Phases [3]")), Key("h", "health", title("How the run fares")),
-    Key(ESCAPE, "back", title("How the run fares")),
+    Key("3", "show phases", title("Phases [3]")), HEALTH,
 )  # fmt: skip
-SMALL = (
+IN_SMALL = (
     Key("m", "log and phases", title("Log [4]")), Key("p", "hold the log", log_title),
     Key("p", "follow the log", log_title), Key("m", "charts", title("Log [4]")),
-    Key("l", "logarithmic axis", title(" log ")), Key("l", "linear axis", title(" log ")),
-    Key("h", "health", title("How the run fares")), Key(ESCAPE, "back", title("How the run fares")),
+    Key("l", "logarithmic axis", title(" log ")), Key("l", "linear axis", title(" log ")), HEALTH,
 )  # fmt: skip
 
 
@@ -278,6 +208,7 @@ class Figures(NamedTuple):
     processor: float
     wire: float
     keys: dict[str, list[float]]
+    computed: dict[str, list[float]]
     lags: list[float]
     delays: list[float]
     memory: list[float]
@@ -289,7 +220,7 @@ def measure(case: Case, rate: int, quiet: float, typed: float, flooding: int) ->
         home, samples = Path(place), Path(place) / "lags.json"
         command = [sys.executable, __file__, "--app"]
         low = {"QLTUI_LOW_BANDWIDTH": "1"} if case.low else {}
-        with fed(home, case, rate, flooding) as (run, writer):
+        with fed(home, case.gpus, case.nodes, rate, flooding) as (run, writer):
             with watched([*command, str(run), str(samples)], home, case.columns, case.rows, **low) as app:
                 app.wait(app.says("Loss"), "the charts")
                 app.rest(SETTLE_SECONDS)
@@ -300,14 +231,15 @@ def measure(case: Case, rate: int, quiet: float, typed: float, flooding: int) ->
                 wire, processor = (app.sent - sent) / 1024 / seconds, (app.processor() - used) * 100 / seconds
                 delays = list(app.delays)
                 os.kill(app.terminal.pid, signal.SIGUSR1)
-                press_all(app, LARGE if case.rows >= 30 else SMALL, typed)
+                keys = IN_LARGE if case.rows >= 30 else IN_SMALL
+                press_all(app, [key for closed in CLOSED for key in (*keys, closed)], typed)
                 os.kill(app.terminal.pid, signal.SIGUSR1)
                 resident = flood(app, writer, flooding) if flooding else []
             lags = [lag * 1000 for lag in json.loads(samples.read_text())]
-    return Figures(processor, wire, app.taken, lags, delays, resident)
+    return Figures(processor, wire, app.taken, app.computed, lags, delays, resident)
 
 
-def press_all(app: Watched, keys: tuple[Key, ...], seconds: float) -> None:
+def press_all(app: Watched, keys: Sequence[Key], seconds: float) -> None:
     """Press keys one after another, at uneven times so that they meet whatever the app does by itself."""
     chance, end = random.Random(5), time.monotonic() + seconds
     while time.monotonic() < end:
@@ -356,7 +288,11 @@ def told(case: Case, found: Figures) -> bool:
         print(f"log line until sent p50 {shares[0]:.2f}, p95 {shares[1]:.2f} s; ", end="")
     print(f"key p50 {quantile(every, 50):.1f} ms")
     for kind, values in found.keys.items():
-        print(f"    {kind:20} {len(values):4} {quantile(values, 50):6.1f} {quantile(values, 95):6.1f} ms (p50, p95)")
+        shares = [quantile(values, share) for share in (50, 95)]
+        used = quantile(found.computed[kind], 50)
+        print(
+            f"    {kind:20} {len(values):4} {shares[0]:6.1f} {shares[1]:6.1f} ms (p50, p95), {used:5.1f} of processor"
+        )
     return kept
 
 
@@ -368,12 +304,8 @@ def main() -> int:
     parser.add_argument("--typed", type=float, default=KEY_SECONDS, help=f"seconds of keys ({KEY_SECONDS})")
     parser.add_argument("--flood", type=int, default=FAST, help=f"log lines a second while memory is taken ({FAST})")
     parser.add_argument("--no-memory", action="store_true", help="leave out the 200,000 lines, which take a minute")
-    parser.add_argument("--feed", nargs=5, help=argparse.SUPPRESS)
     parser.add_argument("--app", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.feed:
-        folder, *numbers = arguments.feed
-        feed(Path(folder), *map(int, numbers))
     if arguments.app:
         app(*arguments.app)
         return 0

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.key_to_paint import go_first, interpreter, quantile  # noqa: E402
-from benchmarks.monitor import KEY_SECONDS, QUIET_SECONDS, SETTLE_SECONDS, Key, Watched, go_last, press_all, watched  # noqa: E402
+from benchmarks.monitor import KEY_SECONDS, QUIET_SECONDS, SETTLE_SECONDS, Key, Watched, press_all, watched  # noqa: E402
+from benchmarks.monitor_feed import go_last  # noqa: E402
 
 PLOTEXT = """\
 import math, random
