@@ -38,7 +38,10 @@ class Level:
 
 
 class Curve:
-    """A series followed while it grows: what can be drawn of it, and where it was no number."""
+    """A series followed while it grows: what can be drawn of it, and where it was no number.
+
+    Its lists of points and gaps only grow; where something is replaced, so is the list.
+    """
 
     def __init__(self) -> None:
         self.x: list[float] = []
@@ -88,7 +91,8 @@ class Curve:
         if self.x and self.x[-1] >= x:
             self._cut(bisect_left(self.x, x))
         keep = bisect_left(self.gaps, x)
-        del self.gaps[keep:], self.strange[keep:]
+        if keep < len(self.gaps):
+            self.gaps, self.strange = self.gaps[:keep], self.strange[:keep]
         if math.isfinite(y):
             self.x.append(x)
             self.y.append(y)
@@ -97,7 +101,7 @@ class Curve:
             self.strange.append(y)
 
     def _cut(self, keep: int) -> None:
-        del self.x[keep:], self.y[keep:]
+        self.x, self.y = self.x[:keep], self.y[:keep]
         for level in self._levels:
             keep //= BLOCK
             for column in level.columns:

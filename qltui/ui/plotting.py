@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from math import copysign, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,50 +83,102 @@ class _Pen:
         return grid
 
 
-def trace(
-    xs: Sequence[float], ys: Sequence[float], edges: Sequence[float], view: View, rows: int,
-    gaps: Sequence[float] = (), extremes: Callable[[int, int, bool], tuple[float, float] | None] | None = None,
-) -> list[bytearray]:  # fmt: skip
-    """A curve as braille bits, one bytearray a row, top row first; ``edges`` are those of its columns of dots.
+class _Place(NamedTuple):
+    """How far a curve is traced: up to its last column with a point, from where it goes on when it has grown."""
 
-    Every column of dots shows all values from the lowest to the highest that fall into it, so that no spike is lost
-    however many points there are; neighbouring columns are joined unless a gap lies between them. ``extremes`` finds
-    the lowest and highest of a part faster than by looking at each value.
+    column: int
+    begin: int
+    """Index of the column's first point."""
+    before: tuple[int, int, int] | None
+    """Column, level and index of the last point drawn."""
+    since: int
+    """First column with dots that may become more."""
+    dots: list[int]
+    """Those columns up to this one."""
+
+
+class Tracer:
+    """Traces a curve again and again; of one that has grown only what is new.
+
+    Lists that are given again may have grown, but not have changed otherwise.
     """
-    across = len(edges) - 1
-    pen = _Pen(view, across, rows)
-    extremes = extremes or (lambda begin, end, log: _extremes(ys[begin:end], log))
 
-    def joined(one: int, other: int) -> bool:
-        """Whether a line goes from a point to the next that is shown."""
-        return not gaps or bisect_right(gaps, xs[one]) == bisect_left(gaps, xs[other])
+    def __init__(self) -> None:
+        self._drawn: tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float], object] | None = None
+        """What was traced: points, gaps, edges and scale."""
+        self._place: _Place | None = None
+        self._columns: list[int] = []
 
-    def shown(index: int) -> bool:
-        return not view.log or ys[index] > 0
+    def trace(
+        self, xs: Sequence[float], ys: Sequence[float], edges: Sequence[float], view: View, rows: int,
+        gaps: Sequence[float] = (), extremes: Callable[[int, int, bool], tuple[float, float] | None] | None = None,
+    ) -> list[bytearray]:  # fmt: skip
+        """A curve as braille bits, one bytearray a row, top row first; ``edges`` are those of its columns of dots.
 
-    begin = bisect_left(xs, edges[0])
-    before: tuple[int, int, int] | None = None  # column, level and index of the last point drawn
-    if 0 < begin < len(xs) and shown(begin - 1) and shown(begin) and joined(begin - 1, begin):
-        before = -1, _crossing(pen, xs, ys, begin, edges[0]), begin - 1
-    for column in range(across):
-        end = bisect_left(xs, edges[column + 1], begin)
-        if begin == end or not (found := extremes(begin, end, view.log)):
-            begin = end
-            continue
-        low = pen.level(found[0])
-        if end - begin == 1:
-            first = last = low
+        Every column of dots shows all values from the lowest to the highest that fall into it, so that no spike is
+        lost however many points there are; neighbouring columns are joined unless a gap lies between them.
+        ``extremes`` finds the lowest and highest of a part faster than by looking at each value.
+        """
+        across = len(edges) - 1
+        pen = _Pen(view, across, rows)
+        extremes = extremes or (lambda begin, end, log: _extremes(ys[begin:end], log))
+
+        def joined(one: int, other: int) -> bool:
+            """Whether a line goes from a point to the next that is shown."""
+            return not gaps or bisect_right(gaps, xs[one]) == bisect_left(gaps, xs[other])
+
+        def shown(index: int) -> bool:
+            return not view.log or ys[index] > 0
+
+        scale = view.bottom, view.top, view.log, rows, across
+        place = self._place = self._place_to_go_on(xs, ys, gaps, edges, scale)
+        if place:
+            first, begin, before = place.column, place.begin, place.before
+            pen.columns[: first + 1] = [*self._columns[: place.since], *place.dots]
         else:
-            first = pen.level(ys[begin]) if shown(begin) else low
-            last = pen.level(ys[end - 1]) if shown(end - 1) else low
-        pen.fill(column, low, pen.level(found[1]))
-        if before and joined(before[2], begin):
-            pen.join(before[0], before[1], column, first)
-        before = column, last, end - 1
-        begin = end
-    if before and begin < len(xs) and begin and shown(begin) and shown(begin - 1) and joined(before[2], begin):
-        pen.join(before[0], before[1], across, _crossing(pen, xs, ys, begin, edges[-1]))
-    return pen.cells()
+            first, begin, before = 0, bisect_left(xs, edges[0]), None
+            if 0 < begin < len(xs) and shown(begin - 1) and shown(begin) and joined(begin - 1, begin):
+                before = -1, _crossing(pen, xs, ys, begin, edges[0]), begin - 1
+        for column in range(first, across):
+            end = bisect_left(xs, edges[column + 1], begin)
+            if begin == end or not (found := extremes(begin, end, view.log)):
+                begin = end
+                continue
+            since = max(before[0], 0) if before else column
+            self._place = _Place(column, begin, before, since, pen.columns[since : column + 1])
+            low = pen.level(found[0])
+            if end - begin == 1:
+                start = last = low
+            else:
+                start = pen.level(ys[begin]) if shown(begin) else low
+                last = pen.level(ys[end - 1]) if shown(end - 1) else low
+            pen.fill(column, low, pen.level(found[1]))
+            if before and joined(before[2], begin):
+                pen.join(before[0], before[1], column, start)
+            before = column, last, end - 1
+            begin = end
+        if before and begin < len(xs) and begin and shown(begin) and shown(begin - 1) and joined(before[2], begin):
+            pen.join(before[0], before[1], across, _crossing(pen, xs, ys, begin, edges[-1]))
+        self._drawn, self._columns = (xs, ys, gaps, edges, scale), pen.columns
+        return pen.cells()
+
+    def _place_to_go_on(
+        self, xs: Sequence[float], ys: Sequence[float], gaps: Sequence[float], edges: Sequence[float], scale: object
+    ) -> _Place | None:
+        """Where the last drawing ended, if all up to there is as it was."""
+        if self._drawn is None or self._place is None:
+            return None
+        before_xs, before_ys, before_gaps, before_edges, before_scale = self._drawn
+        column, begin = self._place.column, self._place.begin
+        is_same = (
+            scale == before_scale
+            and gaps is before_gaps
+            and edges[: column + 1] == before_edges[: column + 1]
+            and (xs is before_xs or xs[:begin] == before_xs[:begin])
+            and (ys is before_ys or ys[:begin] == before_ys[:begin])
+            and (begin >= len(xs) or xs[begin] >= edges[column])
+        )
+        return self._place if is_same else None
 
 
 def _crossing(pen: _Pen, xs: Sequence[float], ys: Sequence[float], after: int, edge: float) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from qltui.runs.axes import MOST, View, fitted, level_ticks, log_ticks, tick_text, ticks, time_text, time_ticks
 from qltui.runs.curves import Curve
-from qltui.ui.plotting import cells_of, columns_of, edges_of, trace
+from qltui.ui.plotting import Tracer, cells_of, columns_of, edges_of
 
 NAN = float("nan")
 
@@ -26,7 +26,7 @@ def view_of(curve: Curve, log: bool = False) -> View | None:
 
 
 def drawn(curve: Curve, view: View, columns: int, rows: int) -> list[bytearray]:
-    return trace(curve.x, curve.y, edges_of(view, columns * 2), view, rows, curve.gaps, curve.extremes)
+    return Tracer().trace(curve.x, curve.y, edges_of(view, columns * 2), view, rows, curve.gaps, curve.extremes)
 
 
 def dots(grid: list[bytearray]) -> int:
@@ -41,6 +41,28 @@ def test_a_single_spike_among_many_points_reaches_the_top() -> None:
     assert view
     top = drawn(curve, view, 60, 10)[0]
     assert [column for column, bits in enumerate(top) if bits] == [round(12_345 / 19_999 * 119) // 2]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.5, 1.0, 2.0, 40.0, -1.0, NAN]), max_size=30), min_size=2, max_size=12),
+    st.integers(1, 90), st.booleans(), st.data(),
+)  # fmt: skip
+def test_a_curve_that_grows_is_drawn_as_one_that_was_there(
+    parts: list[list[float]], ahead: int, log: bool, data: st.DataObject
+) -> None:
+    tracers, curve, source = (Tracer(), Tracer()), Curve(), []
+    for part in parts:
+        end = source[-1][0] if source else 0
+        begin = data.draw(st.sampled_from([end + 1, end + 1, end + 4, max(end - 3, 1)]), "a resumed run goes back")
+        source += [(begin + number, value) for number, value in enumerate(part)]
+        curve.follow(source)
+        right = 20 * (1 + len(curve) // 20) + ahead
+        view = View(data.draw(st.sampled_from([1, 1, 1, 8])), right, -2, data.draw(st.sampled_from([3, 3, 3, 50])), log)
+        edges = edges_of(view, 40)
+        xs, ys = curve.smoothed(0, len(curve), 0.85, 16)
+        for tracer, points, bounds in ((tracers[0], (curve.x, curve.y), curve.extremes), (tracers[1], (xs, ys), None)):
+            wanted = Tracer().trace(*points, edges, view, 5, curve.gaps, bounds)
+            assert tracer.trace(*points, edges, view, 5, curve.gaps, bounds) == wanted
 
 
 def test_a_value_that_is_no_number_leaves_a_gap_of_its_width() -> None:

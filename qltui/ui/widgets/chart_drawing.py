@@ -11,7 +11,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from qltui.runs.axes import level_ticks, tick_text, ticks, time_text, time_ticks
-from qltui.ui.plotting import cells_of, columns_of, edges_of, row_of, trace
+from qltui.ui.plotting import cells_of, columns_of, edges_of, row_of
 from qltui.ui.widgets.chart_styles import LINES
 
 if TYPE_CHECKING:
@@ -154,13 +154,13 @@ def _traced(
         return [], []
     curve = line.curve
     edges = edges_of(view, columns * 2, partial(line.own, time=way.time))
-    values = trace(curve.x, curve.y, edges, view, rows, curve.gaps, curve.extremes)
+    values = line.values.trace(curve.x, curve.y, edges, view, rows, curve.gaps, curve.extremes)
     if not way.smoothing:
         return values, []
     begin, end = curve.within(edges[0], edges[-1])
     most = columns * 2 * SMOOTHED_PER_COLUMN
     xs, ys = curve.smoothed(max(begin - 1, 0), min(end + 1, len(curve)), way.smoothing, most)
-    return values, trace(xs, ys, edges, view, rows, curve.gaps)
+    return values, line.smoothed.trace(xs, ys, edges, view, rows, curve.gaps)
 
 
 def _scatter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qltui.runs.curves import Clock, Curve
+from qltui.ui.plotting import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ class Followed:
     def __init__(self, line: Line) -> None:
         self.curve = Curve()
         self.line = line
+        self.values, self.smoothed = Tracer(), Tracer()
 
     def follow(self, line: Line, mark: str) -> bool:
         """Take over what is new; whether there was anything."""
