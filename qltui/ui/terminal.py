@@ -15,7 +15,7 @@ FRAMES_PER_SECOND = "120"
 """At most, and only what has changed: what one key changes in two frames is seen that much sooner than with 60."""
 
 
-ESCAPE_MILLISECONDS = "25"
+ESCAPE_MILLISECONDS = "10"
 """After which escape is a key of its own and not the beginning of another, whose bytes a terminal sends together.
 Textual's 100 can be seen."""
 
@@ -65,15 +65,25 @@ def prepare() -> None:
 
 
 def _look_at_keys_often() -> None:
-    """Have Textual end its wait for the rest of an escape sequence on time: it looks every 100 ms alone."""
+    """Have Textual end its wait for the rest of an escape sequence on time: it looks every 100 ms alone.
+
+    Only when something has just come; to look as often all the time took more than all log lines do.
+    """
     import selectors
     from types import SimpleNamespace
 
+    from textual import constants
     from textual.drivers import linux_driver
 
+    escape_is_over = constants.ESCAPE_DELAY + 0.001
+
     class Often(selectors.SelectSelector):
+        has_come = False
+
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            return super().select(min(timeout or 0.0, int(ESCAPE_MILLISECONDS) / 1000))
+            found = super().select(escape_is_over if self.has_come else timeout)
+            self.has_come = bool(found)
+            return found
 
     often = SimpleNamespace(SelectSelector=Often, EVENT_READ=selectors.EVENT_READ)
     setattr(linux_driver, "selectors", often)  # noqa: B010 (it is an import of theirs)
