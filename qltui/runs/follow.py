@@ -73,9 +73,8 @@ class Follower:
         if problem and self._last:
             self._last = self._last._replace(log=[], warnings=[problem])
             return self._last
-        written = status.read_written(self.run)
         if self._reduction is None:
-            self._reduction = Reduction(self.run, written, curves=True)
+            self._reduction = Reduction(self.run, status.read_written(self.run), curves=True)
         caught_up, state = self._reduction.read(POLL_SECONDS), self._reduction.state
         written = status.read_written(self.run)
         if not status.is_kept(self.run, written):
