@@ -51,8 +51,8 @@ class QltuiApp(App[None]):
         self.animation_level = "none"
         self.register_theme(QLTUI_THEME)
         self.theme = _theme_to_begin_with(self)
-        self._pressed = time.monotonic()
-        """When the last key was pressed."""
+        self._pressed = time.monotonic() - CALM_SECONDS
+        """When the last key was pressed; at first as if that was a moment ago."""
         self._key_problems: list[str] = []
         """What is wrong in ``keys.yaml``."""
 
@@ -88,10 +88,14 @@ class QltuiApp(App[None]):
         if keymap.notice:
             self.notify(keymap.notice, title="keys", severity="warning", timeout=20, markup=False)
 
+    @property
+    def calm_seconds(self) -> float:
+        """Time since the last key or click."""
+        return time.monotonic() - self._pressed
+
     def _rest(self) -> None:
-        calm = time.monotonic() - self._pressed
-        if calm > CALM_SECONDS:
-            terminal.calm(calm)
+        if self.calm_seconds > CALM_SECONDS:
+            terminal.calm(self.calm_seconds)
 
     # A terminal with no room
 

@@ -12,7 +12,6 @@ from support.generated_runs import Size, generate
 from support.screen import until, until_on, until_seen
 from support.written_runs import WrittenRun, a40, on_eight_gpus
 
-from qltui.ui.screens.condition import Condition
 from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.widgets.chart_grid import Charts
@@ -26,7 +25,7 @@ async def test_a_run_on_eight_gpus(home: Path, size: tuple[int, int]) -> None:
         await until_seen(taken.pilot, "GPU 7 does not answer")
         await taken.take("monitor-gpus")
         await taken.pilot.press("h")
-        await until_on(taken.pilot, Condition)
+        await until_seen(taken.pilot, "How the run fares")
         await taken.take("condition")
         await taken.pilot.press("escape", "q")
         await until_on(taken.pilot, Leaving)

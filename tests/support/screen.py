@@ -10,6 +10,9 @@ from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
 
+CHARACTERS = {"slash": "/"}
+"""Of keys that have a name and can be typed, too."""
+
 
 def text_of(pilot: Pilot[Any]) -> str:
     """The characters on screen, a line each."""
@@ -41,7 +44,7 @@ async def until_on(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
 def press_together(pilot: Pilot[Any], *keys: str) -> None:
     """Keys that arrive at once, as a slow line delivers them: none waits for what the one before did."""
     for key in keys:
-        pilot.app.post_message(events.Key(key, None))
+        pilot.app.post_message(events.Key(key, CHARACTERS.get(key)))
 
 
 async def click_on(pilot: Pilot[Any], text: str, right: int = 1) -> None:

@@ -31,10 +31,12 @@ class LogApp(App[None]):
     def compose(self) -> ComposeResult:
         yield LogPanel()
 
-    def on_log_tail_changed(self) -> None:
-        panel = self.query_one(LogPanel)
-        panel.styles.border = ("round", "white")
-        panel.border_title = panel.log_tail.told.replace("[", "\\[")
+    def on_mount(self) -> None:
+        self.query_one(LogPanel).styles.border = ("round", "white")
+        self.watch(self.query_one(LogTail), "told", self.show_title)
+
+    def show_title(self, told: str) -> None:
+        self.query_one(LogPanel).border_title = told.replace("[", "\\[")
 
     def read(self) -> None:
         self.query_one(LogTail).add(self.logs.read(2000))

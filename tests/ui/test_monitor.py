@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from support.screen import text_of, until, until_seen
+from support.screen import press_together, text_of, until, until_seen
 from support.written_runs import WrittenRun
 from textual.pilot import Pilot
 
@@ -31,7 +31,8 @@ def log_of(pilot: Pilot[Any]) -> LogTail:
 
 def steps_drawn(pilot: Pilot[Any]) -> list[float]:
     """Where the curve of the loss has points."""
-    return list(pilot.app.screen.query_one(Charts).chart("loss").followed[0].curve.x)
+    followed = pilot.app.screen.query_one(Charts).chart("loss").followed
+    return list(followed[0].curve.x) if followed else []
 
 
 async def test_it_shows_a_run_growing(written_run: WrittenRun, size: tuple[int, int]) -> None:
@@ -122,7 +123,7 @@ async def test_a_run_whose_supervisor_alone_is_gone_goes_on(written_run: Written
     written_run.write_status(supervisor={**identity(), "start_time": 1})
     async with watching(written_run) as pilot:
         await until_seen(pilot, "✗ its supervisor is gone, its ranks are not")
-        assert "● training" in text_of(pilot)
+        await until_seen(pilot, "● training")
         assert "Give it another supervisor (u)" in " ".join(text_of(pilot).split())
 
 
@@ -188,6 +189,24 @@ async def test_the_log_follows_is_held_and_filtered(written_run: WrittenRun) -> 
         await until_seen(pilot, "Log [4] · rank 1")
         assert "unseen" not in text_of(pilot)
         assert "only rank one" in text_of(pilot)
+
+
+async def test_what_is_typed_in_one_go_after_a_slash_is_searched_for(
+    written_run: WrittenRun, size: tuple[int, int]
+) -> None:
+    written_run.log("".join(f"line {number} of glue/mill\n" for number in range(9)))
+    written_run.step(1, 1.0)
+    async with watching(written_run, size) as pilot:
+        await until_seen(pilot, "step 1 / 100")
+        pilot.app.screen.query_one(Charts).chart("loss").focus()
+        await pilot.pause()
+        press_together(pilot, "slash", *"gl", "slash", *"1mp", "backspace", "backspace", "backspace", "backspace")
+        await until(pilot, lambda: log_of(pilot).searched == "gl", "each key in the log's line, and no other")
+        assert "─ log " not in text_of(pilot)
+        press_together(pilot, *"ue", "slash", "m", "enter", "escape")
+        await until(pilot, lambda: log_of(pilot).has_focus and not log_of(pilot).searched, "the search ended")
+        await until_seen(pilot, "following")
+        assert log_of(pilot).following
 
 
 async def test_scrolling_back_holds_the_log(written_run: WrittenRun) -> None:

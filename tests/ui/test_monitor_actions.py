@@ -121,6 +121,7 @@ async def test_a_finished_run_is_not_resumed_but_changed(live: WrittenRun) -> No
         assert "u resume" not in text_of(pilot)
         await pilot.press("c")
         await until_on(pilot, NewRun)
+        await until_seen(pilot, "▸Model◂")
         form = pilot.app.screen
         assert isinstance(form, NewRun)
         assert form.values["model.path"] == "/models/some"

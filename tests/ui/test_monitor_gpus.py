@@ -35,6 +35,7 @@ async def test_eight_gpus(eight: WrittenRun, size: tuple[int, int]) -> None:
     async with QltuiApp(lambda: Monitor(eight.run.path)).run_test(size=size) as pilot:
         await until_seen(pilot, "step 24 / 100")
         await until_seen(pilot, "GPUs [2]")
+        await until_seen(pilot, "0 A40")
         assert "8.0/45.0 98 % 287/300 W 71°" in line_of(pilot, "0 A40")
         assert "71 % 287/300 W 91° ▲ hot" in line_of(pilot, "3 A40")
         assert "░" in line_of(pilot, "5 A40")

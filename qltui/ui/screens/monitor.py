@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from textual import on, work
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
-from textual.worker import Worker, WorkerState
+from textual.widgets import Input
 
 from engine.events import RunDirectory, is_alive
 from qltui.runs.devices import Device, devices, measured_peak
@@ -24,8 +24,9 @@ from qltui.runs.recent import Recent
 from qltui.runs.stacks import waits
 from qltui.ui import bandwidth, words
 from qltui.ui.screens.run_actions import ACTIONS, RunActions
-from qltui.ui.widgets.audit_line import WIDE, audit_line, audits_in_full
+from qltui.ui.widgets.audit_line import audit_line, audits_in_full
 from qltui.ui.widgets.chart_grid import Charts
+from qltui.ui.widgets.condition import Condition, Over
 from qltui.ui.widgets.diagnosis_line import DiagnosisLine
 from qltui.ui.widgets.footer import Footer
 from qltui.ui.widgets.gpu_rows import GpuRows
@@ -33,6 +34,7 @@ from qltui.ui.widgets.health_line import HealthLine, in_full
 from qltui.ui.widgets.line import Line
 from qltui.ui.widgets.log_panel import LogPanel
 from qltui.ui.widgets.log_tail import LogTail
+from qltui.ui.widgets.peak_line import peak_text, planned_bytes
 from qltui.ui.widgets.phases import Phases, phases, table
 from qltui.ui.widgets.progress_line import ProgressLine
 from qltui.ui.widgets.title_bar import TitleBar
@@ -45,7 +47,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from qltui.runs.verdict import Verdict
+    from qltui.ui.app import QltuiApp
 
+CALM_SECONDS = 0.5
+"""Without a key, after which what is new is painted together and not part by part, which takes less."""
 LINES_AT_ONCE = 200
 """Log lines taken before other tasks have their turn: 2 ms of them."""
 
@@ -86,7 +91,8 @@ class Monitor(RunActions):
         Binding("l", "log_scale", "log-y", id="monitor.log-scale", show=False,
                 tooltip="Logarithmic or linear y axis"),
         Binding("g", "next_chart", "graph", id="monitor.chart", show=False, tooltip="Cursor to the next chart"),
-        Binding("slash", "search_log", "search", id="monitor.search", key_display="/", show=False,
+        # First of all, so that letters that come along with it find the log's line.
+        Binding("slash", "search_log", "search", id="monitor.search", key_display="/", show=False, priority=True,
                 tooltip="Search in the log; typed in the log's line"),
         Binding("r", "next_rank", "rank", id="monitor.rank", show=False, tooltip="Next rank in the log, or all"),
         *(
@@ -94,13 +100,6 @@ class Monitor(RunActions):
             for key, name in PANELS.items()
         ),
     ]  # fmt: skip
-
-    class Polled(Message):
-        """The run was read once more."""
-
-        def __init__(self, reading: Reading) -> None:
-            super().__init__()
-            self.reading = reading
 
     def __init__(self, run_path: Path, readonly: bool = False, source: Source | None = None) -> None:
         """Follow the run in ``run_path``; with a ``source`` of its own one that this program did not launch."""
@@ -111,11 +110,16 @@ class Monitor(RunActions):
         self._stacks: list[str] | None = None
         """What ranks of a run that stands still wait for; None while it moves, empty while it is looked for."""
         self._reading: Reading | None = None
-        self._polling = False
         self._rates = bandwidth.rates()
         self._charts_drawn = float("-inf")
         self._offered: tuple[bool, bool] | None = None
         """Whether the run is live and whether it has lost its supervisor, as the keys go by it."""
+        self._has_begun = False
+        """Whether there is, or can be, something to draw."""
+        self._chosen: dict[str, bool] = {}
+        """Panels that are shown, or not, wherever there is room for them."""
+        self._rest = False
+        """Whether what there is no room for is shown in place of the others."""
 
     def compose(self) -> ComposeResult:
         yield TitleBar(words.plain(self.run_path.name))
@@ -135,30 +139,53 @@ class Monitor(RunActions):
         yield HealthLine(id="health")
         yield DiagnosisLine(id="diagnosis")
         yield Footer()
+        with Over():
+            yield Condition("How the run fares", id="condition")
 
     def on_mount(self) -> None:
         for key, name in PANELS.items():
             panel = self.query_one(f"#{name}")
-            panel.add_class("panel")
+            panel.set_class(name != "charts", "panel")
             panel.border_title = Content(f"{TITLES.get(name, name.capitalize())} [{key}]")
+        self.watch(self.query_one(LogTail), "told", self._show_log_title)
         self.query_one("#verdict").border_title = "Result"
         if not self.is_ours:  # there are no audits, no plan and no phases to tell of
-            self.query_one("#heading").display = self.query_one("#phases").display = False
+            self.query_one("#heading").display = False
+            self._chosen["phases"] = False
+            self._arrange()
         else:
             self.query_one(Charts).read_finer_by(partial(read_finer, RunDirectory(self.run_path)))
-        self.set_interval(self._rates.poll_seconds, self._poll)
-        self._poll()
+        self._follow()
 
     # Reading the run
 
-    def _poll(self) -> None:
-        if not self._polling:
-            self._polling = True
-            self._read()
+    @work(group="follow")
+    async def _follow(self) -> None:
+        """Read and show the run again and again: beside the screen's own messages, so that no key waits for it."""
+        while True:
+            due = time.monotonic() + self._rates.poll_seconds
+            found = await asyncio.to_thread(self._read)
+            with ExitStack() as painting:
+                painting.enter_context(self.app.batch_update())
+                for _ in self._show(found) if isinstance(found, Reading) else self._tell_unread(found):
+                    await asyncio.sleep(0)
+                    if not self.display:  # it is being taken down
+                        return
+                    if cast("QltuiApp", self.app).calm_seconds < CALM_SECONDS:
+                        painting.close()  # so that what a key does is painted at once
+            if not isinstance(found, Reading) or found.snapshot.caught_up:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    @work(thread=True, group="follow", exit_on_error=False)
-    def _read(self) -> None:
-        self.post_message(self.Polled(self._judged(self._source.poll())))
+    def _read(self) -> Reading | Exception:
+        """Read the run; what went wrong where that is impossible, as it may be again possible soon."""
+        try:
+            return self._judged(self._source.poll())
+        except Exception as error:
+            return error
+
+    def _tell_unread(self, error: Exception) -> Iterator[None]:
+        yield
+        self._warn(f"The run could not be read, it is tried again: {error!r}")
 
     def _judged(self, snapshot: Snapshot) -> Reading:
         """What follows from a snapshot; of a run that is still being read nothing is judged."""
@@ -191,28 +218,18 @@ class Monitor(RunActions):
     def _look_into_ranks(self) -> None:
         self._stacks = waits(RunDirectory(self.run_path))
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Go on reading after a poll that failed, and say so until one succeeds."""
-        if event.worker.group == "follow" and event.state is WorkerState.ERROR:
-            self._polling = False
-            self._warn(f"The run could not be read, it is tried again: {event.worker.error!r}")
-        super().on_worker_state_changed(event)
-
-    @on(Polled)
-    async def _show(self, event: Polled) -> None:
-        self._polling = False
-        self._reading = event.reading
-        self._look_if_stalled(event.reading.verdicts)
-        snapshot = event.reading.snapshot
-        if not snapshot.caught_up:
-            self._poll()
-        before, self.status = self.status, snapshot.status
-        with self.app.batch_update():
-            self._show_heading(event.reading)
-            for _ in self._show_panels(event.reading, before):
-                await asyncio.sleep(0)
-                if not self.is_attached:
-                    return
+    def _show(self, reading: Reading) -> Iterator[None]:
+        """Show a reading in parts, between which others may have their turn."""
+        yield
+        self._reading = reading
+        self._look_if_stalled(reading.verdicts)
+        is_first, self.status = self.status is None, reading.snapshot.status
+        if is_first and not self.is_ours:
+            self._chosen["gpus"] = bool(reading.snapshot.gpus)
+            self._arrange()
+        yield from self._show_panels(reading)
+        self._show_heading(reading)
+        yield
         offered = self.is_live, self.is_orphan
         if offered != self._offered:
             self._offered = offered
@@ -238,11 +255,13 @@ class Monitor(RunActions):
         if snapshot.caught_up:
             self.query_one(DiagnosisLine).look(self.run_path, status, snapshot.logs)
         self._warn(snapshot.warnings[-1] if snapshot.warnings else "", len(snapshot.warnings))
-        self.set_class(status["step"] > 0 or not self.is_live, "-begun")
         self.set_class(not self.is_live, "-ended")
+        if not self._has_begun and (status["step"] > 0 or not self.is_live):
+            self._has_begun = True
+            self._arrange()
 
-    def _show_panels(self, reading: Reading, before: object) -> Iterator[None]:
-        """Show a reading in parts, between which others may have their turn."""
+    def _show_panels(self, reading: Reading) -> Iterator[None]:
+        """The same, a part at each step."""
         snapshot = reading.snapshot
         status = snapshot.status
         now = time.monotonic()
@@ -250,8 +269,6 @@ class Monitor(RunActions):
             self._charts_drawn = now
             yield from self.query_one(Charts).show_in_parts(snapshot.series, snapshot.telemetry)
         rows = self.query_one(GpuRows)
-        if not self.is_ours and before is None:
-            self.query_one("#side").display = bool(snapshot.gpus)
         rows.show(reading.devices, planned_bytes(snapshot.plan))
         kind = "GPUs" if snapshot.gpus or not reading.devices else "Memory"
         rows.border_title = Content(f"{kind} [2]{_bar_end(rows.scale)}")
@@ -271,9 +288,8 @@ class Monitor(RunActions):
 
         self.app.push_screen(ChartScreen(event.charts, event.chart, self.run_path))
 
-    @on(LogTail.Changed)
-    def _show_log_title(self) -> None:
-        self.query_one(LogPanel).border_title = Content(f"Log [4] · {self.query_one(LogTail).told}")
+    def _show_log_title(self, told: str) -> None:
+        self.query_one(LogPanel).border_title = Content(f"Log [4] · {told}")
 
     def _warn(self, message: str, count: int = 1) -> None:
         line = self.query_one("#warning", Line)
@@ -287,6 +303,8 @@ class Monitor(RunActions):
         """The rest has a key where there is no room for it, the end where there is something to tell of it."""
         if action == "rest":
             return self.has_class("-short")
+        if action == "search_log":
+            return not isinstance(self.focused, Input)
         if action == "why":
             line = self.query(DiagnosisLine)
             has_told = bool(line) and line.first().display
@@ -294,12 +312,29 @@ class Monitor(RunActions):
         return super().check_action(action, parameters)
 
     def on_resize(self) -> None:
-        """Keys may come and go."""
+        """Keys and panels may come and go."""
         self.refresh_bindings()
+        self.call_next(self._arrange)
+
+    def _arrange(self) -> None:
+        """Have those panels on screen that were chosen or that there is room for.
+
+        Each is told by itself: a class of the screen's would have the styles of everything in it worked out anew.
+        """
+        is_short = self.has_class("-short")
+        rest = self._rest and is_short
+        log, upper, side = (self.query_one(f"#{name}") for name in ("log", "upper", "side"))
+        for name in PANELS.values():
+            self.query_one(f"#{name}").display = self._chosen.get(name, True)
+        log.display = rest or self._chosen.get("log", not (is_short and self._has_begun))
+        log.set_class(rest, "-alone")
+        side.display = any(panel.display for panel in side.children)  # a container of nothing takes no room
+        upper.display = not rest and any(panel.display for panel in upper.children)
 
     def action_rest(self) -> None:
         """Show what there was no room for, or go back."""
-        self.toggle_class("-rest")
+        self._rest = not self._rest
+        self._arrange()
 
     def action_why(self) -> None:
         """Show why it ended: on the screen this was opened from, if it was."""
@@ -316,28 +351,21 @@ class Monitor(RunActions):
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel."""
-        panel = self.query_one(f"#{name}")
-        panel.display = not panel.display
-        for name in ("side", "upper"):  # a container of nothing takes no room
-            container = self.query_one(f"#{name}")
-            container.display = any(child.display for child in container.children)
+        self._chosen[name] = not self.query_one(f"#{name}").display
+        self._arrange()
 
     def action_condition(self) -> None:
         """Show verdicts, audits and phases in full."""
-        from qltui.ui.screens.condition import Condition
-
         if self._reading is None:
             return
         snapshot = self._reading.snapshot
         facts = phases(snapshot.status["ranks"], snapshot.phase_seconds, snapshot.plan)
-        self.app.push_screen(
-            Condition([
-                ("Health", [line for verdict in self._reading.verdicts for line in in_full(verdict)]),
-                ("Audits", audits_in_full(snapshot.status)),
-                ("Phases", table(facts, len(facts), self.size.width)),
-                ("Warnings of the run", [Content(words.plain(message)) for message in snapshot.warnings]),
-            ])
-        )  # fmt: skip
+        self.query_one(Condition).open([
+            ("Health", [line for verdict in self._reading.verdicts for line in in_full(verdict)]),
+            ("Audits", audits_in_full(snapshot.status)),
+            ("Phases", table(facts, len(facts), self.size.width)),
+            ("Warnings of the run", [Content(words.plain(message)) for message in snapshot.warnings]),
+        ])  # fmt: skip
 
     def action_pause_log(self) -> None:
         """Hold the log still, or follow it again."""
@@ -354,32 +382,13 @@ class Monitor(RunActions):
 
     def action_search_log(self) -> None:
         """Type what to search the log for."""
-        panel = self.query_one(LogPanel)
-        panel.display = True
-        panel.ask("search")
+        self._chosen["log"] = True
+        self._arrange()
+        self.query_one(LogPanel).ask("search")
 
     def action_next_rank(self) -> None:
         """Show another rank's log."""
         self.query_one(LogTail).next_rank()
-
-
-def planned_bytes(plan: dict[str, object] | None) -> int | None:
-    """The peak that was planned for the fullest GPU; None where nothing was."""
-    memory = (plan or {}).get("memory")
-    total = memory.get("total_bytes") if isinstance(memory, dict) else None
-    return total if isinstance(total, int) else None
-
-
-def peak_text(peak: int | None, plan: dict[str, object] | None, width: int) -> Content:
-    """The highest memory of any GPU, or of any rank, beside the planned."""
-    planned = planned_bytes(plan)
-    expected, (_, _, unit) = words.size(planned), words.size(peak).partition(" ")
-    if width < WIDE:
-        expected = expected.removesuffix(f" {unit}")  # it comes with the other
-    measured = "measured" if planned and width >= WIDE else "peak"
-    parts = [Content.assemble(("plan ", "$muted"), expected)] if planned else []
-    parts += [Content.assemble((f"{measured} ", "$muted"), words.size(peak))] if peak else []
-    return Content.styled(" · ", "$muted").join(parts)
 
 
 def _bar_end(scale: int | None) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.binding import Binding
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
 
 HELP = Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="All keys of this screen")
 BACK = Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="Back to the screen before")
@@ -13,6 +19,9 @@ BACK = Binding("q,escape", "back", "back", id="back", key_display="q", tooltip="
 
 class Page(Screen[None]):
     """A full screen. On the first one, going back ends the app."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """The widget with the cursor. Only it and the one before are painted, not the whole screen as Textual has it."""
 
     @property
     def is_current(self) -> bool:

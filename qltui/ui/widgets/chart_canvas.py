@@ -77,6 +77,7 @@ class ChartCanvas(Widget):
         self._plot: tuple[View, drawing.Frame] | None = None
         self._under_cursor: list[drawing.Row] | None = None
         """The plot without the cursor line, which moves more often than it changes."""
+        self._under_cursor_size: Size | None = None
 
     def show(self, lines: Sequence[Line]) -> None:
         """Draw what the lines hold now; they may have grown, been thinned or begun anew, and others may have come."""
@@ -164,7 +165,7 @@ class ChartCanvas(Widget):
 
     def watch_has_focus(self, _has_focus: bool) -> None:
         super().watch_has_focus(_has_focus)
-        self._redraw()
+        self._redraw(cursor_alone=True)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -227,8 +228,6 @@ class ChartCanvas(Widget):
     def _draw(self) -> None:
         """Make the strips, those of rows that are as before excepted."""
         now = self._drawing_for
-        if self._drawn is None or self._drawn[0] != now[0]:
-            self._under_cursor = None
         styles = self._styles
         if self._drawn is None or self._drawn[1:] != now[1:]:
             styles = chart_styles(self.app.theme_variables, self.background_colors[1], has_focus=self.has_focus)
@@ -252,8 +251,9 @@ class ChartCanvas(Widget):
         frame = drawing.framed(view, width, height - head, self.unit)
         self._plot = view, frame
         rows = [drawing.heading(width, self._heading_left(), *self._heading_rights())] if head else []
-        if self._under_cursor is None:
+        if self._under_cursor is None or self._under_cursor_size != self.content_size:
             self._under_cursor = drawing.plot(self.shown, view, frame, self.way)
+            self._under_cursor_size = self.content_size
         rows += drawing.with_cursor(self._under_cursor, view, frame, self.cursor)
         return rows + drawing.axis(view, frame, self.time) if frame.axis else rows
 

@@ -61,7 +61,7 @@ class LogPanel(Vertical):
         with prompt.prevent(Input.Changed):
             prompt.value = self.log_tail.searched if what == "search" else self.log_tail.filtered
         prompt.add_class("-asked")
-        prompt.focus()
+        self.screen.set_focus(prompt)  # at once, for keys that are here already
 
     @on(Input.Changed)
     def _take(self, message: Input.Changed) -> None:
@@ -85,4 +85,4 @@ class LogPanel(Vertical):
 
     def _close(self) -> None:
         self._prompt.remove_class("-asked")
-        self.log_tail.focus()
+        self.screen.set_focus(self.log_tail)

@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -61,8 +62,8 @@ class LogTail(ScrollView, can_focus=True):
     }
     """
 
-    class Changed(Message):
-        """``told`` is another now."""
+    told = var("")
+    """Which lines are shown, and whether they are followed."""
 
     class Asked(Message):
         """A text is to be typed: to ``search`` for, or to ``filter`` by."""
@@ -82,8 +83,6 @@ class LogTail(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.following = True
         self.searched = ""
-        self.told = ""
-        """Which lines are shown, and whether they are followed."""
         self._log = LogRows()
         self._waiting: deque[LogLine] = deque(maxlen=LINES_KEPT)
         """New lines, while the view is held still."""
@@ -164,11 +163,7 @@ class LogTail(ScrollView, can_focus=True):
         parts += [f"“{self.searched}” {self._count()}"] if self.searched else []
         waiting = f", {len(self._waiting):,} new" if self._waiting else ""
         parts += ["following" if self.following else f"held still{waiting}"]
-        told = " · ".join(parts)
-        if told != self.told:
-            self.told = told
-            # As our own word: what the panel around us has us say would go no further than to the panel.
-            self.call_later(lambda: self.post_message(self.Changed()))
+        self.told = " · ".join(parts)
 
     def on_mount(self) -> None:
         self._tell()
