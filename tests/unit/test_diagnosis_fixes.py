@@ -131,6 +131,27 @@ def test_shorter_rows_say_how_many_are_cut() -> None:
     assert "; 50 % of the rows are cut (0 % were)" in effect
 
 
+def test_logits_that_are_all_there_at_once_are_taken_in_chunks() -> None:
+    config = llama(max_length=8192, **{"training.loss": "full", "training.gradient_checkpointing": "all"})
+    first, *_others = fixes(config, "1xRTX 4090", {"backward": 27})
+    assert (first.title, first.patch) == ("the loss in chunks of tokens", (("training.loss", "auto"),))
+    before, after = re.match(r"(\d+\.\d) → (\d+\.\d) GiB per GPU, same speed", first.effect).groups()
+    assert float(before) - float(after) > 8, "of 8,192 x 128,256 logits little is left"
+    in_chunks = fixes(llama(max_length=8192, micro_batch_size=4), "1xRTX 4090", {"backward": 36})
+    assert in_chunks
+    assert all("training.loss" not in dict(fix.patch) for fix in in_chunks)
+
+
+def test_inputs_of_layers_may_wait_on_the_host() -> None:
+    config = llama(max_length=32768, **{"training.gradient_checkpointing": "all"})
+    (fix,) = [
+        fix for fix in fixes(config, "1xRTX 4090", {"backward": 24.5})
+        if fix.patch == (("training.gradient_checkpointing", "all"), ("training.offload_activations", True))
+    ]  # fmt: skip
+    assert "per GPU" in fix.effect
+    assert "does not fit" not in fix.effect
+
+
 def test_offload_is_left_out_only_where_the_gpus_have_room() -> None:
     def patches(machine: str) -> list[Any]:
         config = llama(strategy="fsdp2", **{"strategy.offload_parameters": True, "strategy.offload_optimizer": True})
