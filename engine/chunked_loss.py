@@ -61,7 +61,9 @@ def choose_loss(config: RunConfig, strategy: Strategy, row: dict[str, Any], warn
         reason = next(filter(None, gathered(loss.look(strategy, row))), "")
         if not reason:
             text = strategy.unwrapped.config.get_text_config()
-            loss.tokens = chunk_tokens(config, strategy.compute, text.vocab_size, text.hidden_size) or 1
+            tokens = chunk_tokens(config, strategy.compute, text.vocab_size, text.hidden_size)
+            assert tokens is not None, "why_full says when it is"
+            loss.tokens = tokens
             return loss
         loss.let_go()
     if config.training.loss is not Loss.AUTO:
