@@ -25,7 +25,7 @@ from qltui.runs.diagnosis import fixes as fix_rules
 from qltui.runs.diagnosis.causes import BY_ID
 from qltui.runs.diagnosis.continuing import first_bad_step, start_of
 from qltui.runs.diagnosis.diagnosis import Diagnosis, Evidence, of_cause
-from qltui.runs.diagnosis.fixes import apply_patch, in_place_of_lost, with_fixes
+from qltui.runs.diagnosis.fixes import apply_patch, with_fixes
 from qltui.runs.diagnosis.memory_fixes import gpu_fixes, host_fixes
 from qltui.runs.diagnosis.own_runs import diagnose_end
 from qltui.runs.diagnosis.prediction import GROWING, Correction, Predictor, correct
@@ -239,22 +239,6 @@ def test_what_is_not_the_configurations_fault_is_resumed(cause: str) -> None:
     first, *_ = with_fixes(run, ended, of_cause(BY_ID[cause], "likely", [])).fixes
     assert (first.command, first.patch) == (f"qltui resume {run.id}", ())
     assert first.effect == "from the start: nothing was saved"
-
-
-@pytest.mark.parametrize(
-    ("had", "there", "not_these", "gpus"),
-    [
-        ("ab", "acd", "", "ac"),
-        ("abc", "cde", "", "cde"),
-        ("abc", "b", "", ""),
-        ("a", "bc", "b", "c"),
-        ("a", "b", "b", ""),
-        ("ab", "bc", "b", "bc"),
-        ("", "ab", "", ""),
-    ],
-)
-def test_which_gpus_take_the_place_of_lost_ones(had: str, there: str, not_these: str, gpus: str) -> None:
-    assert in_place_of_lost(had, there, not_these) == list(gpus)
 
 
 def answering(*uuids: str) -> machines.Machine:
