@@ -103,7 +103,8 @@ def _arithmetic(job: Job, again: float) -> float:
     passes = (3 if job.full else 2) + again
     products = 2 * tokens * (layers * passes + head_weights * (3 if job.full else 2))
     adapters = 0 if job.full else 6 * tokens * job.trained
-    seen = job.sequence / 2  # each token attends to those before it
+    # Each token attends to those before it; under a mask of packed rows all scores are computed.
+    seen = job.sequence if job.config.data.packing and job.padded else job.sequence / 2
     scores = 4 * architecture.heads * architecture.head_dim * seen * tokens * architecture.depth * (3.5 + again)
     return products + adapters + scores
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.runs import DEMO, events, write_run
 from test_architecture_counts import ENCODERS, GPT2, LATENT, VARIANTS, small
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.modeling_flash_attention_utils import _is_packed_sequence, prepare_fa_kwargs_from_position_ids
 
 from engine.batches import collate
+from engine.events import RunDirectory
 from engine.isolation import MOST, differences
 from engine.loss import count_targets, logits_of, summed_loss
 from engine.packed_rows import collate_packed, count_tokens, in_sequence
@@ -133,6 +139,29 @@ def test_the_check_before_the_first_step_knows_which_families_mix_rows(family: s
         assert packed > 2 * MOST * mixed
     else:
         assert packed < 1e-4 * mixed
+
+
+def test_a_run_with_a_model_that_mixes_rows_ends_before_its_first_step(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(DEMO / "model", model, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    values = small("opt", VARIANTS["opt"][0] | {"vocab_size": 1024})
+    values.pop("model_type")
+    AutoModelForCausalLM.from_config(CONFIG_MAPPING["opt"](**values)).save_pretrained(model)
+    run = tmp_path / "run"
+    run.mkdir()
+    write_run(run, **{
+        "model.path": str(model), "data.packing": True, "data.max_length": 64, "strategy.name": "single",
+        "method.name": "lora", "hardware.ranks_per_node": 1,
+    })  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.train", str(run)], capture_output=True, text=True, timeout=240, check=False
+    )
+    (failure,) = events(RunDirectory(run), "failed")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert failure["bad_input"]
+    assert "sdpa attention this model mixes the rows" in failure["message"]
+    assert "data.packing=false" in failure["message"]
+    assert not events(RunDirectory(run), "step")
 
 
 def test_checkpointed_layers_get_the_same_mask() -> None:
