@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -20,8 +20,26 @@ if TYPE_CHECKING:
 TOKENS = 64
 """Of each of the two rows that are compared, at most."""
 MOST = 0.3
-"""Difference between a packed row and the same row alone, as a share of what the row before would make of it. Rounding
-came to 0.04 at most (SmolLM2 135M and the demo's model in bf16, nf4 and int8), families that mix rows to over 0.6."""
+"""Share of what the row before would make of a row, up to which it may differ from the same row alone. Rounding came to
+0.04 at most (SmolLM2 135M and the demo's model in bf16, nf4 and int8), families that mix rows to all of it."""
+ROUNDING = 3
+"""As many times what rounding alone makes of a row is no sign: of a model that has learnt nothing it may be all."""
+
+
+class Differences(NamedTuple):
+    """Mean distances of logits from those of the same row alone."""
+
+    packed: float
+    """Of a row behind another."""
+    mixed: float
+    """The same where nothing keeps the rows apart."""
+    rounding: float
+    """Of the row before it, which sees no other whatever comes."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether packed rows see each other."""
+        return self.packed > max(MOST * self.mixed, ROUNDING * self.rounding)
 
 
 def reads_in_one_line(model: Any) -> bool:
@@ -46,30 +64,39 @@ def check_isolation(session: Session) -> None:
             return logits_of(strategy.unwrapped, {name: one.to(session.device) for name, one in batch.items()})
 
     with session.reporter.phase("prepare", "rows packed and alone compared"), torch.no_grad(), evaluating(session):
-        packed, mixed = differences(answers, _beginning(rows[0]), _beginning(rows[1 % len(rows)]))
-    if packed > MOST * mixed:
+        found = differences(answers, _beginning(rows[0]), _beginning(rows[1 % len(rows)]))
+    if found.mixes:
         attention = strategy.unwrapped.config.get_text_config()._attn_implementation
         raise BadInput(
             f"data.packing: with {attention} attention this model mixes the rows of a sequence (answers differ by"
-            f" {packed:.2g} from those to a row alone, and by {mixed:.2g} if nothing keeps rows apart). Set"
+            f" {found.packed:.2g} from those to a row alone, and by {found.mixed:.2g} if nothing keeps rows apart). Set"
             " data.packing=false."
         )
 
 
 def differences(
     answers: Callable[[dict[str, torch.Tensor]], torch.Tensor], first: Sequenced, second: Sequenced
-) -> tuple[float, float]:
-    """Mean distance of the logits of a row behind another from those of the row alone: (packed, as one document).
+) -> Differences:
+    """Compare ``second`` behind ``first`` with itself alone.
 
-    ``answers`` gives the logits of a batch, (1, tokens, vocabulary).
+    ``answers`` gives the logits of a batch, (1, tokens, vocabulary). Where an attention mask is given,
+    Transformers looks for no documents, and nothing keeps rows apart.
     """
     both = in_sequence({name: [first[name], second[name]] for name in ("input_ids", "labels")})
     packed = collate_packed([both], 0, in_one_line=True)
-    alone, apart, mixed = (
-        answers(batch)[0, -len(second["input_ids"]) :].float()
-        for batch in ({"input_ids": torch.tensor([second["input_ids"]])}, packed, {"input_ids": packed["input_ids"]})
+    mixed = {**packed, "attention_mask": torch.ones_like(packed["input_ids"])}
+    before, behind = (answers({"input_ids": torch.tensor([row["input_ids"]])})[0].float() for row in (first, second))
+    apart, together = (answers(batch)[0].float() for batch in (packed, mixed))
+    end = len(before)
+    return Differences(
+        packed=_distance(apart[end:], behind),
+        mixed=_distance(together[end:], behind),
+        rounding=_distance(apart[:end], before),
     )
-    return float((apart - alone).abs().mean()), float((mixed - alone).abs().mean())
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().mean())
 
 
 def _beginning(row: dict[str, Any]) -> Sequenced:
