@@ -32,6 +32,7 @@ from qltui.runs.rehearsal_job import RehearsalJob
 from qltui.runs.state import LIVE, RunState
 from qltui.runs.status import ranks_of
 from qltui.ui.app import QltuiApp
+from qltui.ui.screens.chat import Chat
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
 from qltui.ui.screens.post_mortem import PostMortem
@@ -55,6 +56,10 @@ DEMO = {"model.path": "presets/demo/model", "data.path": "presets/demo/data/trai
 READS = 8
 """Pauses, by a key that does nothing, in which rows are read."""
 BLOCKED = {"training.optimizer": "adamw_8bit", "strategy.name": "fsdp2"}
+QUESTION = "Where does Cora Storm travel?"
+KEY_NAMES = {" ": "space", "?": "question_mark"}
+ANSWERS = 24
+"""Such pauses, in which a model is loaded and answers."""
 OTHER_RATES = {"demo-lower-rate": "5.0e-5", "demo-higher-rate": "1.0e-3"}
 MACHINE = "4xA40"
 """What the pictures of the wizard show."""
@@ -161,8 +166,14 @@ def pictures(run_dir: Path, live_dir: Path) -> dict[str, tuple[Callable[[], Scre
         "findings": (lambda: NewRun({**CHOSEN, **BLOCKED}, MACHINE), ["pagedown", "pagedown", "pagedown", "f4"]),
         "runs": (None, ["r"]),
         "runs-overlay": (None, ["r", "down", *["space"] * 3, "l"]),
+        "chat": (lambda: Chat(run_dir, both=True), [*typed(QUESTION), "enter", *["f13"] * ANSWERS]),
         "doctor": (None, ["d"]),
     }
+
+
+def typed(text: str) -> list[str]:
+    """The keys that write a text."""
+    return [KEY_NAMES.get(character, character) for character in text]
 
 
 @cache
