@@ -68,18 +68,19 @@ def base_files(config: RunConfig) -> BaseFiles:
     return BaseFiles(folder, weights, weight_map)
 
 
-def record_base(run: RunDirectory, config: RunConfig, compute: Compute) -> None:
-    """Write down what the run's base is, once: ``base.json``. Bases that are not in safetensors are not recorded."""
+def record_base(run: RunDirectory, config: RunConfig, compute: Compute, labels: list[str] | None) -> None:
+    """Write down what the run's base is, and its classes, once: ``base.json``; only of bases in safetensors."""
     if run.base_json.exists():
         return
     try:
         files = base_files(config)
     except BadInput:  # the model was loaded all the same, from files of another kind
         return
+    prints = {path.name: fingerprint(path) for path in files.weights}
     write_json(
         run.base_json,
         {"schema_version": 1, "path": config.model.path, "commit": files.commit, "compute": compute.value,
-         "files": {path.name: fingerprint(path) for path in files.weights}},
+         "labels": labels, "files": prints},
     )  # fmt: skip
 
 
@@ -89,12 +90,13 @@ def check_base(run: RunDirectory, config: RunConfig, files: BaseFiles) -> bool:
     Raises:
         BadInput: it is another one now.
     """
-    recorded = read_json(run.base_json)
-    if recorded is None:
+    recorded = read_json(run.base_json) or {}
+    if not isinstance(recorded.get("files"), dict):
         return False
     for path in files.weights:
         if recorded["files"].get(path.name) != fingerprint(path):
-            what = f"commit {recorded['commit']} (model.revision)" if recorded["commit"] else "what it was"
+            commit = recorded.get("commit")
+            what = f"commit {commit} (model.revision)" if commit else "what it was"
             raise BadInput(
                 f"model.path: {config.model.path} has changed since run {run.id} was trained on it ({path.name} is "
                 f"another file now), and an adapter is of use with its own base alone; bring back {what}."
@@ -105,6 +107,13 @@ def check_base(run: RunDirectory, config: RunConfig, files: BaseFiles) -> bool:
             f"run {run.id} was trained on it; bring back what it was."
         )
     return True
+
+
+def recorded_labels(run: RunDirectory) -> list[str] | None:
+    """The classes of a classification, in the order of the model's outputs; None of other runs."""
+    recorded = read_json(run.base_json) or (read_json(run.data / "rows.json") or {}).get("summary") or {}
+    labels: list[str] | None = recorded.get("labels")
+    return labels
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Rank:
             set_seed(training.seed)
             model = load_model(config, strategy, tokenizer, rows.labels)
             if self.rank == 0:
-                record_base(self.run, config, strategy.compute)
+                record_base(self.run, config, strategy.compute, rows.labels)
             described, begun = describe(model, strategy.casts_to), begun_checksums(model)
             weights = LoadedWeights(model, strategy.device, strategy.frozen_dtype)
             strategy.place(model, weights.see)

@@ -31,7 +31,8 @@ def tokenizer_of(run: RunDirectory, config: RunConfig) -> Any:
     """
     if (run.adapter / "tokenizer_config.json").exists():
         saved = msgspec.structs.replace(config.model, tokenizer=str(run.adapter))
-        return load_tokenizer(msgspec.structs.replace(config, model=saved))
+        own = msgspec.structs.replace(config.data, chat_template=None)  # it was saved with the tokenizer
+        return load_tokenizer(msgspec.structs.replace(config, model=saved, data=own))
     tokenizer = load_tokenizer(config)
     tokenizer.add_tokens(config.model.new_tokens)
     if (read_json(run.data / "rows.json") or {}).get("plain_template"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from engine.audit.adapter import saved_name
-from engine.base_files import base_files, check_base
+from engine.base_files import INDEX, base_files, check_base, recorded_labels
 from engine.checkpoint import publish
 from engine.config import Compute
 from engine.errors import BadInput
-from engine.events import read_json, write_json
-from engine.merging.as_trained import AsTrained
+from engine.events import read_json
+from engine.merging.as_trained import TAKES_OUT, AsTrained
 from engine.merging.beside import merged_config, tokenizer_of, write_beside
 from engine.merging.names import as_in_files, groups_of_files
 from engine.merging.shape import base_shape, check_fits, not_quantized, read_adapter_config, with_adapter
@@ -103,7 +104,7 @@ class _Merge:
         self, run: RunDirectory, config: RunConfig, adapter: Path, files: BaseFiles, *, original: bool,
         dtype: torch.dtype | None, held: contextlib.ExitStack,
     ) -> None:  # fmt: skip
-        labels = ((read_json(run.data / "rows.json") or {}).get("summary") or {}).get("labels")
+        labels = recorded_labels(run)
         self.files, self.config, self.labels = files, config, labels
         self.tokenizer = tokenizer_of(run, config)
         self.base = base_shape(config, labels, len(self.tokenizer))
@@ -120,7 +121,7 @@ class _Merge:
         self.as_trained: AsTrained | None = None
         if not original:
             self.as_trained = AsTrained(self.base, config, compute, adapter_config, not_quantized(self.base, labels))
-        elif adapter_config.init_lora_weights in ("pissa", "olora"):
+        elif adapter_config.init_lora_weights in TAKES_OUT:
             raise BadInput(
                 f"method.lora.init: {adapter_config.init_lora_weights} took a part out of the weights this run began "
                 "with, so its adapter is of no use with the original ones; leave --base original out."
@@ -141,16 +142,13 @@ class _Merge:
         self.loose = [key for key in keys if key not in grouped and labels is None]
         self.changed_keys = {key for group in self.groups if self._is_changed(group) for key in group.keys}
         self.planned = self._plan(keys)
+        self.bytes = sum(torch.Size(one.shape).numel() * one.dtype.itemsize for one in self.planned.values())
         self.changed = len(self.todo)
 
     @property
     def is_untied(self) -> bool:
         """Whether tied weights are changed in different ways."""
         return any(self.todo.get(name) != self.todo.get(of) for name, of in self.tied.items())
-
-    @property
-    def bytes(self) -> int:
-        return sum(torch.Size(one.shape).numel() * one.dtype.itemsize for one in self.planned.values())
 
     def check_room(self, out: Path) -> None:
         """Raises:
@@ -182,8 +180,8 @@ class _Merge:
             target.close()
         if self.files.weight_map is not None:
             weight_map = {key: one.file for key, one in self.planned.items()}
-            write_json(folder / "model.safetensors.index.json",
-                       {"metadata": {"total_size": self.bytes}, "weight_map": weight_map})  # fmt: skip
+            index = {"metadata": {"total_size": self.bytes}, "weight_map": weight_map}
+            (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
         config = merged_config(
             self.files.folder, self.base, self.tokenizer, self.dtype, self.labels, is_untied=self.is_untied
         )

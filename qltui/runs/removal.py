@@ -183,7 +183,7 @@ def _strip(run: RunDirectory, kept: tuple[str, ...], trash: Path) -> None:
 
 def _goes(run: RunDirectory, kept: tuple[str, ...]) -> list[Path]:
     """Everything but ``kept`` and the small files that say what the run was."""
-    small = {run.run_yaml, run.status_json, run.path / "notes.json"}
+    small = {run.run_yaml, run.status_json, run.base_json, run.path / "notes.json"}
     return _but(run.path, small | {run.path / folder for folder in kept})
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from support import small_tokenizers
-from support.runs import DEMO
+from support.runs import DEMO, Cli
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -34,12 +34,13 @@ from engine.checkpoint import iter_merged
 from engine.config import Compute, RunConfig
 from engine.config.reading import read
 from engine.errors import BadInput
-from engine.events import RunDirectory, write_json
+from engine.events import RunDirectory
 from engine.merging.run import Merged, merge
 from engine.merging.tensor_file import NewTensorFile
 from engine.model import load_model
 from engine.parameters import trainable
 from engine.strategy import make_strategy
+from qltui import words
 
 TOKENS = 262
 """As many as the tokenizer has, so that new ones need rows of their own."""
@@ -120,8 +121,7 @@ class Trained:
         )  # fmt: skip
         labels = LABELS if self.config.model.task.value == "sequence_classification" else None
         self.run = RunDirectory(folder / "run")
-        self.run.data.mkdir(parents=True)
-        write_json(self.run.data / "rows.json", {"summary": {"labels": labels} if labels else {}})
+        self.run.path.mkdir(parents=True)
         strategy = make_strategy(self.config, tracking_folder="")
         tokenizer = AutoTokenizer.from_pretrained(base)
         tokenizer.add_tokens(self.config.model.new_tokens)
@@ -134,7 +134,7 @@ class Trained:
         self.model.eval()
         self.model.save_pretrained(self.run.adapter, save_embedding_layers=False)
         tokenizer.save_pretrained(self.run.adapter)
-        record_base(self.run, self.config, Compute.FP32)
+        record_base(self.run, self.config, Compute.FP32, labels)
         self.ids = torch.arange(4, 4 + 24).view(2, 12)
         self.ids[0, :2] = len(tokenizer) - 1
 
@@ -206,6 +206,25 @@ def test_files_and_names_are_those_of_the_base(family: Family, tmp_path: Path) -
     assert merged.bytes == sum(value.nbytes for value in tensors(base).values())
     assert AutoTokenizer.from_pretrained(tmp_path / "out")("sea") == AutoTokenizer.from_pretrained(base)("sea")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_command_merges_and_tells(family: Family, tmp_path: Path) -> None:
+    """The same files as from within; progress beside the document, and nothing over a folder that is there."""
+    trained = Trained(tmp_path, family("llama"), {"method": "lora"})
+    trained.run.run_yaml.write_text(json.dumps(trained.config.tree()))
+    cli, typed = Cli(tmp_path / "home"), ("merge", f"{trained.run.path}/", "--out", str(tmp_path / "out"))
+    done = cli(*typed, "--json")
+    told = json.loads(done.stdout)
+    assert told["out"] == str(tmp_path / "out")
+    assert (told["run"], told["base"], told["dtype"]) == ("run", "dequantized", "bfloat16")
+    assert told["changed"] == 14
+    size = words.size(told["bytes"])
+    assert done.stderr.splitlines()[-1] == f"{size} of {size}"
+    trained.merge(tmp_path / "within")
+    for path in (tmp_path / "within").glob("*.safetensors"):
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+    again = cli(*typed, check=False)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
 
 
 def test_a_tied_head_becomes_its_own_where_the_embedding_alone_is_adapted(family: Family, tmp_path: Path) -> None:
