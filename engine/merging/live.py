@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Numbers = Callable[[], Tensor]
 
 
+@torch.no_grad()  # not a context inside: that would hold for the caller too, between one weight and the next
 def iter_merged(model: Any, dtype: torch.dtype = torch.bfloat16) -> Iterator[tuple[str, Tensor]]:
     """The weights of ``model`` with its adapter merged into them, as the base's own checkpoint names them.
 
@@ -39,16 +40,15 @@ def iter_merged(model: Any, dtype: torch.dtype = torch.bfloat16) -> Iterator[tup
     while isinstance(getattr(model, "module", None), nn.Module):
         model = model.module
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    with torch.no_grad():
-        todo = steps(model)
-        by_name = dict(model.named_parameters(remove_duplicate=False))
-        weights = _base_weights(model)
+    todo = steps(model)
+    by_name = dict(model.named_parameters(remove_duplicate=False))
+    weights = _base_weights(model)
 
-        def one(name: str) -> Tensor:
-            return merged(weights[name](), todo.get(name, []), lambda trained: whole_value(by_name[trained]), dtype)
+    def one(name: str) -> Tensor:
+        return merged(weights[name](), todo.get(name, []), lambda trained: whole_value(by_name[trained]), dtype)
 
-        for group in groups_of_model(base, _without_tied(base, weights, todo)):
-            yield from as_in_files(base, {name: one(name) for name in group}).items()
+    for group in groups_of_model(base, _without_tied(base, weights, todo)):
+        yield from as_in_files(base, {name: one(name) for name in group}).items()
 
 
 def _base_weights(model: nn.Module) -> dict[str, Numbers]:

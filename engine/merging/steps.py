@@ -103,7 +103,7 @@ class Whole(NamedTuple):
 
     def apply(self, weight: Tensor | None, trained: Trained) -> Tensor:
         """What was trained; the weight there was is not needed."""
-        return trained(self.values)
+        return trained(self.values).clone()  # steps that follow change it in place
 
 
 Step = LowRank | ExpertsLowRank | Rows | Whole

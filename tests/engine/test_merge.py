@@ -186,6 +186,18 @@ def test_the_merged_model_answers_as_the_trained_one(case: str, family: Family, 
     assert not different
 
 
+def test_the_caller_goes_on_as_before_between_two_weights(family: Family, tmp_path: Path) -> None:
+    """With gradients, and with nothing in its hands that is the training's own."""
+    settings = {"method": "lora", "method.lora.modules_to_save": ["norm", "embed_tokens"]}
+    trained = Trained(tmp_path, family("untied"), settings)
+    wanted = trained.logits(trained.model)
+    for _, value in iter_merged(trained.model, torch.float32):
+        assert torch.is_grad_enabled()
+        assert not value.requires_grad
+        value.zero_()
+    assert torch.equal(trained.logits(trained.model), wanted)
+
+
 def test_files_and_names_are_those_of_the_base(family: Family, tmp_path: Path) -> None:
     """As many files, the same tensors in each, an index, the same configuration; tokenizer and settings beside."""
     base = family("llama")
