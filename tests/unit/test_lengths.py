@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qltui.advice.lengths import ESTIMATED, MOST_QUANTILES, Lengths, of_rows
+from engine.config import RunConfig
+from engine.config.packing import pack
+from engine.config.run_config import build
+from qltui.advice.lengths import ESTIMATED, MOST_QUANTILES, Lengths, of_rows, of_samples
 
 tokens = st.lists(st.integers(1, 5000), min_size=1, max_size=1000)
 
@@ -76,3 +79,22 @@ def test_rows_are_the_same_only_where_all_are_known_to_be() -> None:
 
 def test_estimates_add_their_error() -> None:
     assert (lengths(5).error, lengths(5, measured=False).error) == (0, ESTIMATED)
+
+
+def packing(length: int, *, packed: bool = True) -> RunConfig:
+    return build({"model.path": "m", "data.path": "d", "data.max_length": length, "data.packing": packed})
+
+
+def test_packed_rows_come_to_the_sequences_that_packing_makes() -> None:
+    drawn = random.Random(2)
+    values = [min(2048, round(drawn.lognormvariate(5.5, 0.9)) + 2) for _ in range(30_000)]
+    rows = lengths(*values)
+    sequences = pack(values, range(len(values)), 2048)
+    found = of_samples(rows, packing(2048))
+    assert found.rows == pytest.approx(len(sequences), rel=0.03)
+    assert found.rows * found.mean(2048) == pytest.approx(sum(values), rel=0.03)
+    assert found.longest_row(2048) == 2048
+    assert found.padding(2048, 4) < 0.03 < 0.5 < rows.padding(2048, 4)
+    assert of_samples(rows, packing(2048, packed=False)) is rows
+    few = of_samples(lengths(20, 30, 40), packing(100))
+    assert (few.rows, few.quantiles) == (1, (90.0,))

@@ -103,3 +103,15 @@ def test_sharding_adds_traffic(tmp_path: Path) -> None:
     assert seconds(tmp_path, LLAMA_8B, "4xA40", "fsdp2", "lora", 1, 1024, "none", **offloaded) > seconds(
         tmp_path, LLAMA_8B, "4xA40", "fsdp2", "lora", 1, 1024, "none"
     )
+
+
+def test_a_mask_of_packed_rows_costs_scores_and_memory_that_flash_attention_does_not(tmp_path: Path) -> None:
+    shape = (LLAMA_8B, "H100", "single", "qlora", 1, 8192, "none")
+    plain, masked, flash = (
+        seconds(tmp_path, *shape, **values)
+        for values in (
+            {}, {"data.packing": True}, {"data.packing": True, "model.attention": "flash_attention_2"},
+        )
+    )  # fmt: skip
+    assert masked > plain * 1.05
+    assert flash == pytest.approx(plain)
