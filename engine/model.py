@@ -10,7 +10,13 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils.constants import SEQ_CLS_HEAD_NAMES
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    Mxfp4Config,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from engine.config import Attention, Checkpointing, Compute, LoraInit, Method, RunConfig, Task
@@ -72,6 +78,10 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
         place: Any = strategy.device_map(lambda: without_numbers(kind, config.model.path, source, arguments))
         shape = AutoConfig.from_pretrained(config.model.path, **source)
         is_quantized_already = getattr(shape, "quantization_config", None) is not None
+        if is_quantized_already:
+            quantization = _of_quantized(config, shape.quantization_config, quantization)
+        if quantization is not None:  # given as None it would be taken for the checkpoint's own
+            arguments["quantization_config"] = quantization
         # Fused experts come in 16 bit, and may be more than the device has room for.
         packs_experts = strategy.is_quantized and has_experts(shape) and len(set(place.values())) == 1
         quantizes = strategy.quantizes_by_block or packs_experts
@@ -82,8 +92,8 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
                 reading.enter_context(experts_wait())
                 reading.enter_context(weights_wait() if quantizes else read_as_stored(strategy.cast_later))
             model, told = kind.from_pretrained(
-                config.model.path, dtype=strategy.load_dtype, quantization_config=quantization,
-                device_map=place, output_loading_info=True, **source, **arguments,
+                config.model.path, dtype=strategy.load_dtype, device_map=place,
+                output_loading_info=True, **source, **arguments,
             )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise BadInput(
@@ -91,6 +101,21 @@ def _base_model(config: RunConfig, strategy: Strategy, labels: list[str] | None)
             cause_of_not_loaded(config.model.path, error),
         ) from error
     return model, set(told["missing_keys"])
+
+
+def _of_quantized(config: RunConfig, stored: Any, wanted: BitsAndBytesConfig | None) -> Any:
+    """How a checkpoint is loaded that is quantised already, given what its own configuration says of that.
+
+    Raises:
+        BadInput: it was quantised in a way that the method's is not.
+    """
+    way = stored.get("quant_method") if isinstance(stored, dict) else stored.quant_method
+    if wanted is not None and way is not None and way != "bitsandbytes":
+        raise BadInput(
+            f"model.path: {config.model.path} is stored in {way}, which method.name={config.method.name.value} cannot"
+            " quantise again; take a checkpoint in 16 bit, or method.name=lora."
+        )
+    return Mxfp4Config(dequantize=True) if way == "mxfp4" else wanted  # its own kernels have no backward
 
 
 def kind_of(labels: list[str] | None) -> tuple[Any, dict[str, Any]]:
