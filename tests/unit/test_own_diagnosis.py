@@ -59,7 +59,10 @@ def test_every_cause_that_the_engine_names_is_in_the_catalogue() -> None:
     for file in ENGINE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BadInput" and len(node.args) > 1:
-                named |= {one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)} - {"gated", None}
+                named |= {one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)} - {
+                    "gated",
+                    None,
+                }
     from engine import errors
 
     named |= set(errors._PACKAGES.values())
@@ -149,6 +152,8 @@ def test_the_kernel_is_named_if_its_count_rose_at_the_death(
     run: RunDirectory, kills: tuple[int | None, ...], walls: tuple[float, ...], is_told: bool
 ) -> None:
     file = write_samples(run, walls, out_of_memory_kills=kills)
+    with file.open("a") as samples:
+        samples.write('{"wall": "nan", "out_of_memory_kills": 9}\n{"wall": "soon"}\n')
     found = kernel_killed(run, DIED)
     assert (found is not None) == is_told
     if found is not None:

@@ -110,18 +110,18 @@ def kernel_killed(run: RunDirectory, died: float, host: str | None = None) -> Ke
     for path in run.telemetry.glob("*.jsonl"):
         if host is not None and path.stem != host:
             continue
-        later: tuple[int, dict[str, Any]] | None = None
+        later: tuple[int, float, dict[str, Any]] | None = None
         for line, sample in reversed(list(numbered_end(path))):
             wall = number(sample.get("wall"))
             if wall is None:
                 continue
-            if later is not None and wall <= died and later[1]["wall"] >= died - AROUND:
-                is_own = _rose(_OWN, sample, later[1])
-                if is_own or _rose(_MACHINE, sample, later[1]):
+            if later is not None and wall <= died and later[1] >= died - AROUND:
+                is_own = _rose(_OWN, sample, later[2])
+                if is_own or _rose(_MACHINE, sample, later[2]):
                     field = _OWN if is_own else _MACHINE
-                    text = f'"{field}": {later[1][field]}, after {sample[field]} in the line before'
+                    text = f'"{field}": {later[2][field]}, after {sample[field]} in the line before'
                     return KernelKill(is_own, Evidence(os.path.relpath(path, run.path), later[0], text))
-            later = line, sample
+            later = line, wall, sample
             if wall < died - 2 * AROUND:
                 break
     return None
