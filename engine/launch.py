@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import ConfigError
 from engine.config.cells import refused
+from engine.config.choices import Device
 from engine.config.ranks import gpus_per_node, ranks_per_node, uses_gpu
 from engine.config.reading import read_file
-from engine.config.run_config import Device
 from engine.errors import EXIT_BAD_INPUT
 from engine.events import Attempt, RunDirectory, identity, write_json
 from engine.events.run_directory import RunIsLive

@@ -5,10 +5,7 @@ of data look like, ``schema`` is the machinery under them.
 """
 
 import engine.config.quick_msgspec  # noqa: F401  (before any other import of msgspec)
-from engine.config.run_config import (
-    ALIASES,
-    FIELDS,
-    SCHEMA_VERSION,
+from engine.config.choices import (
     Attention,
     Checkpointing,
     Compute,
@@ -20,14 +17,13 @@ from engine.config.run_config import (
     Method,
     Optimizer,
     QuantizationType,
-    RunConfig,
     Schedule,
     Storage,
     StrategyName,
     Task,
     Tracker,
-    get,
 )
+from engine.config.run_config import ALIASES, FIELDS, SCHEMA_VERSION, RunConfig, get
 from engine.config.schema import ConfigError, Field, Problem
 
 __all__ = [

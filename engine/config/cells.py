@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.choices import LoraInit, Loss, Method, Optimizer, Storage, StrategyName, Task
 from engine.config.loss_chunks import why_full
-from engine.config.run_config import LoraInit, Loss, Method, Optimizer, Storage, StrategyName, Task, get
+from engine.config.run_config import get
 from engine.config.schema import Problem, as_text
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Compute, Method, StrategyName
+from engine.config.choices import Compute, Method, StrategyName
 
 if TYPE_CHECKING:
     from typing import Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from engine.config.run_config import DataFormat, Task
+from engine.config.choices import DataFormat, Task
 
 
 class RowFormat(NamedTuple):

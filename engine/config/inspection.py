@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.config.run_config import DataFormat, RunConfig
+from engine.config.choices import DataFormat
+from engine.config.run_config import RunConfig
 
 LONGEST_LINE = 2**26
 """Bytes of a request or an answer at most."""

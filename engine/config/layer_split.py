@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.choices import Checkpointing, Method, Task
 from engine.config.loss_chunks import chunk_tokens
-from engine.config.run_config import Checkpointing, Method, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Compute, Loss, Method, StrategyName, Task
+from engine.config.choices import Compute, Loss, Method, StrategyName, Task
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Compute, Device, StrategyName
+from engine.config.choices import Compute, Device, StrategyName
 
 if TYPE_CHECKING:
     from collections.abc import Collection

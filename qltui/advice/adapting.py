@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.config.choices import Device, StrategyName
 from engine.config.ranks import ONE_RANK, uses_gpu
-from engine.config.run_config import Device, StrategyName, get
+from engine.config.run_config import get
 from engine.config.schema import as_text
 from qltui.advice import fitting, planner
 from qltui.advice.changes import Change

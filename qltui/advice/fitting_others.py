@@ -199,7 +199,7 @@ def _spread(config: RunConfig, machine: Machine) -> Iterator[RunConfig]:
 
 def _smallest(config: RunConfig) -> RunConfig:
     """With one row at once, and all layers recomputed."""
-    from engine.config.run_config import Checkpointing
+    from engine.config.choices import Checkpointing
     from qltui.advice import planner
 
     changes = {"training.micro_batch_size": 1, "training.gradient_checkpointing": Checkpointing.ALL}
@@ -214,7 +214,7 @@ def _exceeds(config: RunConfig, need: Need, times: float = 1.0) -> bool:
 
 def _gentler(config: RunConfig, plan: Callable[[RunConfig], Need]) -> Iterator[Gentler]:
     """Ways that surely fit: all layers recomputed, then fewer rows at once, then both; what changes least first."""
-    from engine.config.run_config import Checkpointing
+    from engine.config.choices import Checkpointing
     from qltui.advice import planner
 
     training = config.training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.run_config import Task
+from engine.config.choices import Task
 from qltui import words
 from qltui.advice import fitting, planner
 from qltui.advice.findings import Finding, Severity

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Checkpointing, Compute, Device, Method, StrategyName, Task
+from engine.config.choices import Attention, Storage
 from engine.config.quick_msgspec import msgspec
 from engine.config.ranks import compute_type, gpus_per_node, uses_gpu, world_size
-from engine.config.run_config import Attention, Storage
 from qltui.advice import sizes
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from engine.config.cells import REFUSALS
+from engine.config.choices import Checkpointing, Method, StrategyName
 from engine.config.ranks import ONE_RANK
-from engine.config.run_config import Checkpointing, Method, StrategyName
 from qltui.advice.lengths import of_samples
 from qltui.advice.memory import Fit, Job, fit, job_on, total
 from qltui.advice.memory.held import SHARDS_WEIGHTS

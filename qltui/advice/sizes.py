@@ -27,7 +27,7 @@ def in_experts(architecture: Architecture) -> int:
 def model_gib(architecture: Architecture, method: str, *, double_quantization: bool = True) -> float:
     """GiB of a whole model as one of METHODS keeps it."""
     # Only here: the memory plan takes longer to import than a check of one file may.
-    from engine.config.run_config import Method
+    from engine.config.choices import Method
     from qltui.advice.memory.whole import weight_bytes
 
     return weight_bytes(architecture, Method(METHODS[method]), double_quantization=double_quantization) / GIB

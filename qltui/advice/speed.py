@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config.run_config import Method, Optimizer, StrategyName, Task
+from engine.config.choices import Method, Optimizer, StrategyName, Task
 from qltui.advice.memory import activations, held
 
 if TYPE_CHECKING:

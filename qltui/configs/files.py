@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from engine.config.choices import Compute
 from engine.config.deepspeed import STAGES, deepspeed_config
 from engine.config.ranks import compute_type
-from engine.config.run_config import Compute
 from qltui.configs.model_files import hidden_size
 from qltui.configs.writing import run_yaml
 

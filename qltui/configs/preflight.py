@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.cells import ZERO
+from engine.config.choices import Attention, DataFormat
 from engine.config.formats import (
     FILE_FORMATS,
     MAPPING_EXAMPLE,
@@ -19,7 +20,6 @@ from engine.config.formats import (
     row_problem,
     wanted,
 )
-from engine.config.run_config import Attention, DataFormat
 from engine.config.schema import Problem
 from qltui.configs.data_files import Sample, UnusableData, read_sample
 from qltui.configs.model_files import check_model, missing

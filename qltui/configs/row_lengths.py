@@ -13,8 +13,8 @@ from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.config.choices import DataFormat
 from engine.config.formats import FILE_FORMATS, SHAREGPT_ROLES, detect, row_problem
-from engine.config.run_config import DataFormat
 from qltui.advice.lengths import Lengths, of_rows
 from qltui.configs import chat_template, hub, model_files
 from qltui.configs.data_files import QUICK, THOROUGH, UnusableData, read_sample

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.config.choices import Device
 from engine.config.ranks import gpus_per_node, uses_gpu
-from engine.config.run_config import Device
 from engine.events import RunDirectory, read_json, write_json
 from qltui.facts import gpus
 from qltui.runs import status, store

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.config.cells import refused
-from engine.config.run_config import Device
+from engine.config.choices import Device
 from engine.events import EventReader, RunDirectory, number
 from qltui.configs import preflight
 from qltui.configs.model_files import missing

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config.ranks import world_size
-from engine.config.run_config import (
-    FIELDS,
+from engine.config.choices import (
     Attention,
     Compute,
     Device,
@@ -17,12 +15,11 @@ from engine.config.run_config import (
     LossOn,
     Method,
     Optimizer,
-    RunConfig,
     StrategyName,
     Task,
-    build,
-    get,
 )
+from engine.config.ranks import world_size
+from engine.config.run_config import FIELDS, RunConfig, build, get
 from engine.config.schema import as_text
 from qltui.advice.changes import Change
 

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.run_config import Method, Task
+from engine.config.choices import Method, Task
 from engine.events import read_json
 from qltui.configs import hub
 from qltui.facts import vllm

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config import Checkpointing, Compute, Method, Optimizer, RunConfig, StrategyName
-from engine.config.run_config import Attention
+from engine.config.choices import Attention
 
 if TYPE_CHECKING:
     import torch

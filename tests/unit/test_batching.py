@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.samples import write_rows
 
-from engine.config.run_config import Checkpointing
+from engine.config.choices import Checkpointing
 from qltui.advice.planner import with_values
 from qltui.configs import loading
 from qltui.facts import machine as machines

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support.samples import make_config, write_rows
 
 from engine.config import ConfigError, RunConfig
+from engine.config.choices import Method, StrategyName
 from engine.config.reading import read
-from engine.config.run_config import FIELDS, Method, StrategyName, get
+from engine.config.run_config import FIELDS, get
 from qltui.advice.evaluation import evaluate
 from qltui.advice.findings import Severity
 from qltui.advice.our_runs import anywhere

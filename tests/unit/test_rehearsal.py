@@ -8,7 +8,7 @@ import pytest
 from support.samples import make_config, write_model
 
 from engine.config import ALIASES, FIELDS, RunConfig, get
-from engine.config.run_config import Compute, Device, LossOn, Optimizer, StrategyName
+from engine.config.choices import Compute, Device, LossOn, Optimizer, StrategyName
 from qltui.configs import preflight
 from qltui.runs import rehearsal
 from qltui.runs.rehearsal_plan import RANK_BYTES, affordable_ranks, rehearsed, unproven

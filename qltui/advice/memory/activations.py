@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.choices import Attention, Compute, StrategyName, Task
 from engine.config.loss_chunks import chunk_tokens, trains_head
-from engine.config.run_config import Attention, Compute, StrategyName, Task
 
 if TYPE_CHECKING:
     from qltui.advice.memory.held import Job

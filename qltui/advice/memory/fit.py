@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.choices import StrategyName, Task
 from engine.config.ranks import ONE_RANK, compute_type, ranks_per_node
-from engine.config.run_config import StrategyName, Task
 from qltui.advice.memory.held import Job
 from qltui.advice.memory.parts import Part, Parts, Phase, total
 from qltui.advice.memory.plan import MemoryPlan, plan_memory

@@ -6,9 +6,17 @@ from enum import Enum
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from engine.config.choices import (
+    Attention,
+    Checkpointing,
+    Compute,
+    LoraInit,
+    Method,
+    Optimizer,
+    StrategyName,
+)
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
 from engine.config.quick_msgspec import msgspec
-from engine.config.run_config import Attention, Checkpointing, Compute, LoraInit, Method, Optimizer, StrategyName
 from qltui.advice.memory.parts import Part
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Method, StrategyName
+from engine.config.choices import Method, StrategyName
 from qltui.advice.memory.activations import boundary_bytes
 from qltui.advice.memory.held import FLOAT32, MOMENTS, ZERO, scale_bytes
 from qltui.advice.memory.parts import Part

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.choices import Compute, Method, StrategyName, Task
 from engine.config.deepspeed import ADAPTER_BUCKET, FULL_BUCKET
-from engine.config.run_config import Compute, Method, StrategyName, Task
 from qltui.advice.memory import activations, held
 from qltui.advice.memory.held import FLOAT32
 from qltui.advice.memory.parts import Part, Phase, total

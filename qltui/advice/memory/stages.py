@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from engine.config.choices import Checkpointing
 from engine.config.layer_split import Ends, LayerSize, layers_by_device
 from engine.config.quick_msgspec import msgspec
-from engine.config.run_config import Checkpointing
 from qltui.advice.memory.held import Job
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Compute, Method, build
+from engine.config.choices import Compute, Method
+from engine.config.run_config import build
 from qltui.advice.memory.held import FLOAT32, Job, scale_bytes
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import Device, get
 from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
+from engine.config.choices import Checkpointing, Compute
 from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
-from engine.config.run_config import FIELDS, Checkpointing, Compute
+from engine.config.run_config import FIELDS
 from engine.config.schema import as_text
 from qltui import words
 from qltui.advice.findings import Severity

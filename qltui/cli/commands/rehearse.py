@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from engine.config.run_config import StrategyName
+from engine.config.choices import StrategyName
 from engine.config.schema import ConfigError
 from qltui import words
 from qltui.advice.findings import Severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.config.run_config import Compute, DataFormat, Device, Method, StrategyName, Tracker
+from engine.config.choices import Compute, DataFormat, Device, Method, StrategyName, Tracker
 from qltui.configs.export import meanings
 from qltui.configs.export.data_source import is_local, table_reader
 from qltui.configs.export.meanings import computes_in, is_method, is_strategy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.config.choices import DataFormat
 from engine.config.formats import FILE_FORMATS, detect
-from engine.config.run_config import DataFormat
 from qltui.configs.data_files import UnusableData, read_sample
 
 if TYPE_CHECKING:

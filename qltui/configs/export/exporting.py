@@ -6,9 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.cells import refused
+from engine.config.choices import Device, StrategyName
 from engine.config.quick_msgspec import msgspec
 from engine.config.ranks import compute_type
-from engine.config.run_config import Device, StrategyName
 from engine.config.schema import ConfigError, Problem, as_text
 from qltui.configs.export.axolotl import AXOLOTL
 from qltui.configs.export.data_source import layout

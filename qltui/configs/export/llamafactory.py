@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.config.run_config import DataFormat, LoraInit, Method, StrategyName
+from engine.config.choices import DataFormat, LoraInit, Method, StrategyName
 from qltui.configs.export import meanings
 from qltui.configs.export.data_source import is_local
 from qltui.configs.export.meanings import is_method, is_strategy

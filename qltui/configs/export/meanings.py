@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config.deepspeed import STAGES, deepspeed_config
-from engine.config.run_config import (
+from engine.config.choices import (
     Checkpointing,
     Compute,
     DataFormat,
@@ -17,6 +16,7 @@ from engine.config.run_config import (
     StrategyName,
     Task,
 )
+from engine.config.deepspeed import STAGES, deepspeed_config
 from qltui.configs.export.tables import LEFT_OUT, Given, Lost, Refusal
 from qltui.configs.model_files import hidden_size
 

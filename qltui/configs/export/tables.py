@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.run_config import FIELDS, Method, get
+from engine.config.choices import Method
+from engine.config.run_config import FIELDS, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from engine.config.run_config import Compute, DataFormat, RunConfig
+    from engine.config.choices import Compute, DataFormat
+    from engine.config.run_config import RunConfig
 
 
 class _LeftOut:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config.run_config import Compute, Device, StrategyName
+from engine.config.choices import Compute, Device, StrategyName
 from qltui.configs.export import meanings
 from qltui.configs.export.meanings import computes_in, is_strategy
 from qltui.configs.export.tables import LEFT_OUT, Given, Row, field, fixed, unless_default

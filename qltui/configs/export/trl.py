@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config.run_config import DataFormat, Method, StrategyName
+from engine.config.choices import DataFormat, Method, StrategyName
 from qltui.configs.export import meanings
 from qltui.configs.export.data_source import is_local, table_reader
 from qltui.configs.export.meanings import is_method, is_strategy

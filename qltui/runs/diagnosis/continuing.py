@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config import get
-from engine.config.run_config import FIELDS, LoraInit, Method, Optimizer, StrategyName
+from engine.config.choices import LoraInit, Method, Optimizer, StrategyName
+from engine.config.run_config import FIELDS
 from engine.events import EventReader
 from qltui.runs import store
 from qltui.runs.sense import finite, whole

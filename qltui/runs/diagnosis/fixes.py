@@ -14,9 +14,10 @@ import msgspec
 
 from engine.config import ConfigError, Problem, get
 from engine.config.cells import refused
+from engine.config.choices import Compute, Method
 from engine.config.ranks import compute_type, uses_gpu
 from engine.config.reading import read, read_file
-from engine.config.run_config import FIELDS, Compute, Method
+from engine.config.run_config import FIELDS
 from engine.config.schema import as_text
 from qltui import words
 from qltui.advice.evaluation import blocks

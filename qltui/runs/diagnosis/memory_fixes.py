@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config.run_config import Checkpointing, Loss, Method, Optimizer, StrategyName
+from engine.config.choices import Checkpointing, Loss, Method, Optimizer, StrategyName
 from qltui import words
 from qltui.advice import planner
 from qltui.advice.memory import Phase

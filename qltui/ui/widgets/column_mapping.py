@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Select, Static
 
+from engine.config.choices import DataFormat
 from engine.config.formats import ROW_FORMATS
-from engine.config.run_config import DataFormat
 from qltui.configs.writing import typed_text
 from qltui.ui import words
 from qltui.ui.widgets.choice import Choice
