@@ -48,7 +48,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
          "PYTHONPATH": os.pathsep.join(map(str, (RANK.parents[3], RANK.parents[2])))}
         for rank in range(RANKS)
     ]  # fmt: skip
-    run_as_ranks(RANK, [[str(folder / "job.json")]] * RANKS, environments)
+    run_as_ranks(RANK, [[str(folder / "job.json")]] * RANKS, environments, seconds=280)
     return {
         name: [json.loads((folder / name / f"told-{rank}.json").read_text()) for rank in range(RANKS)] for name in CASES
     }

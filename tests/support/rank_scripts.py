@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def run_as_ranks(script: Path, arguments: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]]) -> None:
+def run_as_ranks(
+    script: Path, arguments: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], seconds: float = 120
+) -> None:
     """Run a script once a rank, each with its arguments and environment, and wait for all; none is left behind.
 
     Fails with the end of what the first rank printed that did not end well.
@@ -22,7 +24,7 @@ def run_as_ranks(script: Path, arguments: Sequence[Sequence[str]], environments:
     ]  # fmt: skip
     try:
         for process in started:
-            printed, _ = process.communicate(timeout=120)
+            printed, _ = process.communicate(timeout=seconds)
             assert process.returncode == 0, printed[-3000:]
     finally:
         for process in started:
