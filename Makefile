@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format app screenshots snapshots benchmarks docs demo-model demo-accuracy clean
+.PHONY: help demo test nodes lint format app screenshots snapshots benchmarks docs demo-model demo-accuracy clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/installed-dev lint  ## lint and run all tests
 	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty $(SIDE_BY_SIDE)
 	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE) --no-loadscope-reorder
 	@$(BIN)/python -m pytest tests/pty $(SIDE_BY_SIDE)
+
+nodes: $(VENV)/installed-dev  ## runs over network namespaces and a real sshd, which CI may not make; as root
+	@$(BIN)/python -m pytest tests/nodes/namespaces.py tests/nodes/real_ssh.py
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
 	@$(BIN)/ruff check .

@@ -15,11 +15,14 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.events import Attempt, identity, write_json
+from engine.events import identity, write_json
 from engine.events.processes import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from engine.nodes import Nodes
 
 MARK = "QLTUI_ATTEMPT_MARK"
 """Environment variable every process of an attempt inherits, by which the guard knows it."""
@@ -74,12 +77,18 @@ class Signals:
 
 
 class Watch:
-    """Waits until every rank has ended, and records how each did."""
+    """Waits until every rank of this node has ended, and records how each did."""
 
-    def __init__(self, ranks: Iterable[RankProcess], attempt: Attempt, signals: Signals, grace: float) -> None:
-        """``grace`` is the time in seconds that healthy ranks have to end once one has failed."""
+    def __init__(
+        self, ranks: Iterable[RankProcess], record: Path, signals: Signals, grace: float, nodes: Nodes | None = None
+    ) -> None:
+        """``record`` is the file of how they ended, ``nodes`` the others of a run that has several.
+
+        ``grace`` is the time in seconds that healthy ranks have to end once one has failed, here or on another node.
+        """
         self._running = list(ranks)
-        self._attempt = attempt
+        self._record = record
+        self._nodes = nodes
         self._signals = signals
         self._grace = grace
         self._records: dict[int, dict[str, Any]] = {}
@@ -92,12 +101,14 @@ class Watch:
         """Return code of each rank, negative for a signal. Without a failure there is no time limit."""
         deadline: float | None = None
         while self._running:
-            came = self._signals.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            came = self._signals.wait(self._patience(deadline))
             ending = [number for number in came if number in ENDING_SIGNALS]
             if ending and self._launcher_signal is None:
                 self._launcher_signal = signal.Signals(ending[0]).name
             self._collect()
-            if deadline is None and (self._first is not None or self._launcher_signal):
+            if self._nodes is not None:
+                self._nodes.beat()
+            if deadline is None and self._is_over():
                 for rank in self._running:
                     rank.process.terminate()
                 self._asked = True
@@ -108,6 +119,30 @@ class Watch:
                         os.killpg(rank.process.pid, signal.SIGKILL)
                 deadline = time.monotonic() + self._grace
         return {rank: record["returncode"] for rank, record in sorted(self._records.items())}
+
+    def settle(self) -> None:
+        """Wait until the other nodes have ended too, or are lost; a signal that comes meanwhile ends them."""
+        assert self._nodes is not None
+        while not self._nodes.is_settled():
+            came = self._signals.wait(self._nodes.pace.beat / 2)
+            ending = [number for number in came if number in ENDING_SIGNALS]
+            if ending and self._launcher_signal is None:
+                self._launcher_signal = signal.Signals(ending[0]).name
+                self._write()
+            self._nodes.beat()
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Seconds to wait for a signal; None without a limit."""
+        left = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
+        return min([*left, *([self._nodes.pace.beat / 2] if self._nodes is not None else [])], default=None)
+
+    def _is_over(self) -> bool:
+        """Whether the ranks that still run are to end."""
+        return (
+            self._first is not None
+            or self._launcher_signal is not None
+            or (self._nodes is not None and self._nodes.is_over)
+        )
 
     def _collect(self) -> None:
         """Record the ranks that have ended since the last look."""
@@ -137,11 +172,17 @@ class Watch:
             },
             "first": self._first,
             "launcher_signal": self._launcher_signal,
+            "running": len(self._running),
         }
-        try:
-            write_json(self._attempt.exits_json, exits)
-        except OSError as error:  # a full disk must not stop the watch over ranks that still run
-            print(f"cannot write {self._attempt.exits_json}: {error}", flush=True)
+        write_record(self._record, exits)
+
+
+def write_record(path: Path, exits: Mapping[str, Any]) -> None:
+    """Write how ranks ended; a full disk must not stop the watch over those that still run."""
+    try:
+        write_json(path, exits)
+    except OSError as error:
+        print(f"cannot write {path}: {error}", flush=True)
 
 
 class Guard:

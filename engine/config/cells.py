@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.config.choices import LoraInit, Loss, Method, Optimizer, Storage, StrategyName, Task
 from engine.config.loss_chunks import why_full
+from engine.config.ranks import ONE_RANK
 from engine.config.run_config import get
 from engine.config.schema import Problem, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from typing import Any
 
     from engine.config.run_config import RunConfig
 
@@ -23,9 +23,6 @@ ZERO = (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3)
 OFFLOADS_OPTIMIZER = (*ZERO, StrategyName.FSDP2)
 OFFLOADS_PARAMETERS = (StrategyName.FSDP2, StrategyName.ZERO3)
 QUANTIZED = (Method.QLORA, Method.INT8)
-
-BUILT: dict[str, Collection[Any]] = {"hardware.nodes": (1,)}
-"""Values that work whatever the others are, by dotted path; fields that are not named here work with all they allow."""
 
 
 class Refusal(NamedTuple):
@@ -56,6 +53,13 @@ def _stored_as_other_than(config: RunConfig, strategies: Collection[StrategyName
 
 
 REFUSALS = (
+    Refusal(
+        "nodes-one-rank",
+        "hardware.nodes",
+        lambda config: config.hardware.nodes > 1 and config.strategy.name in ONE_RANK,
+        "{strategy} is one process on one machine.",
+        "Set it to 1, or use ddp, fsdp2 or zero3.",
+    ),
     Refusal(
         "pipeline-full",
         "strategy.name",
@@ -161,18 +165,10 @@ REFUSALS = (
 
 def refused(config: RunConfig) -> list[Problem]:
     """A problem for each reason why a configuration would not run on any machine; empty if it would."""
-    problems = [Problem("", path, why) for path in BUILT if (why := not_built(path, get(config, path)))]
+    problems = []
     words = {"strategy": config.strategy.name.value, "method": config.method.name.value}
     for refusal in REFUSALS:
         if refusal.when(config):
             message = refusal.message.format(value=as_text(get(config, refusal.field)), **words)
             problems.append(Problem("", refusal.field, message, refusal.remedy))
     return problems
-
-
-def not_built(path: str, value: Any) -> str | None:
-    """Why a field cannot have this value, whatever the others are; None if it can."""
-    built = BUILT.get(path)
-    if built is None or value in built:
-        return None
-    return f"{as_text(value)} is not built yet; use {' or '.join(as_text(one) for one in built)}."

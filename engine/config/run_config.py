@@ -188,6 +188,12 @@ class HardwareConfig(Section, frozen=True, kw_only=True):
         Positive | None, about("Ranks per node", "Processes on each node; empty: one per GPU used, one on CPU.")
     ] = None
     nodes: Annotated[int, about("Nodes", "Machines the run spreads over.", advanced=True, ge=1)] = 1
+    hosts: Annotated[
+        list[str],
+        about(
+            "Hosts", "Of several nodes, as ssh takes them; this machine first, as the others reach it.", advanced=True
+        ),
+    ] = []
     gpus: Annotated[
         list[str], about("GPUs", "Indices or UUIDs of the GPUs to use; empty: the first free ones.", advanced=True)
     ] = []

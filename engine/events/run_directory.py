@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+BEAT_SECONDS = 2.0
+"""Time between heartbeats of a node, where a run has several."""
+
 LARGEST_JSON = 32 * 1024 * 1024
 """Bytes; a file that is larger is cut, and so no JSON."""
 
@@ -56,6 +59,17 @@ class Attempt:
         self.diagnosis_json = path / "diagnosis.json"
         self.events_dir = path / "events"
         self.logs_dir = path / "logs"
+        self.nodes_dir = path / "nodes"
+        """Where a run has several nodes: of each who it is, its heartbeat, how its ranks ended."""
+
+    def node_json(self, node: int) -> Path:
+        return self.nodes_dir / f"{node}.json"
+
+    def node_beat(self, node: int) -> Path:
+        return self.nodes_dir / f"{node}.beat.json"
+
+    def node_exits(self, node: int) -> Path:
+        return self.nodes_dir / f"{node}.exits.json"
 
     def events(self, rank: int) -> Path:
         return self.events_dir / f"rank{rank}.jsonl"
@@ -124,13 +138,14 @@ class RunDirectory:
         return found | ({None: self.adapter} if self.adapter.is_dir() else {})
 
     @contextlib.contextmanager
-    def claim(self) -> Iterator[None]:
-        """Be the one launcher of this run, until the block or the process ends.
+    def claim(self, node: int = 0) -> Iterator[None]:
+        """Be the one launcher of this run on a node, until the block or the process ends.
 
         Raises:
             RunIsLive: another process launches it at the moment.
         """
-        with open(self.launcher_lock, "w", encoding="ascii") as lock:
+        path = self.launcher_lock if node == 0 else self.path / f"launcher-{node}.lock"
+        with open(path, "w", encoding="ascii") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -76,6 +76,9 @@ COMMANDS = (
         ),
         argument("--adapt", action="store_true", help="change what must be for it to fit this machine, and tell what"),
         argument("--dry-run", action="store_true", help="check it and print what would run, start nothing"),
+        argument(
+            "--per-node-commands", action="store_true", help="start nothing, print the command to run on each node"
+        ),
         QUEUE,
         argument("--after", metavar="RUN", help="start it when this run has ended, one way or another"),
         argument("--watch", action="store_true", help="open the monitor on it"),

@@ -95,7 +95,7 @@ def assess(
     The lengths of rows are estimated, which takes no time, and counted by the tokenizer where that may make it fit, or
     where ``thorough`` asks for it.
     """
-    here = machine or machines.here(store.runs_home())
+    here = machine or machines.here(store.runs_home())._replace(nodes=config.hardware.nodes)
     architecture = find_architecture(config.model.path, config.model.revision)
     wrong = {rule: problem for rule in forced if (problem := _not_forcible(rule))}
     allowed = frozenset(forced) - wrong.keys()

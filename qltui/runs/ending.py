@@ -7,7 +7,7 @@ from qltui.runs.sanitise import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from qltui.runs.state import RunState
@@ -39,6 +39,9 @@ def conclude(
         outcome = "stopped" if state.outcome == "stopped" else "finished"
         reason = f"Stopped as asked, saved at step {state.step}." if outcome == "stopped" else None
         return {**ended, "state": outcome, "reason": reason, "exit_code": 0}
+    if exits.get("lost_nodes"):
+        reason = f"{lost_node(exits['lost_nodes'])} The run was at step {state.step}."
+        return {**ended, "state": "failed", "reason": reason, "exit_code": 1}
     launcher_signal = exits.get("launcher_signal")
     at_once = bool(request and request.get("now"))
     if is_stop(request, state.attempt) and (launcher_signal or (at_once and not records)):
@@ -46,13 +49,21 @@ def conclude(
         reason = f"The ranks were ended {how} at step {state.step}; what was saved before is kept."
         return {**ended, "state": "stopped", "reason": reason, "exit_code": 0}
     if launcher_signal:
-        launcher_end = f"The launcher got {launcher_signal} and ended the ranks at step {state.step}."
+        where = f" of node {exits['launcher_node']}" if exits.get("launcher_node") else ""
+        launcher_end = f"The launcher{where} got {launcher_signal} and ended the ranks at step {state.step}."
     failure = None if launcher_signal and not state.failures else _failure(state, records, exits, last_lines)
     if failure is None:
         return {**ended, "state": "failed", "reason": launcher_end or LOST, "exit_code": 1}
     if out_of_memory and failure["error"] == "SIGKILL":
         failure["message"] += "; the kernel ended a process for want of memory meanwhile"
     return {**ended, "state": "failed", "reason": _sentence(failure, state), "failure": failure, "exit_code": 1}
+
+
+def lost_node(lost: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence on nodes without a heartbeat, as ``exits.json`` has them."""
+    names = ", ".join(f"{one['node']} ({clean(str(one.get('host')))})" for one in lost)
+    longest = max(float(one.get("silent_seconds") or 0) for one in lost)
+    return f"Node {names} fell silent: no heartbeat for {longest:.0f} s."
 
 
 def is_stop(request: Mapping[str, Any] | None, attempt: int) -> bool:

@@ -52,6 +52,8 @@ class Snapshot(NamedTuple):
     """Seconds of a step by phase (data, forward, backward, optimizer, other), mean of the newest; what is known."""
     sample_age: float | None = None
     """Seconds since the newest sample was taken; None if there is none."""
+    nodes: list[dict[str, Any]] = []
+    """Of a run on several nodes those that have not ended: node, host and wall time of the newest heartbeat."""
     logs: list[Path] | None = None
     """Of a run of another program: its logs, which may tell how it ended."""
 
@@ -94,6 +96,7 @@ class Follower:
             plan=self._read_plan(),
             telemetry=self._history.curves if self._history else {},
             phase_seconds=state.phase_seconds,
+            nodes=heartbeats(self.run) if written["state"] in LIVE else [],
             sample_age=max(0.0, time.time() - sample["wall"]) if sample.get("wall") else None,
         )
         return self._last
@@ -129,6 +132,29 @@ class Follower:
             return max(0.0, end - os.stat(attempt.launch_json).st_mtime) if end else None
         except OSError:
             return None
+
+
+def heartbeats(run: RunDirectory) -> list[dict[str, Any]]:
+    """The newest heartbeat of each node whose ranks have not ended; none where there is one node."""
+    attempt = run.last_attempt()
+    if attempt is None:
+        return []
+    found = []
+    for name in _names(attempt.nodes_dir):
+        node, _, kind = name.partition(".")
+        told = read_json(attempt.nodes_dir / name) if kind == "beat.json" and node.isdigit() else None
+        wall = sense.finite((told or {}).get("wall"))
+        ended = read_json(attempt.node_exits(int(node))) if wall is not None else None
+        if told is not None and wall is not None and (ended is None or ended.get("running")):
+            found.append({"node": int(node), "host": sense.text(told.get("host")) or "?", "wall": wall})
+    return sorted(found, key=lambda one: one["node"])
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _unreadable(run: RunDirectory) -> str | None:

@@ -51,6 +51,8 @@ QUIET_SECONDS = {"starting": 300.0, "loading": 900.0, "evaluating": 900.0, "savi
 """What may pass without a word in states that have no steps: large models load and save for minutes."""
 FIRST_STEP_SECONDS = 600.0
 """The first step may compile kernels."""
+NODE_SECONDS = 12.0
+"""Silence of a node: six heartbeats, and what clocks may differ by."""
 HEARTBEAT_SECONDS = 30.0
 """The supervisor samples each second; a busy disk delays it, half a minute does not."""
 
@@ -75,6 +77,8 @@ class Signs(NamedTuple):
     """Whether the reader has keys that ask something of the run."""
     host: Mapping[str, Any] = {}
     """The newest sample of the host."""
+    nodes: Sequence[Mapping[str, Any]] = ()
+    """Of a run on several: node, host and the wall time of its newest heartbeat."""
     stacks: Sequence[str] = ()
     """What each rank of a run that hangs waits for, a line each, where that was looked for."""
 
@@ -94,8 +98,8 @@ ORDER = ("error", "warning", "early", "good")
 def verdicts(signs: Signs) -> list[Verdict]:
     """What is to be said of a live run, the worst first; at least one."""
     looks = (
-        _heartbeat, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled, _straggling, _data_bound,
-        forewarnings, _flat,
+        _heartbeat, _silent_nodes, _lost, _stalled, _not_a_number, _diverging, _not_training, _throttled,
+        _straggling, _data_bound, forewarnings, _flat,
     )  # fmt: skip
     found = [verdict for look in looks for verdict in look(signs)]
     return sorted(found, key=lambda verdict: ORDER.index(verdict.severity)) or [_well(signs)]
@@ -136,6 +140,18 @@ def _heartbeat(signs: Signs) -> Iterator[Verdict]:
         yield Verdict(
             "heartbeat", "warning", "its supervisor takes no samples any more", f"newest {duration(age)} old; {newest}",
             "see supervisor.log in the run's folder; a full disk does this",
+        )  # fmt: skip
+
+
+def _silent_nodes(signs: Signs) -> Iterator[Verdict]:
+    silent = {f"{one['node']} ({one['host']})": signs.now - one["wall"] for one in signs.nodes}
+    silent = {name: seconds for name, seconds in silent.items() if seconds > NODE_SECONDS}
+    if silent:
+        yield Verdict(
+            "node silent", "error", f"node {', '.join(silent)} is silent",
+            f"no heartbeat for {duration(max(silent.values()))}",
+            "see whether it runs and reaches the shared folder; the others end soon, then resume the run",
+            "nccl_timeout",
         )  # fmt: skip
 
 

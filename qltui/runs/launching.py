@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from qltui.runs.assessment import Assessment
 
 
-def launch(assessed: Assessment, *, queue: bool = False, after: RunDirectory | None = None) -> RunDirectory:
+def launch(
+    assessed: Assessment, *, queue: bool = False, after: RunDirectory | None = None, by_hand: bool = False
+) -> RunDirectory:
     """Start a run that nothing stops, with what is known of it as ``plan.json``; for commands and screens alike.
 
-    ``queue`` and ``after`` are those of :func:`create`; a run that has to wait starts by itself later.
+    ``queue`` and ``after`` are those of :func:`create`; a run that has to wait starts by itself later. ``by_hand``
+    starts nothing: somebody starts each of its nodes.
 
     Raises:
         LaunchRefused: something stops it, a live run has the name or the GPUs, or the state folder can't be written.
@@ -38,9 +41,29 @@ def launch(assessed: Assessment, *, queue: bool = False, after: RunDirectory | N
 
     if assessed.refusals:
         raise LaunchRefused("\n".join(map(str, assessed.refusals)))
+    if not by_hand:
+        _check_hosts(assessed.config)
     run = create(assessed.config, plan_file.document(assessed), queue=queue, after=after)
-    start(run)
+    if not by_hand:
+        start(run)
     return run
+
+
+def _check_hosts(config: RunConfig) -> None:
+    """Ask the hosts of a run over several whether they can take part.
+
+    Raises:
+        LaunchRefused: with a line for each that can't.
+    """
+    if config.hardware.nodes == 1:
+        return
+    from qltui.runs import hosts  # only here: most runs have one node
+
+    try:
+        with _as_refusal(f"The other hosts can't be asked from {store.runs_home()}"):
+            hosts.check(config, store.runs_home())
+    except hosts.CannotTakePart as error:
+        raise LaunchRefused(str(error)) from None
 
 
 def create(

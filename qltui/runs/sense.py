@@ -128,7 +128,8 @@ LAUNCH: dict[str, Fits] = {
 EXITS: dict[str, Fits] = {
     "ranks": lambda value: _all(_object({"code": _is_count_or_none, "signal": _is_count_or_none}))(value)
     and all(whole(rank) is not None for rank in value),
-    "first": _is_count_or_none, "launcher_signal": _is_text,
+    "first": _is_count_or_none, "launcher_signal": _is_text, "launcher_node": _is_count_or_none,
+    "lost_nodes": _each(_object({"node": _is_count, "host": _is_text, "silent_seconds": _is_finite}, ("node",))),
 }  # fmt: skip
 """Fields of ``exits.json``."""
 PLAN: dict[str, Fits] = {

@@ -85,11 +85,13 @@ def judge(run: RunDirectory, written: dict[str, Any], state: RunState) -> dict[s
         return _without_launcher(attempt, written, state)
     state.identity["gpus"] = launch.get("gpus", [])
     processes = [launch.get("launcher"), *launch.get("ranks", [])]
-    if any(is_alive(process) is not False for process in processes):
-        return state.status()
     exits = sense.fitting(read_json(attempt.exits_json) or {}, sense.EXITS)
     world_size = launch.get("world_size") or len(launch.get("ranks", []))
-    if len(exits.get("ranks", {})) < world_size:
+    is_told = len(exits.get("ranks", {})) >= world_size or bool(exits.get("lost_nodes"))
+    alive = {is_alive(process) for process in processes}
+    if True in alive or (None in alive and not is_told):
+        return state.status()
+    if not is_told:
         return _lost(state, LOST)
     return conclude(state, world_size, exits, read_json(run.request_json), last_lines(attempt))
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config import ConfigError
 from engine.config.reading import read_file
 from engine.events import Attempt, RunDirectory, identity, is_alive, read_json, send_signal, write_json
+from engine.events.processes import host_name
 from engine.events.run_directory import RunIsLive
 from qltui.runs import status
 from qltui.runs.ending import conclude, is_stop, signal_name
@@ -122,7 +123,24 @@ class Adopted:
         send_signal(self._process, signal.SIGTERM)
 
 
-Launcher = subprocess.Popen[bytes] | Adopted
+class CannotStart(Exception):
+    """Other nodes can't be started."""
+
+
+class NeverStarted:
+    """In place of a launcher where other nodes could not be started."""
+
+    pid = -1
+    returncode = 1
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def terminate(self) -> None:
+        pass
+
+
+Launcher = subprocess.Popen[bytes] | Adopted | NeverStarted
 
 
 class Supervisor:
@@ -184,9 +202,31 @@ class Supervisor:
             self._write(ended)
         return begun or ended
 
-    def _launcher(self, options: list[str]) -> subprocess.Popen[bytes]:
+    def _launcher(self, options: list[str]) -> Launcher:
+        """Start this node's launcher; of a run over several hosts those of the other nodes first."""
+        try:
+            options = [*options, *self._start_others(options)]
+        except CannotStart as error:
+            print(f"error: {error}", flush=True)
+            return NeverStarted()
         command = [sys.executable, "-P", "-m", "engine.launch", str(self.run.path), *options]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def _start_others(self, options: list[str]) -> list[str]:
+        """More options for the launcher of node 0, after ``options`` that were given by hand."""
+        try:
+            config = read_file(self.run.run_yaml)
+        except ConfigError:  # which the launcher tells
+            return []
+        if config.hardware.nodes == 1 or "--master-addr" in options:
+            return []
+        from qltui.runs import hosts  # only here: most runs have one node
+
+        try:
+            hosts.start_others(self.run, config)
+        except (hosts.CannotTakePart, OSError) as error:
+            raise CannotStart(str(error)) from None
+        return ["--master-addr", hosts.address(config)]
 
     def _look(self, launcher: Launcher) -> None:
         """One round: new events, a sample, requests, status."""
@@ -232,7 +272,8 @@ class Supervisor:
     def _sample(self) -> None:
         if self._sampler is None:
             self._sampler = Sampler(self.run.telemetry, self._launch.get("gpus", []))
-        self._sampler.write({one["rank"]: one["pid"] for one in self._launch.get("ranks", [])})
+        ranks = self._launch.get("ranks", [])
+        self._sampler.write({one["rank"]: one["pid"] for one in ranks if one.get("host") == host_name()})
 
     def _heed_requests(self, launcher: Launcher, now: float) -> None:
         """End the ranks if a stop is to be at once, or if they did not heed one; never while they save."""

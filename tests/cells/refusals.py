@@ -27,7 +27,7 @@ def main() -> None:
 
 
 SOME: dict[str, Any] = {"flag": True, "list": ["word"]}
-"""A value of a field without choices, by its kind, where 1 is none."""
+"""A value of a field without choices, by its kind, where that is no number."""
 SHOWN = {"list": "any"}
 
 
@@ -50,7 +50,11 @@ def _row(refusal: Refusal) -> str:
     words = {"value": " or ".join(values), "strategy": "the strategy", "method": " or ".join(methods)}
     message = refusal.message.format(**words)
     field = FIELDS[refusal.field]
-    shown = ", ".join(values) if field.choices or field.kind == "flag" else SHOWN.get(field.kind, "above 0")
+    shown = (
+        ", ".join(values)
+        if field.choices or field.kind == "flag"
+        else SHOWN.get(field.kind, "above 0" if "1" in values else "above 1")
+    )
     choice = "" if refusal.field == "strategy.name" else f"`{refusal.field}`: {shown}"
     return f"| {choice} | {_some(strategies, StrategyName)} | {_some(methods, Method)} | {message} {refusal.remedy} |"
 
@@ -59,7 +63,7 @@ def _tried(path: str) -> Iterator[RunConfig]:
     """Configurations over every strategy, method and task, with every value of a field, with offload and without, and
     with a head trained beside adapters."""
     field = FIELDS[path]
-    values = field.choices or (SOME.get(field.kind, 1),)
+    values = field.choices or ((SOME[field.kind],) if field.kind in SOME else (1, 2))
     heads: tuple[list[str], ...] = ([], ["lm_head"])
     for strategy, method, task, offload, head, value in product(
         StrategyName, Method, Task, (False, True), heads, values

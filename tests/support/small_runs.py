@@ -37,7 +37,8 @@ def make_run(plan: list[str], **values: object) -> RunDirectory:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(RANKS), "PYTHONSAFEPATH": "1", **more}
+    paths = [str(RANKS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", **more}
 
 
 def begin(module: str, run: RunDirectory, *options: str, **more: str) -> subprocess.Popen[str]:

@@ -227,7 +227,7 @@ async def test_nodes_are_told(home: Path) -> None:
     async with choosing(home, NARROW, machine="2n8xH100-80") as (pilot, screen):
         await to_step(pilot, "hardware")
         await until_seen(pilot, "described: 2 nodes of 8 x H100 SXM, 16 GPUs")
-        assert "a launch over 2 nodes is not built yet" in text_of(pilot)
+        assert "takes hardware.nodes=2 and hardware.hosts" in text_of(pilot)
         assert screen.query_one("#machine Input", Input).value == "2n8xH100-80", "what was described before"
         assert "79.1 GiB a GPU" in text_of(pilot)
 

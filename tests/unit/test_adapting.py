@@ -100,7 +100,7 @@ def test_what_may_just_fit_says_so_and_stays() -> None:
 
 
 def test_nodes_that_are_not_there_are_left_out() -> None:
-    found = on("llama3-8b-int8-fsdp2", "2x24G", "hardware.nodes=2")
+    found = on("llama3-8b-int8-fsdp2", "1x24G", "hardware.nodes=2")
     assert changed(found)["hardware.nodes"] == ("2", "1")
     assert {one.field: one.why for one in found.changes}["hardware.nodes"] == "there is 1 machine"
 

@@ -214,7 +214,7 @@ def test_dry_run_prints_the_whole_configuration_and_leaves_nothing(cli: Cli, tmp
         (["--set", "data=flawed.jsonl"], "data.path", "row 2 has no 'completion'"),
         (["--set", "model=."], "model.path", "no config.json"),
         (["--set", "strategy=pipeline"], "strategy.name", "the ranks compute on CPU"),
-        (["--set", "hardware.nodes=2"], "hardware.nodes", "not built yet"),
+        (["--set", "hardware.nodes=2"], "hardware.nodes", "one process on one machine"),
         (["--set", "parent=no-such-run"], "parent", "There are no runs"),
         (["--set", "strategy=fsdp9"], "strategy.name", "Did you mean fsdp2"),
     ],

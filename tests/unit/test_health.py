@@ -89,6 +89,14 @@ def test_a_supervisor_that_is_gone_is_told_and_how_to_know_of_the_run() -> None:
     assert "1 s ago" in verdict.evidence
 
 
+def test_a_node_without_heartbeats_is_named_after_a_few_of_them() -> None:
+    beats = [{"node": 0, "host": "a", "wall": NOW - 1}, {"node": 1, "host": "b", "wall": NOW - 13}]
+    (silent, *_) = verdicts(signs(nodes=beats))
+    assert (silent.name, silent.severity) == ("node silent", "error")
+    assert "node 1 (b) is silent" in str(silent)
+    assert "node silent" not in told(nodes=[{**beats[1], "wall": NOW - 11}])
+
+
 def test_a_supervisor_that_lives_or_that_there_never_was_is_not_missed() -> None:
     assert told(supervised=True, sample_age=2.0) == ["good"]
     assert told(status=status_of(supervisor=None), supervised=False) == ["good"]

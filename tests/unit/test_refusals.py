@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.config import LoraInit, Method, Optimizer, RunConfig, Storage, StrategyName, Task
-from engine.config.cells import REFUSALS, not_built, refused
+from engine.config.cells import REFUSALS, refused
 from engine.config.ranks import gpus_per_node
 from engine.config.run_config import build
 
@@ -95,6 +95,7 @@ def test_4bit_weights_are_stored_as_what_the_strategy_moves_exactly(storage: Sto
 
 
 REASONS = [
+    (cell(SINGLE, **{"hardware.nodes": 2}), "one process on one machine", cell(DDP, **{"hardware.nodes": 2})),
     (cell(PIPELINE, FULL), "gradients and optimizer states", cell(PIPELINE, LORA)),
     (cell(DDP, **{"strategy.offload_optimizer": True}), "ddp cannot keep optimizer", cell(DDP)),
     (
@@ -159,13 +160,6 @@ def test_a_refusal_says_why_and_what_to_do(wrong: RunConfig, reason: str, right:
     assert reason in problem.message
     assert problem.remedy
     assert refused(right) == []
-
-
-def test_several_nodes_are_not_built_yet() -> None:
-    (problem,) = refused(config(**{"hardware.nodes": 2}))
-    assert (problem.field, problem.message) == ("hardware.nodes", "2 is not built yet; use 1.")
-    assert not_built("hardware.nodes", 1) is None
-    assert not_built("training.seed", 7) is None
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ OURS: dict[str, tuple[Values, Values]] = {
     "engine-packing-of-classification": (
         {"model.task": "sequence_classification", "data.packing": True}, {"model.task": "causal_lm"}),
     "packing-mixes-rows": ({"model": "openai/gpt-oss-20b", "data.packing": True}, {"model": "Qwen/Qwen3-1.7B"}),
-    "engine-not-built-nodes": ({"hardware.nodes": 2}, {"hardware.nodes": 1}),
+    "engine-nodes-one-rank": ({"hardware.nodes": 2, "strategy.name": "single"}, {"strategy.name": "ddp"}),
     "one-rank-strategies": ({"hardware.ranks_per_node": 2}, {"strategy.name": "ddp"}),
     "cuda-without-gpu": ({"hardware.device": "cuda", "machine": "cpu"}, {"machine": "1xA40"}),
     "gpus-not-there": ({"hardware.gpus": ["1", "2"]}, {"machine": "4xA40"}),

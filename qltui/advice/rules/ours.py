@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.config import Device, get
-from engine.config.cells import BUILT, REFUSALS, Refusal, not_built
+from engine.config.cells import REFUSALS, Refusal
 from engine.config.choices import Checkpointing, Compute
 from engine.config.ranks import BF16_CAPABILITY, ONE_RANK, ranks_per_node, uses_gpu
 from engine.config.run_config import FIELDS
@@ -66,26 +66,6 @@ def _refused(refusal: Refusal) -> Rule:
         WHYS.get(refusal.id, "The engine refuses to start such a run."),
         CELLS,
         _mended(refusal.field),
-        concerns=Concerns.OURS,
-        engine_refuses=True,
-    )
-
-
-def _unbuilt(field: str) -> Rule:
-    def why(setup: Setup) -> str | None:
-        return not_built(field, get(_config(setup), field))
-
-    return Rule(
-        f"engine-not-built-{field.rpartition('.')[2]}",
-        Severity.BLOCK,
-        field,
-        lambda setup: why(setup) is not None,
-        f"a run of ours whose {field} is not built yet",
-        lambda setup: f"{field}: {why(setup)}",
-        f"Set it to {' or '.join(as_text(value) for value in BUILT[field])}.",
-        "The engine refuses to start such a run.",
-        "engine/config/cells.py",
-        _mended(field),
         concerns=Concerns.OURS,
         engine_refuses=True,
     )
@@ -154,7 +134,6 @@ def _too_much_for_host(setup: Setup) -> str:
 
 RULES = (
     *map(_refused, REFUSALS),
-    *map(_unbuilt, BUILT),
     Rule(
         "one-rank-strategies",
         Severity.BLOCK,

@@ -49,6 +49,8 @@ def run_launch(arguments: argparse.Namespace) -> int:
         return exits.FINE
     run = _start(assessed, arguments)
     print(run.id, flush=True)
+    if arguments.per_node_commands:
+        return _print_commands(run, assessed)
     output.print_wait(status.read_written(run))
     return _stay(run, arguments)
 
@@ -111,9 +113,19 @@ def _start(assessed: Assessment, arguments: argparse.Namespace) -> RunDirectory:
 
     after = None if arguments.after is None else find_run(arguments.after)
     try:
-        return launching.launch(assessed, queue=arguments.queue, after=after)
+        return launching.launch(assessed, queue=arguments.queue, after=after, by_hand=arguments.per_node_commands)
     except launching.LaunchRefused as error:
         raise exits.Refused(str(error)) from None
+
+
+def _print_commands(run: RunDirectory, assessed: Assessment) -> int:
+    """A line for each node on stdout; nothing is started here."""
+    from qltui.runs.hosts import per_node_commands
+
+    for command in per_node_commands(run, assessed.config):
+        print(command)
+    _say("A line for each node, to be run there within ten minutes of the first; --master-addr is the first node's.")
+    return exits.FINE
 
 
 def _stay(run: RunDirectory, arguments: argparse.Namespace) -> int:

@@ -73,6 +73,7 @@ OURS_ALONE = (
     Lost(("hardware.gpus",), "hardware.gpus: choose them with CUDA_VISIBLE_DEVICES: {value}."),
     Lost(("hardware.threads_per_rank",), "hardware.threads_per_rank: set OMP_NUM_THREADS={value}."),
     Lost(("hardware.nodes",), "hardware.nodes: give the launcher {value} nodes."),
+    Lost(("hardware.hosts",), "hardware.hosts: start the launcher on each of {value}."),
 )
 """Of no program."""
 

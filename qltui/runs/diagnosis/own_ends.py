@@ -72,6 +72,7 @@ class Exits:
         self.ranks = {int(rank): _ended(record) for rank, record in (told.get("ranks") or {}).items()}
         self.first: int | None = told.get("first")
         self.launcher_signal: str | None = told.get("launcher_signal")
+        self.lost_nodes: list[dict[str, Any]] = told.get("lost_nodes") or []
 
     def evidence(self, rank: int) -> Evidence:
         """The line that says how a rank ended."""
@@ -80,6 +81,14 @@ class Exits:
         line, text = line_of(self.path, f'"{rank}": {{', f'"{field}"')
         means = f"was ended by {ended.signal}" if ended.signal else f"ended with exit code {ended.code}"
         return Evidence(self.name, line, f"rank {rank} {means}: {text}")
+
+    def silent(self) -> list[Evidence]:
+        """The lines that say which nodes had no heartbeat any more."""
+        found = []
+        for one in self.lost_nodes:
+            line, text = line_of(self.path, '"lost_nodes"', f'"node": {one["node"]}')
+            found.append(Evidence(self.name, line, shown(f"node {one['node']} ({one.get('host')}) is lost: {text}")))
+        return found
 
     def signalled(self) -> Evidence:
         """The line that says by which signal the launcher was told to end."""

@@ -47,6 +47,7 @@ from qltui.runs.diagnosis.own_ends import (
 from qltui.runs.diagnosis.phases import phase_of_calls
 from qltui.runs.diagnosis.prefixes import strip_prefixes
 from qltui.runs.diagnosis.tracebacks import read_tracebacks
+from qltui.runs.ending import lost_node
 from qltui.runs.state import FINAL
 from qltui.words import size
 
@@ -167,6 +168,10 @@ class _End(NamedTuple):
 def _of_attempt(end: _End, reason: str) -> Diagnosis | None:
     """By what tells most: a rank that says why it failed or was ended, the launcher's end, a rank that is missing."""
     exits = Exits(end.run, end.attempt)
+    if exits.lost_nodes:
+        means = "It lost power, network or the shared folder, or its launcher was killed; its ranks' peers lost them."
+        says = f"{lost_node(exits.lost_nodes)} {means}"
+        return of_cause(BY_ID["nccl_timeout"], CERTAIN, exits.silent(), says=says)
     ranks = sorted({*status.ranks_of(end.attempt.logs_dir), *exits.ranks})
     first = (end.ended.get("failure") or {}).get("rank", exits.first)
     accounts = [account for rank in ranks if (account := _of_rank(end, exits, rank)) is not None]

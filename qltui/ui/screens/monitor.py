@@ -201,7 +201,8 @@ class Monitor(RunActions):
             told = verdicts(
                 Signs(
                     status, snapshot.series, self._recent, time.time(), gpus, snapshot.telemetry, supervised,
-                    snapshot.sample_age, may_act=not self.readonly, host=snapshot.host, stacks=self._stacks or (),
+                    snapshot.sample_age, may_act=not self.readonly, host=snapshot.host, nodes=snapshot.nodes,
+                    stacks=self._stacks or (),
                 )
             )  # fmt: skip
         snapshot = snapshot._replace(log=in_order(snapshot.log))

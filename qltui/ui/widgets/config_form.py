@@ -11,7 +11,6 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Input, Select, Static
 
-from engine.config.cells import not_built
 from engine.config.reading import parse_assignment
 from engine.config.schema import ConfigError, Field, as_text, convert
 from qltui.ui import declared, words
@@ -44,12 +43,12 @@ def problem_with(field: Field, text: str) -> str | None:
         return "must be given." if field.required else None
     try:
         _, value = parse_assignment(f"{field.path}={text}")
-        value = convert(field, value)
+        convert(field, value)
     except ConfigError as error:
         return error.problems[0].message
     except ValueError as error:
         return str(error)
-    return not_built(field.path, value)
+    return None
 
 
 class FieldRow(Vertical):

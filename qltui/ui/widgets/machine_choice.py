@@ -10,7 +10,6 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from engine.config.cells import not_built
 from engine.config.ranks import BF16_CAPABILITY
 from qltui.facts import machine as machines
 from qltui.ui import words
@@ -125,9 +124,6 @@ def _cards(machine: Machine) -> str:
 
 
 def notes(machine: Machine) -> list[str]:
-    """What was assumed, and what a launch cannot do yet."""
-    later = not_built("hardware.nodes", machine.nodes)
-    return [
-        *machine.notes,
-        *([f"Planned for only: a launch over {machine.nodes} nodes is not built yet."] if later else []),
-    ]
+    """What was assumed, and what a launch on it takes beside."""
+    several = f"A run on {machine.nodes} nodes takes hardware.nodes={machine.nodes} and hardware.hosts."
+    return [*machine.notes, *([several] if machine.nodes > 1 else [])]
