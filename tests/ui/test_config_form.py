@@ -64,7 +64,7 @@ async def type_into(pilot: Pilot[Any], path: str, text: str) -> None:
         ("name", "a/b", "is not allowed"),
         ("model.path", "", "must be given."),
         ("strategy.name", "fsdp2", None),
-        ("hardware.nodes", "0", "must be at least 1"),
+        ("hardware.nodes", "0", "Expected int >= 1"),
     ],
 )
 def test_a_text_is_judged_with_its_reason(path: str, text: str, reason: str | None) -> None:

@@ -57,7 +57,7 @@ def refusals(config: RunConfig, machine: Machine = CPU, *forced: str) -> list[Pr
             "no GPU memory to offload from",
         ),
         ({"parent": "no-such-run"}, "parent", "There are no runs"),
-        ({"hardware.nodes": 2}, "hardware.nodes", "single is one process on one machine."),
+        ({"hardware.nodes": 2}, "", "hardware.nodes=2: single is one process on one machine."),
         ({"hardware.ranks_per_node": 2}, "hardware.ranks_per_node", "single runs one rank, not 2."),
         ({"precision.compute": "fp16"}, "precision.compute", "fp16 needs a GPU"),
         ({"training.optimizer": "paged_adamw_8bit"}, "training.optimizer", "paged_adamw_8bit needs a GPU"),
