@@ -29,11 +29,11 @@ demo: $(VENV)/installed  ## fine-tune a small model on two CPU ranks and watch i
 app: $(VENV)/installed  ## open the app
 	@$(BIN)/qltui
 
-SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-dev lint  ## lint and run all tests
 	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty $(SIDE_BY_SIDE)
-	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE) --no-loadscope-reorder
+	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE)
 	@$(BIN)/python -m pytest tests/pty $(SIDE_BY_SIDE)
 
 nodes: $(VENV)/installed-dev  ## runs over network namespaces and a real sshd, which CI may not make; as root
