@@ -131,7 +131,7 @@ def launch(run: RunDirectory, config: RunConfig, node: int, options: argparse.Na
     ranks = ranks_per_node(config, len(gpus))
     gpus = gpus[: gpus_per_node(config, len(gpus))]
     mark = uuid.uuid4().hex
-    about = about_this_node(run, ranks, gpus)
+    about = about_this_node(run, ranks, gpus) if config.hardware.nodes > 1 else {}
     attempt, place, nodes = take_place(run, config.hardware.nodes, node, about, options, signals)
     environment = {**os.environ, **rank_environment(config, ranks, gpus, place), MARK: mark}
     description = describe(run, attempt, environment, gpus, options)

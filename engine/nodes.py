@@ -7,6 +7,7 @@ Clocks of hosts differ, so silence is what a node counts by its own monotonic cl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import signal
 import socket
@@ -112,8 +113,9 @@ class Nodes:
     def _complete(self, launch: dict[str, Any]) -> None:
         ranks = [rank for other in self.others for rank in (self.told(other) or {}).get("ranks", [])]
         if len(launch["ranks"]) + len(ranks) == launch["world_size"]:
-            write_json(self.attempt.launch_json, {**launch, "ranks": [*launch["ranks"], *ranks]})
-            self._launch = None
+            with contextlib.suppress(OSError):  # a full disk: tried again with the next heartbeat
+                write_json(self.attempt.launch_json, {**launch, "ranks": [*launch["ranks"], *ranks]})
+                self._launch = None
 
     def _listen(self, now: float) -> None:
         # While this node itself was held up, by a shared disk that stalls say, nothing could be heard of any other.
