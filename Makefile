@@ -33,11 +33,14 @@ SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile --no-load
 
 test: $(VENV)/installed-dev lint  ## lint and run all tests
 	@$(BIN)/python -m pytest --ignore tests/engine --ignore tests/pty $(SIDE_BY_SIDE)
-	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE) -m "not thorough"
 	@$(BIN)/python -m pytest tests/pty $(SIDE_BY_SIDE)
 
 nodes: $(VENV)/installed-dev  ## runs over network namespaces and a real sshd, which CI may not make; as root
 	@$(BIN)/python -m pytest tests/nodes/namespaces.py tests/nodes/real_ssh.py
+
+test-all: test  ## the same, and then what proves it once more on other strategies
+	@$(BIN)/python -m pytest tests/engine $(SIDE_BY_SIDE) -m thorough
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the import boundaries
 	@$(BIN)/ruff check .

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STAGES = {"zero2": 2}
 
 
-@pytest.mark.parametrize("strategy", ["fsdp2", "zero2"])
+@pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("zero2", marks=pytest.mark.thorough)])
 def test_ranks_started_by_accelerates_file_train_as_run_yaml_says(
     strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,16 +18,21 @@ from cells.verdict import complaints
 from engine.config import Method, StrategyName
 
 OPTIONS = (
-    "fsdp2-lora+dora", "ddp-qlora+new-tokens", "zero3-qlora+checkpointing", "fsdp2-qlora+checkpointing-2",
-    "zero2-qlora+bf16", "zero3-qlora+bf16-dora", "zero3-int8+dora", "fsdp2-int8+dora",
-    "single-qlora+experts", "fsdp2-qlora+experts", "zero3-int8+experts", "zero3-lora+experts-gpt-oss",
-    "fsdp2-qlora+packing", "ddp-lora+packing", "single-lora+packing",
+    "fsdp2-lora+dora", "zero3-qlora+checkpointing", "zero2-qlora+bf16", "fsdp2-int8+dora",
+    "fsdp2-qlora+experts", "zero3-int8+experts", "fsdp2-qlora+packing", "single-lora+packing",
     "fsdp2-full+loss-in-chunks", "zero3-qlora+loss-in-chunks", "fsdp2-qlora+offload-activations",
 )  # fmt: skip
-"""Beyond the matrix; the rest of the list takes minutes more."""
+"""Beyond the matrix."""
+THOROUGH = (
+    "ddp-qlora+new-tokens", "fsdp2-qlora+checkpointing-2", "zero3-qlora+bf16-dora", "zero3-int8+dora",
+    "single-qlora+experts", "zero3-lora+experts-gpt-oss", "ddp-lora+packing",
+)  # fmt: skip
+"""More of them; the rest of the list takes minutes more."""
 CELLS = [
-    cell for cell in all_cells() if not cell.needs_gpu and (not cell.option or cell.name in OPTIONS)
-]  # fmt: skip
+    pytest.param(cell.name, marks=[pytest.mark.thorough] if cell.name in THOROUGH else [])
+    for cell in all_cells()
+    if not cell.needs_gpu and (not cell.option or cell.name in OPTIONS + THOROUGH)
+]
 TESTS = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.timeout(900)  # the first test runs all cells
@@ -45,15 +50,15 @@ def prove(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def proven(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """All cells' results, by name."""
-    names = [cell.name for cell in CELLS]
+def proven(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The results of all cells that are asked for, by name."""
+    names = [item.callspec.params["name"] for item in request.session.items if item.name.startswith("test_cell[")]
     done, cells = prove(tmp_path_factory.mktemp("cells"), "--only", *names, "--seconds", "180")
     print(done.stdout, done.stderr)
     return {cell["name"]: cell for cell in cells}
 
 
-@pytest.mark.parametrize("name", [cell.name for cell in CELLS])
+@pytest.mark.parametrize("name", CELLS)
 def test_cell(name: str, proven: dict[str, dict[str, Any]]) -> None:
     assert proven[name]["result"] == "passed", proven[name]["reason"]
 

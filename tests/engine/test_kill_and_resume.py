@@ -72,13 +72,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Fin
     return finished
 
 
-@pytest.mark.parametrize("strategy", ["zero1", "zero2"])
+@pytest.mark.parametrize("strategy", [pytest.param("zero1", marks=pytest.mark.thorough), "zero2"])
 def test_strategies_through_the_launcher(strategy: str, undisturbed) -> None:
     """Those that are killed below are launched there."""
     assert len(undisturbed(strategy).weights) == 2 * ADAPTED_MODULES
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero3"])
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param("ddp", marks=pytest.mark.thorough), "fsdp2", pytest.param("zero3", marks=pytest.mark.thorough)],
+)
 def test_killed_rank_then_resume_is_bit_equal(strategy: str, cli: Cli, small_run, undisturbed) -> None:
     seed = int(os.environ.get("KILL_SEED", random.randrange(1 << 32)))
     print(f"to repeat: KILL_SEED={seed}")

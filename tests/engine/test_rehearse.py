@@ -98,6 +98,7 @@ REVISION = "--set", "model.revision=v2"
 TRUSTED = "--set", "model.trust_remote_code=true"
 
 
+@pytest.mark.thorough
 def test_a_model_of_the_hub_is_rehearsed_from_the_cache(cli: Cli, plan: Path, tmp_path: Path) -> None:
     put_into_hub_cache(tmp_path / "hf", "org/tiny", plan.parent / "model")
     cli.environment["HF_HOME"] = str(tmp_path / "hf")
@@ -115,6 +116,7 @@ def test_a_model_of_the_hub_is_rehearsed_from_the_cache(cli: Cli, plan: Path, tm
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_models_own_code_is_run_if_it_is_trusted_and_not_otherwise(cli: Cli, plan: Path, tmp_path: Path) -> None:
     own = "--set", f"model={with_code_of_its_own(tmp_path / 'own')}"
     for command in (("rehearse",), ("launch", "--watch", "--set", "device=cpu", "--set", "precision=fp32")):
@@ -129,6 +131,7 @@ def test_a_models_own_code_is_run_if_it_is_trusted_and_not_otherwise(cli: Cli, p
     assert "OwnForCausalLM" in {one["what"]: one["detail"] for one in report["proven"]}["architecture"]
 
 
+@pytest.mark.thorough
 def test_a_classifier_is_rehearsed_whatever_its_base_was_trained_for(cli: Cli, tmp_path: Path) -> None:
     base = "distilbert"
     rows = small_encoders.pairs(40)

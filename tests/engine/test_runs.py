@@ -90,11 +90,17 @@ def test_two_cpu_ranks_to_an_adapter_plain_peft_loads(cli: Cli, small_run) -> No
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "engine.train"],
+        pytest.param(
+            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "engine.train"],
+            id="torchrun",
+        ),
         # Accelerate starts several processes without MPI only in this mode; the engine itself asks for CPU.
-        ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--module", "engine.train"],
+        pytest.param(
+            ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--module", "engine.train"],
+            id="accelerate-launch",
+            marks=pytest.mark.thorough,
+        ),
     ],
-    ids=["torchrun", "accelerate-launch"],
 )
 def test_other_launchers_start_the_engine(command: list[str], small_run) -> None:
     file = small_run(**{"training.max_steps": 2, "data.eval_path": None})
@@ -113,6 +119,7 @@ def test_other_launchers_start_the_engine(command: list[str], small_run) -> None
     assert events(run, "started", rank=1)[0]["world_size"] == 2
 
 
+@pytest.mark.thorough
 def test_ranks_started_one_by_one_meet(small_run) -> None:
     """As srun starts them: each with the rendezvous in its environment, and nobody above them."""
     file = small_run(**{"training.max_steps": 2, "data.eval_path": None, "strategy.name": "fsdp2"})
