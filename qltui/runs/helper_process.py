@@ -19,7 +19,7 @@ from engine.config.inspection import LONGEST_LINE
 from qltui.runs.sanitise import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SECONDS_TO_END = 2.0
 LINES_KEPT = 20
@@ -141,9 +141,13 @@ class HelperProcess(Generic[Said]):
 
 
 async def start(
-    module: str, arguments: Sequence[str], decode: Callable[[bytes], Said], name: str
+    module: str,
+    arguments: Sequence[str],
+    decode: Callable[[bytes], Said],
+    name: str,
+    environment: Mapping[str, str] | None = None,
 ) -> HelperProcess[Said]:
-    """Start ``python -m module arguments`` and listen to it.
+    """Start ``python -m module arguments``, with more in its ``environment`` than we have, and listen to it.
 
     Raises:
         HelperEnded: it could not be started.
@@ -152,7 +156,7 @@ async def start(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", module, *arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            limit=LONGEST_LINE, env={**os.environ, "PYTHONSAFEPATH": "1"},
+            limit=LONGEST_LINE, env={**os.environ, **(environment or {}), "PYTHONSAFEPATH": "1"},
             start_new_session=True,  # Ctrl-C is for whoever asks; the helper ends when its stdin closes
         )  # fmt: skip
     except OSError as error:

@@ -169,6 +169,14 @@ async def test_a_whole_model_has_no_base_and_quantised_ones_are_asked_as_trained
     assert "Linear4bit" in kinds
 
 
+def test_gpus_of_live_runs_are_left_alone() -> None:
+    live = [{"gpus": []}, {"gpus": ["GPU-a", "GPU-b"]}]
+    assert conversation.free_of(["GPU-a", "GPU-c"], live) == ["GPU-c"]
+    assert conversation.free_of(["GPU-a"], live) == [], "so it is the CPU's"
+    assert conversation.free_of(["GPU-c"], live) is None
+    assert conversation.free_of([], live) is None
+
+
 def test_rows_tell_how_a_question_is_put(run: RunDirectory, tmp_path: Path) -> None:
     assert format_of(run, DataFormat.ALPACA) is DataFormat.ALPACA
     assert format_of(run, DataFormat.AUTO) is DataFormat.MESSAGES, "where nothing tells"

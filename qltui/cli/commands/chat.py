@@ -68,6 +68,8 @@ async def _ask(
     try:
         if not talk.loaded.has_base and False in sides:
             raise Unanswered("The whole model was trained: it has no adapter that could be left aside.")
+        if talk.spares_gpus:
+            print(f"{conversation.SPARED}; CUDA_VISIBLE_DEVICES chooses others.", file=sys.stderr)
         answers = []
         for tuned in sides:
             if shown and len(sides) > 1:

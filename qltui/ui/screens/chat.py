@@ -108,6 +108,7 @@ class Chat(Page):
             f"{loaded.learnt} on {loaded.model.rstrip('/').rpartition('/')[2]}",
             f"{loaded.device}, {loaded.dtype}", loaded.style,
             *([] if loaded.remembers else ["each question stands alone"]),
+            *([conversation.SPARED] if self._talk.spares_gpus else []),
         ]  # fmt: skip
         self._say(Content(words.plain(" · ".join(parts))))
 
