@@ -18,9 +18,12 @@ from qltui.configs.writing import write_text
 from qltui.runs import launching
 from qltui.ui import clipboard
 from qltui.ui.app import QltuiApp
+from qltui.ui.screens.chat import Chat
 from qltui.ui.screens.leaving import Leaving
 from qltui.ui.screens.monitor import Monitor
 from qltui.ui.screens.new_run import NewRun
+from qltui.ui.screens.runs import Runs
+from qltui.ui.screens.samples import Samples
 
 
 @asynccontextmanager
@@ -238,3 +241,40 @@ async def test_readonly_asks_nothing_of_the_run_and_leaves_at_once(
         await until(pilot, lambda: pilot.app._exit, "left")
     assert not live.run.request_json.exists()
     assert "goes on" in capsys.readouterr().err
+
+
+async def test_answers_to_prompts_are_shown_with_what_they_were(live: WrittenRun, size: tuple[int, int]) -> None:
+    told = (0, "before", "I [b]know[/b] not."), (4, "during", "To\x1b[31m sea."), (8, "during", "To\x1b[31m sea.")
+    for step, when, answer in told:
+        live.writers[0].step = step
+        live.emit("prompted", number=1, prompt="Where to?", answer=answer, when=when)
+    async with watching(live, size) as pilot:
+        await pilot.press("v")
+        await until_on(pilot, Samples)
+        await until_seen(pilot, "Where to?")
+        seen = text_of(pilot)
+        parts = ("step 8", "as before it", "step 4", "To sea.", "before      I [b]know[/b] not.")
+        places = [seen.index(part) for part in parts]
+        assert places == sorted(places), "the newest first"
+        await pilot.press("v")
+        await until_on(pilot, Monitor)
+
+
+async def test_without_prompts_there_is_nothing_to_show(live: WrittenRun) -> None:
+    async with watching(live) as pilot:
+        await pilot.press("v")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, Monitor)
+
+
+async def test_the_model_is_talked_to_from_the_monitor_and_the_list(live: WrittenRun) -> None:
+    async with watching(live) as pilot:
+        await pilot.press("a")
+        await until_on(pilot, Chat)
+        await until_seen(pilot, "✗ ")  # this run has no model
+        await pilot.press("escape")
+        await until_on(pilot, Monitor)
+    async with QltuiApp(Runs).run_test(size=(120, 36)) as pilot:
+        await until_seen(pilot, "demo")
+        await pilot.press("a")
+        await until_on(pilot, Chat)

@@ -213,8 +213,7 @@ class RunActions(Page):
         """Show what it answers to the prompts of its configuration."""
         from qltui.ui.screens.samples import Samples
 
-        if self.status and self.status.get("samples"):
-            self.app.push_screen(Samples(self.status["samples"]))
+        self.app.push_screen(Samples((self.status or {}).get("samples", [])))
 
     @work(thread=True, group="copy", exit_on_error=False)
     def action_copy(self) -> None:
