@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from support.short_logs import STEPS, assert_raised, diagnosed, traceback
-
 RAISED = [
     # transformers: tokenization_utils_base.py, models/*/modeling_*.py, 4.0 to 5; peft: utils/other.py
     ("tokenizer_pad_missing", "ValueError", "Asking to pad but the tokenizer does not have a padding token. Please "
@@ -182,29 +179,3 @@ SURVIVED = [
     "/x/trl/trainer/utils.py:139: UserWarning: Could not find response key `### Response:` in the following instance",
     "A question of the data: ValueError: Target modules ['q_proj'] not found in the base model. How do I fix it?",
 ]
-
-
-@pytest.mark.parametrize(("cause", "kind", "message"), RAISED)
-def test_of_an_exception(cause: str, kind: str, message: str) -> None:
-    assert_raised(cause, kind, message)
-
-
-@pytest.mark.parametrize(("cause", "kind", "message", "newest"), IN_CALLS)
-def test_of_an_exception_that_its_calls_tell_apart(
-    cause: str, kind: str, message: str, newest: tuple[str, str]
-) -> None:
-    assert diagnosed(traceback(kind, message, newest)).cause == cause
-
-
-@pytest.mark.parametrize("text", SURVIVED)
-def test_what_a_run_gets_over_is_no_cause(text: str) -> None:
-    assert diagnosed(f"{text}\n{STEPS}").cause == "none"
-
-
-def test_of_a_refusal_the_first_exception_of_the_chain_tells() -> None:
-    # huggingface_hub and transformers: what the hub said comes before what was made of it
-    first = traceback("requests.exceptions.HTTPError", "403 Client Error: Forbidden for url: https://huggingface.co/x")
-    second = traceback("huggingface_hub.errors.GatedRepoError", "403 Client Error.\n\nCannot access gated repo")
-    last = traceback("OSError", "x is not a local folder and is not a valid model identifier listed on 'x'")
-    because = "\nThe above exception was the direct cause of the following exception:\n\n"
-    assert diagnosed(because.join((first, second, last))).cause == "hub_auth_gated"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from support.short_logs import STEPS, assert_printed, assert_raised, diagnosed, traceback
-
 RAISED = [
     # torch: c10/cuda/CUDACachingAllocator.cpp, as worded since 1.0, 1.13, 2.1 and 2.5
     ("cuda_oom", "RuntimeError", "CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 10.76 GiB total "
@@ -292,26 +289,3 @@ HEALTHY = [
     " unused parameters in the forward pass. (function operator())",
 ]
 """What runs that go on print, too."""
-
-
-@pytest.mark.parametrize(("cause", "kind", "message"), RAISED)
-def test_of_an_exception(cause: str, kind: str, message: str) -> None:
-    assert_raised(cause, kind, message)
-
-
-@pytest.mark.parametrize(("cause", "kind", "message", "newest"), IN_CALLS)
-def test_of_an_exception_that_its_calls_tell_apart(
-    cause: str, kind: str, message: str, newest: tuple[str, str]
-) -> None:
-    assert diagnosed(traceback(kind, message, newest)).cause == cause
-
-
-@pytest.mark.parametrize(("cause", "text"), PRINTED)
-def test_of_what_is_printed(cause: str, text: str) -> None:
-    assert_printed(cause, text)
-
-
-@pytest.mark.parametrize("text", HEALTHY)
-def test_healthy(text: str) -> None:
-    assert diagnosed(f"{STEPS}{text}\n").cause == "none"
-    assert diagnosed(f"{text}\n{STEPS}").cause == "none"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from support.short_logs import STEPS, assert_raised, diagnosed, traceback
-
 RAISED = [
     # torch: native/Blas.cpp of packed bytes; nn/modules/module.py, transformers: modeling_utils.py of their one column
     ("quant_state_lost", "RuntimeError", "self and mat2 must have the same dtype, but got Half and Byte"),
@@ -165,15 +162,3 @@ IN_CALLS = [
     ("save_dir_missing", "FileNotFoundError", "[Errno 2] No such file or directory: 'a/tmp.pth.tar' -> 'a/last'",
      ("/x/timm/utils/checkpoint_saver.py", "_replace")),
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize(("cause", "kind", "message"), RAISED)
-def test_of_an_exception(cause: str, kind: str, message: str) -> None:
-    assert_raised(cause, kind, message)
-
-
-@pytest.mark.parametrize(("cause", "kind", "message", "newest"), IN_CALLS)
-def test_of_an_exception_that_its_calls_tell_apart(
-    cause: str, kind: str, message: str, newest: tuple[str, str]
-) -> None:
-    assert diagnosed(f"{STEPS}{traceback(kind, message, newest)}").cause == cause

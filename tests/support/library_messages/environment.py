@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from support.short_logs import assert_printed, assert_raised, diagnosed, traceback
-
 RAISED = [
     # torch: c10/cuda/CUDAException.cpp over the driver
     ("gpu_lost_xid", "RuntimeError", "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be "
@@ -173,20 +170,3 @@ PRINTED = [
      "capabilities: [[gpu]]."),
 ]  # fmt: skip
 """(cause, what is printed)."""
-
-
-@pytest.mark.parametrize(("cause", "kind", "message"), RAISED)
-def test_of_an_exception(cause: str, kind: str, message: str) -> None:
-    assert_raised(cause, kind, message)
-
-
-@pytest.mark.parametrize(("cause", "kind", "message", "newest"), IN_CALLS)
-def test_of_an_exception_that_its_calls_tell_apart(
-    cause: str, kind: str, message: str, newest: tuple[str, str]
-) -> None:
-    assert diagnosed(traceback(kind, message, newest)).cause == cause
-
-
-@pytest.mark.parametrize(("cause", "text"), PRINTED)
-def test_of_what_is_printed(cause: str, text: str) -> None:
-    assert_printed(cause, text)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from support.short_logs import assert_printed, assert_raised, diagnosed, traceback
-
 RAISED = [
     # torch: ProcessGroupNCCL.cpp, ProcessGroupGloo.cpp, TCPStore.cpp
     ("nccl_timeout", "torch.distributed.DistBackendError", "NCCL communicator was aborted on rank 1. Original "
@@ -312,20 +309,3 @@ PRINTED = [
      "rank and will start to dump the debug info. Last enqueued NCCL work: 5, last completed NCCL work: 4."),
 ]  # fmt: skip
 """(cause, what is printed)."""
-
-
-@pytest.mark.parametrize(("cause", "kind", "message"), RAISED)
-def test_of_an_exception(cause: str, kind: str, message: str) -> None:
-    assert_raised(cause, kind, message)
-
-
-@pytest.mark.parametrize(("cause", "kind", "message", "newest"), IN_CALLS)
-def test_of_an_exception_that_its_calls_tell_apart(
-    cause: str, kind: str, message: str, newest: tuple[str, str]
-) -> None:
-    assert diagnosed(traceback(kind, message, newest)).cause == cause
-
-
-@pytest.mark.parametrize(("cause", "text"), PRINTED)
-def test_of_what_is_printed(cause: str, text: str) -> None:
-    assert_printed(cause, text)
